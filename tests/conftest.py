@@ -1,0 +1,31 @@
+"""Eight fake devices, strict shapes, and the way to the real photos."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photos, real weights and goldens; the test is skipped where there is none."""
+    folder = Path(os.environ.get("WSOL_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no real photos or weights at {folder}; set WSOL_SHARED to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def goldens() -> Path:
+    """The folder of trimmed answers of the published code."""
+    return ROOT / "tests" / "goldens"

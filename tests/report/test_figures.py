@@ -1,0 +1,50 @@
+"""Figures: well-formed, the same every time, and showing what they are given."""
+
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+
+from wsol_jax.report.figures import COLORS, heat_overlay, iou_histogram, loss_curve, recall_curve
+
+RESULTS = {"localizer": np.linspace(0, 1, 30), "pseudo": np.linspace(0.3, 0.9, 10), "center_box": np.full(5, np.nan)}
+
+
+@pytest.mark.parametrize("draw", [iou_histogram, recall_curve])
+def test_curves_show_who_was_measured(draw):
+    before = dict(matplotlib.rcParams)
+    svg = draw(RESULTS)
+    ElementTree.fromstring(svg)
+    assert draw(RESULTS) == svg
+    assert COLORS["localizer"] in svg
+    assert COLORS["pseudo"] in svg
+    assert COLORS["center_box"] not in svg
+    assert "Pseudo boxes" in svg
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_an_unheard_of_source_is_drawn_by_its_name():
+    assert "somebody" in recall_curve({"somebody": np.array([0.5])})
+
+
+def test_losses():
+    svg = loss_curve("localizer", np.arange(0, 500, 10), np.linspace(3, 1, 50))
+    ElementTree.fromstring(svg)
+    assert ">step<" in svg
+
+
+def test_heat_is_blue_where_there_is_none_and_red_where_it_is_highest():
+    photo = np.full((40, 60, 3), 128, np.uint8)
+    overlay = heat_overlay(photo, np.array([[-5.0, 0.0, 1.0], [-5.0, 0.0, 1.0]]))
+    assert overlay.shape == photo.shape
+    assert overlay.dtype == np.uint8
+    cold, hot = overlay[20, 0], overlay[20, -1]
+    turbo = 255 * np.array(matplotlib.colormaps["turbo"]([0.0, 1.0]))[:, :3]
+    np.testing.assert_allclose([cold, hot], (128 + turbo) / 2, atol=1)
+    np.testing.assert_array_equal(overlay[20, 10], cold)  # below zero is as cold as zero
+
+
+def test_heat_that_is_nowhere_positive():
+    overlay = heat_overlay(np.zeros((8, 8, 3), np.uint8), np.full((2, 2), -1.0))
+    assert (overlay == overlay[0, 0]).all()

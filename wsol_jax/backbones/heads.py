@@ -1,0 +1,110 @@
+"""From the last map to a vector (necks), and from a vector to logits or a box (heads)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class GlobalPool(nn.Module):
+    """The mean over space, and dropout.
+
+    Attributes:
+        dropout: share of the channels that training sets to zero.
+    """
+
+    dropout: float = 0.0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of its layers: it has none."""
+        return ()
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool) -> jax.Array:
+        """The last map [b, h, w, d] to [b, d]."""
+        return nn.Dropout(self.dropout, deterministic=not train)(features.mean(axis=(1, 2)))
+
+
+class FullyConnected(nn.Module):
+    """VGG16's two hidden layers, each followed by ReLU and dropout 0.5, with torchvision's names and order.
+
+    A map that is not 7x7 is averaged to 7x7 first, as torchvision does.
+
+    Attributes:
+        width: of both layers.
+        dtype: what they are computed in; parameters are float32.
+    """
+
+    width: int = 4096
+    dtype: str = "float32"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of its layers."""
+        return ("classifier.0", "classifier.3")
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool) -> jax.Array:
+        """The last map [b, h, w, d] to [b, width]."""
+        x = adaptive_average_pool(features, 7) if features.shape[1:3] != (7, 7) else features
+        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # torch flattens channels first
+        for layer in self.layers:
+            x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name=layer)(x))
+            x = nn.Dropout(0.5, deterministic=not train)(x)
+        return x
+
+
+def adaptive_average_pool(features: jax.Array, size: int) -> jax.Array:
+    """The map [b, h, w, d] averaged to [b, size, size, d] as torch's AdaptiveAvgPool2d does.
+
+    Cell i is the mean of rows floor(i h / size) up to ceil((i + 1) h / size), and of columns alike; so a map smaller
+    than `size` repeats itself.
+    """
+    rows, columns = (_averages(n, size).astype(features.dtype) for n in features.shape[1:3])
+    return jnp.einsum("ih,bhwd,jw->bijd", rows, features, columns, precision="highest")
+
+
+def _averages(n: int, size: int) -> np.ndarray:
+    """float32 [size, n]: row i averages the cells that bin i covers."""
+    cell, position = np.arange(size)[:, None], np.arange(n)[None]
+    inside = (position >= cell * n // size) & (position < -(-(cell + 1) * n // size))
+    return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+class Classifier(nn.Module):
+    """One linear layer, always in float32.
+
+    Attributes:
+        classes: how many.
+        name_of_layer: its name in torchvision: 'fc', 'classifier', 'classifier.6'.
+    """
+
+    classes: int
+    name_of_layer: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[b, d] to logits, float32 [b, classes]."""
+        return nn.Dense(self.classes, dtype=jnp.float32, name=self.name_of_layer)(x)
+
+
+class Box(nn.Module):
+    """PSOL's box regression head, always in float32: linear, ReLU, linear, sigmoid (`models.py` of the published code).
+
+    The paper speaks of two layers "and corresponding ReLU layers"; a second ReLU before the sigmoid would hold every
+    output at or above one half, and the published code has none.
+
+    Attributes:
+        name_of_layer: the layer of torchvision that it stands for; its own layers are NAME.0 and NAME.2.
+        hidden: width of the first layer.
+    """
+
+    name_of_layer: str
+    hidden: int = 512
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[b, d] to left, top, width, height in 0..1 of the network's input, float32 [b, 4]."""
+        x = nn.relu(nn.Dense(self.hidden, dtype=jnp.float32, name=f"{self.name_of_layer}.0")(x))
+        return nn.sigmoid(nn.Dense(4, dtype=jnp.float32, name=f"{self.name_of_layer}.2")(x))

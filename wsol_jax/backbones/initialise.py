@@ -1,0 +1,54 @@
+"""Initial values without running or compiling the network: shapes first, then numbers leaf by leaf."""
+
+import math
+import zlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+Variables = dict[str, dict]
+
+
+def initialise(key: jax.Array, module: nn.Module, image_shape: tuple[int, ...] = (1, 224, 224, 3)) -> Variables:
+    """Initial variables of a module that takes (image, train).
+
+    Convolutions are He normal by fan-out with zero biases, linear layers uniform in +-1 / sqrt(fan_in), biases too, as
+    torch has them. A value depends on the key and its own path alone, not on the rest of the network.
+
+    Args:
+        key: a jax random key.
+        module: the network or backbone.
+        image_shape: [b, h, w, 3] of a photo it may take.
+
+    Returns:
+        {'params': float32 numpy leaves, 'batch_stats': likewise, {} where there are none}.
+    """
+    collections = ("params", "batch_stats")
+    image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
+    shapes = jax.eval_shape(
+        lambda key, image: module.init(key, image, train=False, mutable=collections), jax.random.key(0), image
+    )
+    leaves = flatten_dict(dict(shapes))
+    seed = [int(word) for word in jax.random.key_data(key)]
+    filled = {path: _fill(seed, path, leaves) for path in leaves}
+    return {"params": {}, "batch_stats": {}} | unflatten_dict(filled)
+
+
+def _fill(seed: list[int], path: tuple[str, ...], leaves: dict[tuple[str, ...], jax.ShapeDtypeStruct]) -> np.ndarray:
+    """float32 numbers for one leaf, by its name and that of its kernel."""
+    shape, leaf = leaves[path].shape, path[-1]
+    kernel = leaves.get((*path[:-1], "kernel"))
+    rng = np.random.default_rng([*seed, zlib.crc32(".".join(path).encode())])
+    if leaf == "kernel" and len(shape) == 4:
+        fan_out = math.prod(shape[:2]) * (shape[3] if shape[2] > 1 else 1)  # a depthwise kernel is [k, k, 1, d]
+        return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_out))
+    if leaf in ("kernel", "bias") and kernel is not None and len(kernel.shape) == 2:
+        return (2 * rng.random(shape, np.float32) - 1) / np.float32(math.sqrt(kernel.shape[0]))
+    if leaf in ("bias", "mean"):
+        return np.zeros(shape, np.float32)
+    if leaf in ("scale", "var"):
+        return np.ones(shape, np.float32)
+    raise ValueError(f"no rule to fill {'.'.join(path)} of shape {shape}")

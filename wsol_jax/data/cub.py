@@ -1,0 +1,107 @@
+"""CUB-200-2011, and whatever has its text files: numbered photos with a box each.
+
+The folder holds images.txt (`id path`), image_class_labels.txt (`id class`), train_test_split.txt
+(`id is_training_image`), bounding_boxes.txt (`id x y width height`, pixels), perhaps classes.txt (`class name`), the
+photos below images/ and perhaps their masks below segmentations/. Classes count from 1. A class is the number in the
+file, whatever its photos' folder is called.
+"""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from wsol_jax import boxes
+from wsol_jax.data import annotations, photos
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.errors import InputError
+
+
+def load(config: ConfigDict, seed: int) -> Dataset:
+    """The photos in the order of images.txt, split as train_test_split.txt says.
+
+    A box x, y, width, height in pixels becomes x, y, x + width, y + height, as in wsolevaluation.
+
+    Args:
+        config: `config.data`; `dir` is the folder that holds images.txt.
+        seed: not needed, nothing is drawn.
+
+    Raises:
+        InputError: a file or photo is missing, a line is malformed, the files disagree, a box is empty or outside of
+            its photo.
+    """
+    root = photos.root_folder(config.dir, "cub")
+    paths = _table(root / "images.txt", "path")
+    labels = _table(root / "image_class_labels.txt", "class")
+    in_train = _table(root / "train_test_split.txt", "is_training_image")
+    corners = _table(root / "bounding_boxes.txt", "x y width height")
+    for name, table in (("image_class_labels", labels), ("train_test_split", in_train), ("bounding_boxes", corners)):
+        _require_same_ids(paths, table, root / f"{name}.txt")
+
+    classes = _classes(root, labels)
+    names = [f"images/{path}" for _, path in paths.values()]
+    sizes = photos.photo_sizes(root, names, "photo sizes")
+    splits = {"train": [], "test": []}
+    for number, name, size in zip(paths, names, sizes, strict=True):
+        where, xywh = corners[number]
+        pixels = boxes.xywh_to_xyxy(np.array(annotations.numbers(xywh.split(), where)))
+        record = Record(
+            path=name,
+            label=_label(*labels[number], classes),
+            size=size,
+            boxes=annotations.normalised_boxes([pixels], size, name),
+            mask=_mask(root, paths[number][1]),
+        )
+        splits["train" if _flag(*in_train[number]) else "test"].append(record)
+    return Dataset(classes, splits, photos.PhotoFiles(root), photos.MaskFiles(root))
+
+
+def _table(path: Path, columns: str) -> dict[str, tuple[str, str]]:
+    """Id -> (where in the file, the rest of its line)."""
+    count, rows = len(columns.split()), {}
+    for where, line in annotations.numbered_lines(path):
+        number, *rest = line.split(maxsplit=1)
+        # A path may hold spaces; it is the only column of its file.
+        if not rest or (columns != "path" and len(rest[0].split()) != count):
+            raise InputError(f"{where}: expected 'id {columns}', got {line!r}")
+        if number in rows:
+            raise InputError(f"{where}: id {number} comes twice")
+        rows[number] = (where, rest[0])
+    if not rows:
+        raise InputError(f"{path} is empty; expected lines of 'id {columns}'")
+    return rows
+
+
+def _require_same_ids(paths: dict, table: dict, file: Path) -> None:
+    for number, (where, path) in paths.items():
+        if number not in table:
+            raise InputError(f"{file} has no line for id {number}, {path} ({where})")
+    for number, (where, _) in table.items():
+        if number not in paths:
+            raise InputError(f"{where}: id {number} is not in images.txt")
+
+
+def _classes(root: Path, labels: dict[str, tuple[str, str]]) -> list[str]:
+    """The names of classes.txt in the order of their numbers, or the numbers themselves."""
+    if not (root / "classes.txt").is_file():
+        most = max(annotations.whole_number(text, where) for where, text in labels.values())
+        return [str(number) for number in range(1, most + 1)]
+    return annotations.numbered_names(root / "classes.txt", first=1)
+
+
+def _label(where: str, text: str, classes: list[str]) -> int:
+    number = annotations.whole_number(text, where)
+    if not 1 <= number <= len(classes):
+        raise InputError(f"{where}: there is no class {number}; expected 1 to {len(classes)}")
+    return number - 1
+
+
+def _flag(where: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise InputError(f"{where}: expected 1 (training) or 0 (test), got {text!r}")
+    return text == "1"
+
+
+def _mask(root: Path, path: str) -> str | None:
+    mask = str(PurePosixPath("segmentations", path).with_suffix(".png"))
+    return mask if (root / mask).is_file() else None

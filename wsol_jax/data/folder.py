@@ -1,0 +1,102 @@
+"""A folder of photos for each class, without boxes: one's own photos."""
+
+from pathlib import Path
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from wsol_jax.data import photos
+from wsol_jax.data.records import NO_BOXES, Dataset, Record
+from wsol_jax.data.splits import choose, per_class
+from wsol_jax.errors import InputError
+
+
+def load(config: ConfigDict, seed: int) -> Dataset:
+    """The photos below each class's folder, at any depth; classes and photos in alphabetical order.
+
+    If the root has train/ and test/, the classes' folders are in them. Otherwise `folder.test_fraction` of each class's
+    photos, rounded, is drawn for 'test'; at least one stays in 'train'. What is hidden (starts with a dot) is not seen;
+    files whose suffix is not that of a photo are counted in the log.
+
+    Args:
+        config: `config.data`.
+        seed: of the draw.
+
+    Raises:
+        InputError: there is no class's folder; only one of train/ and test/ is there; the fraction is not in [0, 1).
+    """
+    root, fraction = photos.root_folder(config.dir, "folder"), config.folder.test_fraction
+    if not 0 <= fraction < 1:
+        raise InputError(f"--config.data.folder.test_fraction: expected 0 <= fraction < 1, got {fraction}")
+    parts = [name for name in ("train", "test") if (root / name).is_dir()]
+    if len(parts) == 1:
+        raise InputError(f"{root} has a folder {parts[0]}/; expected both train/ and test/, or neither")
+    if parts:
+        classes = sorted({folder.name for part in parts for folder in class_folders(root / part)})
+        splits = {part: _records(root, root / part, classes) for part in parts}
+    else:
+        classes = [folder.name for folder in class_folders(root)]
+        splits = _split(_records(root, root, classes), fraction, seed)
+    return Dataset(classes, splits, photos.PhotoFiles(root), photos.MaskFiles(root))
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, one for each class, by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise InputError(f"{folder} has no folder; expected one for each class, with its photos inside")
+    loose = sum(path.suffix.lower() in photos.SUFFIXES for path in folder.iterdir() if path.is_file())
+    if loose:
+        logging.warning("%s: %d photos lie in no class's folder and are left out", folder, loose)
+    return folders
+
+
+def photo_names(root: Path, folder: Path) -> list[str]:
+    """The photos in `folder`, at any depth, by name, relative to `root`.
+
+    Raises:
+        InputError: a name is not UTF-8, in which our tables are written.
+    """
+    names, others = [], 0
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not path.is_file():
+            continue
+        if path.suffix.lower() not in photos.SUFFIXES:
+            others += 1
+            continue
+        names.append(_utf8(path.relative_to(root).as_posix()))
+    if others:
+        logging.warning("%s: %d files are not photos by their suffix and are left out", folder, others)
+    return names
+
+
+def _utf8(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name!a}: expected a file name in UTF-8") from error
+    return name
+
+
+def _records(root: Path, folder: Path, classes: list[str]) -> list[Record]:
+    labels, names = [], []
+    for label, name in enumerate(classes):
+        found = photo_names(root, folder / name)
+        names += found
+        labels += [label] * len(found)
+    sizes = photos.photo_sizes(root, names, "photo sizes")
+    return [Record(name, label, size, NO_BOXES) for name, label, size in zip(names, labels, sizes, strict=True)]
+
+
+def _split(records: list[Record], fraction: float, seed: int) -> dict[str, list[Record]]:
+    chosen = set()
+    for label, positions in per_class(records).items():
+        chosen |= choose(positions, min(round(fraction * len(positions)), len(positions) - 1), seed, label)
+    test = [record for position, record in enumerate(records) if position in chosen]
+    train = [record for position, record in enumerate(records) if position not in chosen]
+    return {"train": train} | ({"test": test} if test else {})

@@ -1,0 +1,215 @@
+"""One photo: from a file to upright RGB pixels, whatever it was saved as."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from wsol_jax.data.records import Record
+from wsol_jax.errors import InputError
+from wsol_jax.progress import track
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"))
+
+# Pillow goes by content, not by suffix, and some of its other formats start outside programs (EPS: Ghostscript).
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class PhotoFiles(NamedTuple):
+    """`Dataset.read` of a dataset whose photos are files below `root`."""
+
+    root: Path
+
+    def __call__(self, record: Record) -> np.ndarray:
+        """The record's photo, as `read_photo` gives it."""
+        return read_photo(inside(self.root, record.path))
+
+
+class MaskFiles(NamedTuple):
+    """`Dataset.read_mask` of a dataset whose masks are files below `root`."""
+
+    root: Path
+
+    def __call__(self, record: Record) -> np.ndarray:
+        """The record's mask, as `read_mask` gives it.
+
+        Raises:
+            InputError: the record has no mask, or it cannot be read.
+        """
+        if record.mask is None:
+            raise InputError(f"{record.path} has no mask")
+        return read_mask(inside(self.root, record.mask))
+
+
+def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
+    """A photo's pixels, as a viewer would show them.
+
+    The EXIF orientation is applied. Samples of 16 bits are cut to their high byte, as TensorFlow does, which is within
+    one level of a division by 257. CMYK follows TensorFlow too: inverted if an Adobe marker says so. What is
+    transparent lies on white. Of an animation, the first picture is read.
+
+    Args:
+        source: the file, or its content opened for reading.
+        name: what to call it in an error; the path, if empty.
+
+    Returns:
+        uint8 [h, w, 3], RGB.
+
+    Raises:
+        InputError: there is no such file, or it cannot be decoded to its end.
+    """
+    return _opened(source, name, lambda image: np.asarray(_upright(image, _rgb(image))))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A mask file as bool [h, w], upright: true wherever its grey value of 0..255 is not 0 (wsolevaluation: > 0.5).
+
+    Raises:
+        InputError: there is no such file, or it cannot be decoded to its end.
+    """
+    return _opened(path, "", lambda image: np.asarray(_upright(image, image.convert("L"))) > 0)
+
+
+def photo_size(source: Path | BinaryIO, name: str = "") -> tuple[int, int]:
+    """A photo's width and height, upright, from its header alone.
+
+    Raises:
+        InputError: there is no such file, or its header is not that of a photo.
+    """
+
+    def upright_size(image: Image.Image) -> tuple[int, int]:
+        return image.size[::-1] if _orientation(image) >= 5 else image.size
+
+    return _opened(source, name, upright_size)
+
+
+def photo_sizes(root: Path, paths: Sequence[str], what: str) -> list[tuple[int, int]]:
+    """Widths and heights of many photos, in their order; (0, 0) for one whose header is broken.
+
+    A broken one is left for `check.check_photos`, which names it and leaves it out or stops, as the user wishes.
+
+    Raises:
+        InputError: a file is not there, or lies outside of `root`.
+    """
+
+    def size(path: str) -> tuple[int, int]:
+        file = existing(root, path)
+        try:
+            return photo_size(file)
+        except InputError:
+            return (0, 0)
+
+    return list(track(in_threads(size, paths), len(paths), what))
+
+
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`map`, with a thread for each core (decoding runs outside of Python's lock); results come in order."""
+    at_once = 4096
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(items), at_once):
+            yield from pool.map(function, items[start : start + at_once])
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The file that a name from outside means: below `root`, always.
+
+    Raises:
+        InputError: the name is empty or absolute, or climbs with '..'.
+    """
+    path = PurePosixPath(relative)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in relative:
+        raise InputError(f"{relative!r} is not a file inside {root}; expected a relative path without '..'")
+    return root / path
+
+
+def existing(root: Path, relative: str) -> Path:
+    """`inside`, of a file that is there.
+
+    Raises:
+        InputError: the name leads out of `root`, or to nothing.
+    """
+    path = inside(root, relative)
+    if not path.is_file():
+        raise InputError(f"{path}: no such photo, though the dataset lists it")
+    return path
+
+
+def root_folder(folder: str, name: str) -> Path:
+    """The folder of the dataset called `name`, `config.data.dir`.
+
+    Raises:
+        InputError: it is not given, or not there.
+    """
+    if not folder:
+        raise InputError(f"the dataset {name!r} is read from a folder: give it with --config.data.dir=FOLDER")
+    if not Path(folder).is_dir():
+        raise InputError(f"--config.data.dir: there is no folder {folder}")
+    return Path(folder)
+
+
+def _opened(source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Result]) -> Result:
+    name = name or str(source)
+    try:
+        with Image.open(source, formats=_FORMATS) as image:
+            return use(image)
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: no such photo") from error
+    except Exception as error:  # broken bytes make the decoders raise nearly anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{name}: not a readable photo ({reason})") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow turns TIFF by itself. EXIF behind a PNG's pixels does not count: finding it would decode the whole file.
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF is common, and the photo beneath it is whole
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
+    """The pixels of `image`, converted before, turned as its EXIF says."""
+    orientation = _orientation(image)
+    return pixels if orientation == 1 else pixels.transpose(_UPRIGHT[orientation])
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _high_byte(image).convert("RGB")
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        # Pillow takes every CMYK JPEG for Adobe's, which are inverted.
+        image = Image.eval(image, lambda level: 255 - level)
+    if image.has_transparency_data:
+        transparent = image.convert("RGBA")
+        white = Image.new("RGBA", transparent.size, "white")
+        return Image.alpha_composite(white, transparent).convert("RGB")
+    return image.convert("RGB")
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits; Pillow's own conversion would cut off at 255, that is, turn nearly everything white."""
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("grey levels of more than 16 bits")
+    return Image.fromarray((levels >> 8).astype(np.uint8))

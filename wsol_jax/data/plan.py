@@ -1,0 +1,171 @@
+"""Which photo, which part of it, mirrored or not: decided here with numpy alone, before any photo is read.
+
+Training reads one endless stream of positions, the concatenated permutations of each epoch; what happens at a position
+depends on the seed and the position alone, so batches are the same on one device or eight, cut or uncut.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from wsol_jax import boxes
+
+WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
+CROP_SCALE = (0.2, 1.0)
+CROP_ASPECT = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 30
+
+
+class View(NamedTuple):
+    """What the network sees of one photo.
+
+    Attributes:
+        index: which record.
+        window: float64 [4], the part of it that is seen, normalised xyxy in the original frame.
+        flip: whether it is mirrored left to right, after cropping.
+        valid: False for the padding of a last batch.
+    """
+
+    index: int
+    window: np.ndarray
+    flip: bool
+    valid: bool
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return _stream(np.uint64(seed), epoch).permutation(count)
+
+
+def _stream(seed: np.uint64, number: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+
+
+def index_at(seed: int, position: int, count: int) -> int:
+    """The record that training reads at `position`, of `count` records shuffled anew each epoch."""
+    return int(_epoch_order(seed, position // count, count)[position % count])
+
+
+def training_view(seed: int, position: int, index: int, size: tuple[int, int], box: np.ndarray) -> View:
+    """A random crop of record `index` that meets `box`, mirrored half of the time.
+
+    Args:
+        seed: of the run.
+        position: in the training stream.
+        index: of the record.
+        size: its width and height in pixels.
+        box: [4], normalised xyxy; `WHOLE` where there is none to meet.
+    """
+    rng = _stream(~np.uint64(seed), position)  # its complement: [seed, epoch] is the key of an epoch's order
+    crop = random_crop(rng, size, pixel_box(box, size))
+    return View(index, crop / np.tile(size, 2), bool(rng.random() < 0.5), True)
+
+
+def training_views(
+    seed: int, sizes: Sequence[tuple[int, int]], boxes_to_meet: np.ndarray, augment: str, positions: Iterable[int]
+) -> Iterator[View]:
+    """What training sees at each of `positions`.
+
+    Args:
+        seed: of the run.
+        sizes: width and height of every record, pixels.
+        boxes_to_meet: [n, 4], normalised xyxy; `WHOLE` for records without one.
+        augment: 'psol': a random crop and a mirror; 'none': the whole photo.
+        positions: of the endless stream.
+    """
+    for position in positions:
+        index = index_at(seed, position, len(sizes))
+        if augment == "psol":
+            yield training_view(seed, position, index, sizes[index], boxes_to_meet[index])
+        else:
+            yield View(index, WHOLE, False, True)
+
+
+def training_positions(start_step: int, stop_step: int, batch_size: int, rows: slice) -> Iterator[int]:
+    """The positions that the rows `rows` of each global batch stand at: step t reads tB to (t + 1)B."""
+    for step in range(start_step, stop_step):
+        yield from range(step * batch_size + rows.start, step * batch_size + rows.stop)
+
+
+def evaluation_views(indices: Sequence[int], window: np.ndarray, batch_size: int, rows: slice) -> Iterator[View]:
+    """Each record once, in the order given, the last batch padded with invalid views; `rows` of each global batch."""
+    for start in range(0, len(indices), batch_size):
+        for at in range(start + rows.start, start + rows.stop):
+            valid = at < len(indices)
+            yield View(int(indices[at]) if valid else int(indices[0]), window, False, valid)
+
+
+def pixel_box(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Normalised boxes [..., 4] in whole pixels of a photo of `size`, every edge rounded up, as PSOL's code does."""
+    return np.ceil(boxes.scale(box, np.array(size)))
+
+
+def random_crop(rng: np.random.Generator, size: tuple[int, int], box: np.ndarray) -> np.ndarray:
+    """PSOL's RandomResizedBBoxCrop: a crop of 20 to 100 % of the area that meets the box, pixels xyxy [4].
+
+    After 30 attempts it is the central crop with its aspect held in [3/4, 4/3], which may miss the box.
+
+    Args:
+        rng: draws the crop.
+        size: width and height of the photo, pixels.
+        box: [4], pixels xyxy.
+    """
+    width, height = size
+    for _ in range(CROP_ATTEMPTS):
+        area = rng.uniform(*CROP_SCALE) * width * height
+        aspect = math.exp(rng.uniform(*np.log(CROP_ASPECT)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if not (0 < w <= width and 0 < h <= height):
+            continue
+        y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+        crop = np.array([x, y, x + w, y + h], float)
+        if (np.minimum(crop[2:], box[2:]) > np.maximum(crop[:2], box[:2])).all():
+            return crop
+    return central_crop(size)
+
+
+def central_crop(size: tuple[int, int]) -> np.ndarray:
+    """The largest central crop with an aspect in [3/4, 4/3], pixels xyxy [4], as torchvision falls back to."""
+    width, height = size
+    low, high = CROP_ASPECT
+    w, h = width, height
+    if width / height < low:
+        h = round(width / low)
+    elif width / height > high:
+        w = round(height * high)
+    x, y = (width - w) // 2, (height - h) // 2
+    return np.array([x, y, x + w, y + h], float)
+
+
+def target_box(box: np.ndarray, size: tuple[int, int], view: View) -> np.ndarray:
+    """A box as PSOL's localizer is shown it: rounded up to pixels, cut to the crop, in the crop's frame, mirrored.
+
+    Args:
+        box: [4], normalised xyxy in the original frame.
+        size: width and height of the original, pixels.
+        view: the crop; where it misses the box the result is inverted, as in the published code.
+
+    Returns:
+        float64 [4], normalised xyxy in the frame of what the network sees.
+    """
+    crop = view.window * np.tile(size, 2)
+    pixels = pixel_box(box, size)
+    cut = np.concatenate([np.maximum(pixels[:2], crop[:2]), np.minimum(pixels[2:], crop[2:])])
+    return boxes.mirror(boxes.into_window(cut, crop), np.array(view.flip))
+
+
+def test_window(geometry: str, crop: float) -> np.ndarray:
+    """The part of a photo that is seen in evaluation.
+
+    Args:
+        geometry: 'center_crop': PSOL's squashing Resize and CenterCrop; 'resize': all of it.
+        crop: side of the centre crop over the side it is cut from, e.g. 224 / 256.
+
+    Returns:
+        float64 [4], normalised xyxy in the original frame.
+    """
+    margin = (1 - crop) / 2 if geometry == "center_crop" else 0.0
+    return np.array([margin, margin, 1 - margin, 1 - margin])

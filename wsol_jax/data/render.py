@@ -1,0 +1,85 @@
+"""Views to batches: tf.data reads, cuts and resizes the photos, many at once and in order."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from wsol_jax.data.plan import View
+from wsol_jax.data.records import Record
+
+
+class Batch(NamedTuple):
+    """What a step is given; arrays are numpy on the host, jax once they are on the devices.
+
+    Attributes:
+        image: uint8 [b, size, size, 3], RGB, cropped, resized and mirrored as the view says.
+        window: float32 [b, 4], the part of the original that is seen, normalised xyxy.
+        flip: bool [b].
+        label: int32 [b], 0-based.
+        target: float32 [b, 4], the pseudo box in the frame of what is seen, normalised xyxy; or zeros.
+        index: int32 [b], which record.
+        valid: bool [b], False for padding.
+    """
+
+    image: np.ndarray
+    window: np.ndarray
+    flip: np.ndarray
+    label: np.ndarray
+    target: np.ndarray
+    index: np.ndarray
+    valid: np.ndarray
+
+
+def cut(photo: np.ndarray, window: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
+    """The part `window` (normalised xyxy) of a photo uint8 [h, w, 3], resized to [size, size, 3] and perhaps mirrored.
+
+    The resizing is Pillow's antialiased bilinear, which both published code bases use.
+    """
+    h, w = photo.shape[:2]
+    area = tuple(np.clip(window * (w, h, w, h), 0, (w, h, w, h)))
+    image = np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=area))
+    return image[:, ::-1] if flip else image
+
+
+def render(
+    read: Callable[[Record], np.ndarray],
+    records: Sequence[Record],
+    views: Iterable[View],
+    size: int,
+    batch_size: int,
+    target: Callable[[View], np.ndarray] | None = None,
+) -> Iterator[Batch]:
+    """Batches of the views, in their order; a last incomplete batch is left out, so pad views that must all be seen.
+
+    Args:
+        read: record -> uint8 [h, w, 3].
+        records: what the views index.
+        views: what to see; may be endless.
+        size: side of the square images, pixels.
+        batch_size: of this process.
+        target: view -> float [4], the box to learn; None where no box is learned.
+    """
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+    def rows() -> Iterator[tuple]:
+        for view in views:
+            box = np.zeros(4) if target is None else target(view)
+            yield view.index, view.window, view.flip, records[view.index].label, box, view.valid
+
+    def draw(index: np.ndarray, window: np.ndarray, flip: np.ndarray) -> np.ndarray:
+        return cut(read(records[index]), window, size, bool(flip))
+
+    def read_row(index, window, flip, label, box, valid):
+        image = tf.numpy_function(draw, [index, window, flip], tf.uint8, stateful=False)
+        image.set_shape([size, size, 3])
+        box, window = tf.cast(box, tf.float32), tf.cast(window, tf.float32)
+        return Batch(image, window, flip, label, box, index, valid)
+
+    kinds = [(tf.int32, ()), (tf.float64, (4,)), (tf.bool, ()), (tf.int32, ()), (tf.float64, (4,)), (tf.bool, ())]
+    stream = tf.data.Dataset.from_generator(rows, output_signature=tuple(tf.TensorSpec(s, k) for k, s in kinds))
+    stream = stream.map(read_row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return stream.batch(batch_size, drop_remainder=True).prefetch(2).as_numpy_iterator()

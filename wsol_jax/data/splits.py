@@ -1,0 +1,75 @@
+"""Training photos set aside, class by class, by seed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.errors import InputError
+
+
+def per_class(records: Sequence[Record]) -> dict[int, list[int]]:
+    """The positions in `records` of each label's photos, labels in ascending order."""
+    positions = defaultdict(list)
+    for position, record in enumerate(records):
+        positions[record.label].append(position)
+    return dict(sorted(positions.items()))
+
+
+def choose(positions: Sequence[int], count: int, seed: int, label: int) -> set[int]:
+    """`count` of a class's positions, from seed and label alone: other classes' photos change nothing."""
+    order = np.random.Generator(np.random.Philox([seed, label])).permutation(len(positions))
+    return {positions[i] for i in order[:count]}
+
+
+def set_aside(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """The dataset with `count` photos of every class moved from 'train' to 'val'; both keep their order.
+
+    Raises:
+        InputError: there is no 'train', or a class would be left without a training photo.
+    """
+    if "train" not in dataset.splits:
+        raise InputError("--config.data.val_per_class: this dataset has no training photos to set aside")
+    records, chosen = dataset.splits["train"], set()
+    for label, positions in per_class(records).items():
+        if len(positions) <= count:
+            raise InputError(
+                f"--config.data.val_per_class={count}: class {dataset.classes[label]!r} has {len(positions)} training "
+                f"photos; expected at least {count + 1}"
+            )
+        chosen |= choose(positions, count, seed, label)
+    train = [record for position, record in enumerate(records) if position not in chosen]
+    val = [record for position, record in enumerate(records) if position in chosen]
+    return dataset._replace(splits=dataset.splits | {"train": train, "val": val})
+
+
+def require_sound(dataset: Dataset) -> None:
+    """Check what every dataset has to be.
+
+    Raises:
+        InputError: there is no class or no photo; a photo comes twice, in one split or two; a class has no training
+            photo.
+    """
+    if not dataset.classes or not any(dataset.splits.values()):
+        raise InputError("the dataset is empty; expected at least one photo of one class")
+    names = Counter(record.path for records in dataset.splits.values() for record in records)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise InputError(f"{len(twice)} photos are listed more than once, the first is {twice[0]}")
+    require_every_class(dataset)
+
+
+def require_every_class(dataset: Dataset) -> None:
+    """Check that there is something to learn about every class, if there is anything to learn from.
+
+    Raises:
+        InputError: a class has no training photo.
+    """
+    if "train" not in dataset.splits:
+        return
+    present = {record.label for record in dataset.splits["train"]}
+    missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+    if missing:
+        more = f", nor have {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise InputError(f"class {missing[0]!r} has no training photo{more}; expected at least one for each class")

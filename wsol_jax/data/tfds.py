@@ -1,0 +1,111 @@
+"""A dataset of TensorFlow Datasets, prepared on disk or downloadable, with one class label per photo."""
+
+import io
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from wsol_jax.data import annotations, photos
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.errors import InputError
+from wsol_jax.progress import track
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
+_SECONDS_TO_CONNECT = 5.0
+
+
+def load(config: ConfigDict, seed: int) -> Dataset:
+    """The splits `tfds.train` and `tfds.test` of the builder `tfds.name`, in its own fixed order.
+
+    The features 'image', 'label' and, if there is one, 'bbox' or 'objects/bbox' are read. The photos are kept in memory
+    as the encoded bytes they were stored as (CUB: 1.1 GB), and decoded when they are looked at. A photo is named
+    SPLIT/NUMBER.
+
+    Args:
+        config: `config.data`. `dir` is TFDS's data_dir, '' for its default.
+        seed: not needed, nothing is drawn.
+
+    Raises:
+        InputError: the builder or a split does not exist; it is not prepared and cannot be downloaded; a feature is
+            missing.
+    """
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    builder = _builder(config.tfds.name, config.dir or None)
+    features = builder.info.features
+    if "image" not in features or not hasattr(features.get("label"), "int2str"):
+        raise InputError(f"--config.data.tfds.name: {config.tfds.name} lacks a feature 'image' or a class 'label'")
+    _prepare(builder)
+    encoded: dict[str, bytes] = {}
+    wanted = {"train": config.tfds.train, "test": config.tfds.test}
+    splits = {name: list(_records(builder, name, split, encoded)) for name, split in wanted.items() if split}
+
+    def read(record: Record) -> np.ndarray:
+        return photos.read_photo(io.BytesIO(encoded[record.path]), record.path)
+
+    return Dataset(features["label"].names, splits, read, photos.MaskFiles(Path(builder.data_dir)))
+
+
+def _builder(name: str, folder: str | None) -> "DatasetBuilder":
+    import tensorflow_datasets as tfds
+
+    if ":" in name:
+        raise InputError(f"--config.data.tfds.name: {name!r} is code from elsewhere, which is not run")
+    try:
+        return tfds.builder(name, data_dir=folder, try_gcs=False)
+    except Exception as error:  # a builder is a program of its own and may raise anything
+        raise InputError(f"--config.data.tfds.name: no dataset {name!r} ({str(error).splitlines()[0]})") from error
+
+
+def _prepare(builder: "DatasetBuilder") -> None:
+    """Download, unless the files are there; TFDS itself would try for minutes where there is no connection."""
+    if builder.is_prepared():
+        return
+    what = f"the TFDS dataset {builder.name} is not prepared in {builder.data_dir}"
+    for host in sorted({urlsplit(url).hostname for url in builder.url_infos or ()}):
+        try:
+            socket.create_connection((host, 443), timeout=_SECONDS_TO_CONNECT).close()
+        except OSError as error:
+            raise InputError(f"{what} and {host} cannot be reached ({error}); prepare it where it can") from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # see _builder
+        raise InputError(f"{what}, and preparing it failed ({str(error).splitlines()[0]})") from error
+
+
+def _records(builder: "DatasetBuilder", name: str, split: str, encoded: dict[str, bytes]) -> Iterator[Record]:
+    """The records of one split; their photos go into `encoded`."""
+    try:
+        total = builder.info.splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        there = ", ".join(builder.info.splits)
+        raise InputError(f"--config.data.tfds.{name}: {builder.name} has no split {split!r}; it has {there}") from error
+    for number, example in enumerate(track(_examples(builder, split), total, f"TFDS {split}")):
+        path = f"{name}/{number:06d}"
+        encoded[path] = example["image"]
+        size = photos.photo_size(io.BytesIO(example["image"]), path)
+        boxes = example.get("bbox", example.get("objects", {}).get("bbox", np.zeros((0, 4))))
+        y0, x0, y1, x1 = np.asarray(boxes, np.float64).reshape(-1, 4).T
+        pixels = np.stack([x0, y0, x1, y1], axis=-1) * np.array(size * 2)
+        yield Record(path, int(example["label"]), size, annotations.normalised_boxes(pixels, size, path))
+
+
+def _examples(builder: "DatasetBuilder", split: str) -> Iterable[dict]:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    used: dict = {"image": True, "label": True}
+    if "bbox" in features:
+        used["bbox"] = True
+    elif "objects" in features and "bbox" in features["objects"]:
+        used["objects"] = {"bbox": True}
+    decoders = tfds.decode.PartialDecoding(used, decoders={"image": tfds.decode.SkipDecoding()})
+    return tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=decoders))

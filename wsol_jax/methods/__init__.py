@@ -1,0 +1,1 @@
+"""The methods: what is learned and what is predicted, one file each."""

@@ -1,0 +1,54 @@
+"""A method's predictions for every photo of a split, in the order of its records."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from wsol_jax.data import plan
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.data.render import render
+from wsol_jax.methods.method import Method, Prediction, Variables
+from wsol_jax.progress import track
+from wsol_jax.training import devices
+
+
+def predict_photos(
+    method: Method,
+    variables: Variables,
+    dataset: Dataset,
+    records: Sequence[Record],
+    window: np.ndarray,
+    size: int,
+    batch_size: int,
+    what: str,
+    mesh: Mesh,
+) -> Prediction:
+    """Runs a trained method over records.
+
+    Args:
+        method: what predicts.
+        variables: its parameters and batch statistics.
+        dataset: gives the pixels.
+        records: n photos.
+        window: [4], the part of each photo that is seen, normalised xyxy.
+        size: side of the network's input, pixels.
+        batch_size: over all devices.
+        what: a name for the progress.
+        mesh: the devices.
+
+    Returns:
+        A Prediction whose arrays are numpy and hold n rows.
+    """
+    rows = devices.local_slice(batch_size, mesh)
+    views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
+    batches = devices.prefetch(render(dataset.read, records, views, size, rows.stop - rows.start), mesh)
+    run = jax.jit(lambda variables, batch: method.predict(variables, batch, None))
+    variables = devices.replicate(variables, mesh)
+    starts = range(0, len(records), batch_size)
+    pieces = []
+    for start, batch in zip(track(starts, len(records), what, weight=batch_size), batches, strict=True):
+        count = min(batch_size, len(records) - start)
+        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], run(variables, batch)))  # noqa: B023
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)

@@ -1,0 +1,216 @@
+"""Deep descriptor transformation (Wei et al. 2019; PSOL, section 3.2.1): the direction along which photos differ most.
+
+Each photo goes through the network once. Its features stay on the devices while their moments are summed; when the last
+photo of a group has passed, the first principal direction is found and the same features are projected on it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsol_jax.errors import InputError
+from wsol_jax.pseudo import moments
+from wsol_jax.pseudo.moments import Moments
+
+SIGN_RULES = ("max_projection", "max_loading", "max_plus_min")
+RELATIVE_ZERO = 1e-6  # of the mean square: a variance below it is rounding
+
+Forward = Callable[[jax.Array], jax.Array]
+"""uint8 [b, size, size, 3] -> features [b, h, w, d], both spread over the devices."""
+
+
+class Direction(NamedTuple):
+    """The statistics of a group of photos.
+
+    Attributes:
+        mean: float32 [d], of all descriptors.
+        direction: float32 [d], of length 1, positive on the object; zeros where the photos show no direction.
+        explained: share of the variance along it, in [0, 1].
+        deviation: standard deviation of the projections.
+        images: how many photos.
+        sign: the rule that chose between the direction and its opposite.
+    """
+
+    mean: np.ndarray
+    direction: np.ndarray
+    explained: float
+    deviation: float
+    images: int
+    sign: str
+
+
+def undefined(dimensions: int, images: int, sign: str) -> Direction:
+    """The direction of photos that have none: every heat map is zero, every box the whole image, flagged."""
+    return Direction(np.zeros(dimensions, np.float32), np.zeros(dimensions, np.float32), 0.0, 0.0, images, sign)
+
+
+def principal_direction(total: Moments, images: int, sign: str) -> Direction:
+    """The first principal direction of a group, its sign not yet chosen.
+
+    It is undefined for fewer than two photos (nothing is common to one) and for constant features.
+    """
+    dimensions = len(total.mean)
+    covariance = total.scatter / max(float(total.count), 1.0)
+    variance, mean_square = np.trace(covariance), np.square(total.mean).sum()
+    if images < 2 or not variance > RELATIVE_ZERO * (mean_square + variance):
+        return undefined(dimensions, images, sign)
+    values, vectors = jnp.linalg.eigh(jnp.asarray(covariance / variance, jnp.float32))
+    explained = float(values[-1])
+    return Direction(
+        np.asarray(total.mean, np.float32), np.asarray(vectors[:, -1]), explained,
+        float(np.sqrt(max(explained, 0.0) * variance)), images, sign,
+    )  # fmt: skip
+
+
+def orientation(rule: str, direction: np.ndarray, heat: np.ndarray) -> float:
+    """1 or -1: which way round a direction points at the object. The published code leaves it to scikit-learn.
+
+    Args:
+        rule: 'max_projection': the cell with the largest absolute heat is positive (scikit-learn < 1.5, hence PSOL's
+            published boxes); 'max_loading': the largest absolute entry of the direction is (scikit-learn >= 1.5,
+            MATLAB); 'max_plus_min': the larger of the two extremes of the heat is.
+        direction: [d].
+        heat: [n, h, w], all heat maps of the group under `direction`.
+
+    Raises:
+        InputError: for another rule.
+    """
+    if rule not in SIGN_RULES:
+        raise InputError(f"pseudo.sign is {rule!r}; expected one of {', '.join(SIGN_RULES)}")
+    if rule == "max_loading":
+        extreme = direction[np.abs(direction).argmax()]
+    elif rule == "max_projection":
+        extreme = heat.ravel()[np.abs(heat).argmax()]
+    else:
+        extreme = heat.max() + heat.min()
+    return -1.0 if extreme < 0 else 1.0
+
+
+@jax.jit
+def project(features: jax.Array, mean: jax.Array, direction: jax.Array) -> jax.Array:
+    """Heat maps [b, h, w] of features [b, h, w, d]: (feature - mean) . direction, with mean and direction [b, d]."""
+    centred = features.astype(jnp.float32) - mean[:, None, None]
+    return jnp.einsum("bhwd,bd->bhw", centred, direction, precision="highest")
+
+
+class Chunk(NamedTuple):
+    """Some photos on their way: which ones they are, known to every process, and their pixels, spread over the devices.
+
+    Attributes:
+        index: int [b], which photos.
+        valid: bool [b], False for padding.
+        image: uint8 [b, size, size, 3].
+    """
+
+    index: np.ndarray
+    valid: np.ndarray
+    image: jax.Array
+
+
+Reader = Callable[[np.ndarray], Iterable[Chunk]]
+"""Indices of photos -> the photos, in that order."""
+
+
+class _Piece(NamedTuple):
+    """What one chunk gave to one group; `features` is None where there was no room to keep them."""
+
+    index: np.ndarray
+    rows: np.ndarray
+    moments: Moments
+    features: jax.Array | None
+
+
+def find_directions(
+    forward: Forward,
+    read: Reader,
+    groups: np.ndarray,
+    sign: str,
+    max_bytes: int,
+    fetch: Callable[[jax.Array], np.ndarray],
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, Direction, np.ndarray, np.ndarray]]:
+    """Each group's direction and heat maps, as soon as its last photo has passed.
+
+    Args:
+        forward: the network.
+        read: the photos.
+        groups: int [n], the group of each photo; negative for photos to leave out.
+        sign: a rule of `orientation`.
+        max_bytes: of features to keep on the devices for a group; the photos beyond pass twice.
+        fetch: array on the devices -> array on this host.
+        say: is told of photos that pass twice.
+
+    Yields:
+        group, its direction, the indices [m] of its photos in order, their heat maps float32 [m, h, w].
+    """
+    order = np.argsort(groups, kind="stable")
+    order = order[groups[order] >= 0]
+    unfinished: dict[int, list[_Piece]] = {}
+    for chunk in read(order):
+        features = forward(chunk.image)
+        present = np.unique(groups[chunk.index[chunk.valid]]).tolist()
+        for group in [g for g in unfinished if g < present[0]]:
+            yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, say)
+        for group in present:
+            pieces = unfinished.setdefault(group, [])
+            rows = chunk.valid & (groups[chunk.index] == group)
+            room = features.nbytes * (1 + len(pieces)) <= max_bytes
+            pieces.append(
+                _Piece(chunk.index, rows, _moments(features, rows.astype(np.float32)), features if room else None)
+            )
+    for group in list(unfinished):
+        yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, say)
+
+
+_moments = jax.jit(moments.of)
+
+
+def _finish(
+    pieces: list[_Piece], forward: Forward, read: Reader, sign: str, fetch: Callable, say: Callable[[str], None]
+) -> tuple[Direction, np.ndarray, np.ndarray]:
+    members = np.concatenate([p.index[p.rows] for p in pieces])
+    total = moments.empty(pieces[0].moments.mean.shape[0])
+    for piece in pieces:
+        total = moments.merge(total, Moments(*(fetch(x) for x in piece.moments)))
+    found = principal_direction(total, len(members), sign)
+
+    kept = [(p.features, p.rows) for p in pieces if p.features is not None]
+    again = np.concatenate([np.zeros(0, int), *(p.index[p.rows] for p in pieces if p.features is None)])
+    if len(again):
+        say(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
+    passing = ((forward(c.image), c.valid) for c in read(again))
+    heat = np.concatenate([_heat_maps(f, [found] * len(rows), fetch)[rows] for f, rows in chain(kept, passing)])
+
+    turn = np.float32(orientation(sign, found.direction, heat))
+    return found._replace(direction=found.direction * turn), members, heat * turn
+
+
+def apply_directions(
+    forward: Forward, read: Reader, groups: np.ndarray, known: dict[int, Direction], fetch: Callable
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Heat maps of other photos of known groups, e.g. test photos under their class's statistics (PSOL, Table 1).
+
+    Args:
+        forward: the network.
+        read: the photos.
+        groups: int [n], the group of each photo; photos of a group that is not known get heat maps of zeros.
+        known: group -> its direction.
+        fetch: array on the devices -> array on this host.
+
+    Yields:
+        indices [m] of photos, their heat maps float32 [m, h, w].
+    """
+    dimensions = len(next(iter(known.values())).mean)
+    nothing = undefined(dimensions, 0, "")
+    for chunk in read(np.arange(len(groups))):
+        found = [known.get(int(g), nothing) for g in groups[chunk.index]]
+        yield chunk.index[chunk.valid], _heat_maps(forward(chunk.image), found, fetch)[chunk.valid]
+
+
+def _heat_maps(features: jax.Array, found: Sequence[Direction], fetch: Callable) -> np.ndarray:
+    mean, direction = np.stack([d.mean for d in found]), np.stack([d.direction for d in found])
+    return fetch(project(features, mean, direction))

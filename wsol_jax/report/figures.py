@@ -1,0 +1,123 @@
+"""Figures for the report: curves as SVG, heat maps as pixels."""
+
+import io
+import re
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+COLORS = {  # the PSOL paper's Fig. 2, and grey for what does not look at the photo
+    "truth": "#e5383b",
+    "pseudo": "#2f6fed",
+    "localizer": "#18a957",
+    "center_box": "#8b93a1",
+}
+NAMES = {"localizer": "Localizer", "pseudo": "Pseudo boxes", "center_box": "Best centred box"}
+INK = "#5b6472"
+RULE = "#e3e7ed"
+
+
+def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
+    """How the photos' IoUs are spread, in twentieths, one outline per source of boxes.
+
+    Args:
+        results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] in [0, 1]; NaNs are left out.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _axes("IoU with the true box", "photos, %")
+    edges = np.linspace(0, 1, 21)
+    for name, iou in _measured(results).items():
+        share = 100 * np.histogram(iou, edges)[0] / len(iou)
+        if name == "localizer":
+            axes.stairs(share, edges, fill=True, color=COLORS[name], alpha=0.18)
+        axes.stairs(share, edges, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
+    _finish_iou_axes(axes)
+    return _svg(figure, "iou_histogram")
+
+
+def recall_curve(results: Mapping[str, np.ndarray]) -> str:
+    """The share of photos whose box has at least a given IoU; at 0.5 it is gt_known_loc.
+
+    Args:
+        results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] in [0, 1]; NaNs are left out.
+
+    Returns:
+        An SVG element.
+    """
+    figure, axes = _axes("IoU of at least", "photos, %")
+    thresholds = np.linspace(0, 1, 201)
+    for name, iou in _measured(results).items():
+        recall = 100 * (1 - np.searchsorted(np.sort(iou), thresholds) / len(iou))
+        axes.plot(thresholds, recall, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
+    axes.set_ylim(0, 100)
+    _finish_iou_axes(axes)
+    return _svg(figure, "recall_curve")
+
+
+def loss_curve(stage: str, steps: np.ndarray, loss: np.ndarray) -> str:
+    """The training loss [n] of one stage over its steps [n], as an SVG element."""
+    figure, axes = _axes("step", "loss")
+    axes.plot(steps, loss, color=INK, linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.01)
+    return _svg(figure, f"loss_{stage}")
+
+
+def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The positive part of a heat map over its photo, as colours from blue (0) to red (the map's maximum).
+
+    Args:
+        photo: uint8 [h, w, 3].
+        heat: float [a, b], over the whole photo; upsampled bilinearly.
+
+    Returns:
+        uint8 [h, w, 3], half photo and half colours.
+    """
+    height, width = photo.shape[:2]
+    upsampled = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    positive = np.maximum(np.asarray(upsampled), 0)
+    colors = matplotlib.colormaps["turbo"](positive / max(positive.max(), np.finfo(np.float32).tiny))[..., :3]
+    return (0.5 * photo + 127.5 * colors).round().astype(np.uint8)
+
+
+def _measured(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    finite = {name: iou[np.isfinite(iou)] for name, iou in results.items()}
+    return {name: iou for name, iou in finite.items() if len(iou)}
+
+
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.4, 3.3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.tick_params(colors=INK, length=0, pad=6)
+    axes.grid(color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.locator_params(axis="y", nbins=5)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+    return figure, axes
+
+
+def _finish_iou_axes(axes: Axes) -> None:
+    axes.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlim(0, 1)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.legend(frameon=False, labelcolor=INK)
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element with text as text; figures of different names share no id."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(
+            file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    text = file.getvalue()
+    return re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])

@@ -1,0 +1,120 @@
+"""What a PSOL run amounts to: metrics.json, and the page."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from wsol_jax.context import Context
+from wsol_jax.data.records import Dataset
+from wsol_jax.evaluation.center_box import best_center_box
+from wsol_jax.evaluation.direct_boxes import compute, intervals, measure
+from wsol_jax.files import write_atomically
+from wsol_jax.pseudo.stage import boxes_file, heat_file
+from wsol_jax.psol import join
+from wsol_jax.report.page import Page, Photo, write_page
+from wsol_jax.tables import Predictions, read_predictions
+from wsol_jax.training.train import read_log
+
+OURS, PSEUDO, CENTER_BOX = "localizer", "pseudo", "center_box"
+
+
+def boxes_by_source(workdir: Path, dataset: Dataset, split: str) -> dict[str, Predictions]:
+    """Everything that draws a box on the photos of a split: the localizer, the pseudo boxes, the best centred box.
+
+    Each is joined with the classes that were predicted, as the paper does for DDT (Table 2).
+    """
+    records = dataset.splits[split]
+    sources: dict[str, Predictions] = {}
+    predicted = workdir / "predictions" / f"{split}.parquet"
+    if predicted.exists():
+        sources[OURS] = read_predictions(predicted, records)
+    classes = sources.get(OURS)
+    pseudo = boxes_file(workdir / "pseudo_boxes", split)
+    if pseudo.exists():
+        sources[PSEUDO] = join(read_predictions(pseudo, records, ("box",)), classes)
+    if any(len(record.boxes) for record in records):
+        box, _ = best_center_box(records)
+        sources[CENTER_BOX] = join(Predictions(box=np.tile(box, (len(records), 1))), classes)
+    return sources
+
+
+def evaluate(config: ConfigDict, context: Context) -> None:
+    """Writes metrics.json: each source of boxes on each split, under both protocols, with intervals."""
+    metrics: dict[str, float] = {}
+    for split, records in context.dataset.splits.items():
+        for source, predictions in boxes_by_source(context.workdir, context.dataset, split).items():
+            prefix = ("" if source == OURS else f"{source}/") + ("" if split == "test" else f"{split}/")
+            results = measure(records, predictions)
+            numbers = compute(results) | intervals(results, context.seed, config.resamples)
+            metrics |= {prefix + name: value for name, value in numbers.items()}
+    text = json.dumps(metrics, indent=2, sort_keys=True)
+    write_atomically(context.workdir / "metrics.json", lambda file: file.write(text.encode()))
+    for name, value in sorted(metrics.items()):
+        if name.count("/") < 2 and not name.endswith(("low", "high")) and "photos" not in name:
+            logging.info("%-28s %6.2f", name, value)
+
+
+def report(config: ConfigDict, context: Context) -> None:
+    """Writes report/index.html, for people."""
+    workdir, dataset = context.workdir, context.dataset
+    predicted = [s for s in dataset.splits if (workdir / "predictions" / f"{s}.parquet").exists()]
+    split = "test" if "test" in predicted or not predicted else predicted[0]
+    sources = boxes_by_source(workdir, dataset, split)
+    ious = {source: measure(dataset.splits[split], found).iou for source, found in sources.items()}
+    losses = {}
+    for stage in ("localizer", "classifier"):
+        log = read_log(workdir / stage)
+        if log:
+            losses[stage] = (np.array([line["step"] for line in log]), np.array([line["loss"] for line in log]))
+    metrics = workdir / "metrics.json"
+    page = Page(
+        title=f"PSOL: {workdir.resolve().name}",
+        command=f"python launch.py --config=CONFIG --workdir={workdir}",
+        metrics=json.loads(metrics.read_text()) if metrics.exists() else {},
+        classes=dataset.classes,
+        photos=_photos(workdir, dataset, split, sources, ious, config.photos),
+        results=ious,
+        losses=losses,
+        config=(workdir / "config.json").read_text(),
+    )
+    write_page(workdir / "report", page)
+    logging.info("report: %s", workdir / "report" / "index.html")
+
+
+def _photos(
+    workdir: Path,
+    dataset: Dataset,
+    split: str,
+    sources: dict[str, Predictions],
+    ious: dict[str, np.ndarray],
+    count: int,
+) -> Iterator[Photo]:
+    """`count` photos of a split, spread evenly over the localizer's IoUs, or over the records where there are none."""
+    records = dataset.splits[split]
+    ours, pseudo = sources.get(OURS, Predictions()), sources.get(PSEUDO, Predictions())
+    iou = ious.get(OURS, np.full(len(records), np.nan))
+    heat = (
+        np.load(heat_file(workdir / "pseudo_boxes", split))
+        if heat_file(workdir / "pseudo_boxes", split).exists()
+        else None
+    )
+    order = np.argsort(iou, kind="stable")
+    for i in order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)].tolist():
+        classes = (
+            [] if ours.top5_class is None else zip(ours.top5_class[i].tolist(), ours.top5_prob[i].tolist(), strict=True)
+        )
+        yield Photo(
+            name=records[i].path,
+            label=records[i].label,
+            image=dataset.read(records[i]),
+            truth=records[i].boxes,
+            pseudo=None if pseudo.box is None else pseudo.box[i],
+            predicted=None if ours.box is None else ours.box[i],
+            iou=None if np.isnan(iou[i]) else float(iou[i]),
+            top5=list(classes),
+            heat=None if heat is None else heat[i].astype(np.float32),
+        )

@@ -1,0 +1,44 @@
+"""SGD with momentum, a rate and a decay for each group of parameters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+
+def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
+    """The rate at each step: constant, or divided by `decay_factor` after every `decay_every` epochs."""
+    if not config.decay_every:
+        return optax.constant_schedule(config.learning_rate)
+    decays = round(config.epochs / config.decay_every)
+    boundaries = {
+        round(i * config.decay_every * steps_per_epoch): 1 / config.decay_factor for i in range(1, decays + 1)
+    }
+    return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
+
+
+def sgd(
+    config: ConfigDict, steps_per_epoch: float, group: Callable[[tuple[str, ...]], str]
+) -> optax.GradientTransformation:
+    """PyTorch's SGD: weight decay joins the gradient, the momentum gathers both, the rate scales what comes out.
+
+    Args:
+        config: training keys of configs/base.py.
+        steps_per_epoch: may be a fraction.
+        group: parameter path -> 'base', 'new' (rate x `new_rate`) or 'frozen' (neither rate nor decay).
+    """
+    rate = learning_rate(config, steps_per_epoch)
+
+    def rule(multiple: float) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.add_decayed_weights(config.weight_decay),
+            optax.trace(config.momentum, config.nesterov),
+            optax.scale_by_learning_rate(lambda step: multiple * rate(step)),
+        )
+
+    def labels(params: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(lambda path, _: group(tuple(p.key for p in path)), params)
+
+    return optax.partition({"base": rule(1.0), "new": rule(config.new_rate), "frozen": optax.set_to_zero()}, labels)
