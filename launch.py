@@ -1,35 +1,98 @@
-"""Runs an experiment: `python launch.py --config=configs/psol_cub.py --workdir=W --config.data.dir=D`."""
+"""Runs an experiment, or goes on with one that was stopped.
 
+    python launch.py --config=configs/psol_cub.py --workdir=W --config.data.dir=CUB_200_2011
+
+--config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; configs/base.py explains every key.
+"""
+
+import argparse
+import logging
+import os
+import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
-from wsol_jax.errors import InputError
+import wsol_jax
+from wsol_jax import InputError
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Where everything that the run makes is written.")
+EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
 
 
-def parse(argv: list[str]) -> list[str]:
-    """The flags, with every mistake in them as one line."""
-    flags.mark_flags_as_required(["config", "workdir"])
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are an `InputError` like any other."""
+
+    def error(self, message: str) -> None:
+        """Raises what argparse would print, with its usage, before it exits."""
+        raise InputError(f"command line: {message}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what a command line says; returns the exit code."""
     try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError) as error:
-        raise InputError(f"command line: {error}") from error
+        config, workdir = parse(arguments)
+        wsol_jax.run(config, workdir)
+    except (InputError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
 
 
-def main(argv: list[str]) -> None:
-    """Runs what the flags say."""
-    if len(argv) > 1:
-        raise InputError(
-            f"command line: {argv[1]!r} is not a flag; expected --config=FILE --workdir=DIR --config.KEY=VALUE"
-        )
-    from wsol_jax import run
+def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
+    """The experiment, with the keys that the command line changes, and the workdir.
 
-    run(CONFIG.value, Path(WORKDIR.value))
+    Raises:
+        InputError: a flag is missing or unknown, the file or one of the keys or values is wrong.
+    """
+    parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a file of configs/")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where everything that the run makes is written")
+    known, overrides = parser.parse_known_args(arguments)
+    config = load(known.config)
+    for override in overrides:
+        change(config, override)
+    return config, Path(known.workdir)
+
+
+def load(path: str) -> ConfigDict:
+    """What `get_config()` of a Python file returns, locked.
+
+    Raises:
+        InputError: there is no such file, or anything at all goes wrong in it.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"--config={path}: there is no such file")
+    try:
+        config = runpy.run_path(path)["get_config"]()
+    except Exception as error:
+        raise InputError(f"--config={path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
+    return config.lock()
+
+
+def change(config: ConfigDict, argument: str) -> None:
+    """Does to the configuration what `--config.KEY=VALUE` says.
+
+    Raises:
+        InputError: it is another argument, or no such key exists, or the value is of another type than the default.
+    """
+    if not argument.startswith("--config.") or "=" not in argument:
+        raise InputError(f"command line: {argument!r} is not understood; expected {EXPECTED}")
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["", argument])
+        values(["", argument])
+    except (KeyError, AttributeError) as error:
+        raise InputError(f"{argument}: there is no such key: {error.args[0]}") from error
+    except (flags.Error, TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
 
 
 def one_line(error: Exception) -> str:
@@ -37,14 +100,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def show_log() -> None:
+    """Our own log goes to stderr, with the warnings of other libraries and none of their chatter."""
+    package = Path(wsol_jax.__file__).parent
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno > logging.INFO or package in Path(record.pathname).parents)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler])
+    logging.getLogger("absl").setLevel(logging.INFO)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, later
+
+
 if __name__ == "__main__":
-    logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().addFilter(lambda record: "orbax" not in record.pathname)
-    try:
-        app.run(main, flags_parser=parse)
-    except (InputError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    show_log()
+    sys.exit(main(sys.argv[1:]))

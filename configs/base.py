@@ -54,7 +54,6 @@ def get_config() -> ConfigDict:
                 test="metadata/test",
                 images="images",
                 boxes="localization.txt",
-                masks="",  # a folder of mask files; '' if the lists hold boxes
             ),
             folder=dict(test_fraction=0.2),  # used where there are no train/ and test/ folders
             imagenet=dict(boxes=""),  # a folder of validation XML files, or a wsolevaluation localization.txt

@@ -20,10 +20,12 @@ def get_config() -> ConfigDict:
         training.weights = LITE0
         training.size = 128
         training.batch_size = 16
-        training.epochs = 10.0
+        training.epochs = 12.0
         training.learning_rate = 5e-3
         training.checkpoint_every = 50
-    config.classifier.decay_every = 5.0
+    config.localizer.freeze = "blocks.2"
+    config.classifier.freeze = "blocks.4"
+    config.classifier.decay_every = 8.0
     config.predict.batch_size = 20
     config.report.photos = 40
     return config

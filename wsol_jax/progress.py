@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from absl import logging
 from rich import progress as bars
+from rich.console import Console
 
 Item = TypeVar("Item")
 
@@ -39,7 +40,7 @@ def _bar(items: Iterable[Item], total: int, what: str, unit: str, weight: int) -
         bars.TimeRemainingColumn(),
     )
     start = time.monotonic()
-    with bars.Progress(*columns, console=bars.Console(stderr=True)) as progress:
+    with bars.Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total, rate="")
         for done, item in _counted(items, total, weight):
             yield item

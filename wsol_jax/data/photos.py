@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"))
 
 # Pillow goes by content, not by suffix, and some of its other formats start outside programs (EPS: Ghostscript).
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -165,6 +165,11 @@ def root_folder(folder: str, name: str) -> Path:
     return Path(folder)
 
 
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _opened(source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Result]) -> Result:
     name = name or str(source)
     try:
@@ -173,8 +178,7 @@ def _opened(source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Res
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such photo") from error
     except Exception as error:  # broken bytes make the decoders raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name}: not a readable photo ({reason})") from error
+        raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 
 
 def _orientation(image: Image.Image) -> int:

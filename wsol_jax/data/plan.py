@@ -100,7 +100,8 @@ def evaluation_views(indices: Sequence[int], window: np.ndarray, batch_size: int
 
 def pixel_box(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Normalised boxes [..., 4] in whole pixels of a photo of `size`, every edge rounded up, as PSOL's code does."""
-    return np.ceil(boxes.scale(box, np.array(size)))
+    pixels = boxes.scale(box, np.array(size))
+    return np.ceil(np.round(pixels, 6))  # an edge on a pixel stays there: 7 / 25 * 25 is a little more than 7
 
 
 def random_crop(rng: np.random.Generator, size: tuple[int, int], box: np.ndarray) -> np.ndarray:

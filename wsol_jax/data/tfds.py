@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
 _SECONDS_TO_CONNECT = 5.0
+_PORTS = {"http": 80, "https": 443}
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
@@ -41,7 +42,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     tf.config.set_visible_devices([], "GPU")
     builder = _builder(config.tfds.name, config.dir or None)
     features = builder.info.features
-    if "image" not in features or not hasattr(features.get("label"), "int2str"):
+    if "image" not in features or "label" not in features or not hasattr(features["label"], "names"):
         raise InputError(f"--config.data.tfds.name: {config.tfds.name} lacks a feature 'image' or a class 'label'")
     _prepare(builder)
     encoded: dict[str, bytes] = {}
@@ -62,7 +63,7 @@ def _builder(name: str, folder: str | None) -> "DatasetBuilder":
     try:
         return tfds.builder(name, data_dir=folder, try_gcs=False)
     except Exception as error:  # a builder is a program of its own and may raise anything
-        raise InputError(f"--config.data.tfds.name: no dataset {name!r} ({str(error).splitlines()[0]})") from error
+        raise InputError(f"--config.data.tfds.name: no dataset {name!r} ({photos.first_line(error)})") from error
 
 
 def _prepare(builder: "DatasetBuilder") -> None:
@@ -70,15 +71,16 @@ def _prepare(builder: "DatasetBuilder") -> None:
     if builder.is_prepared():
         return
     what = f"the TFDS dataset {builder.name} is not prepared in {builder.data_dir}"
-    for host in sorted({urlsplit(url).hostname for url in builder.url_infos or ()}):
+    urls = [urlsplit(url) for url in builder.url_infos or ()]
+    for host, port in sorted({(url.hostname, _PORTS[url.scheme]) for url in urls if url.scheme in _PORTS}):
         try:
-            socket.create_connection((host, 443), timeout=_SECONDS_TO_CONNECT).close()
+            socket.create_connection((host, port), timeout=_SECONDS_TO_CONNECT).close()
         except OSError as error:
             raise InputError(f"{what} and {host} cannot be reached ({error}); prepare it where it can") from error
     try:
         builder.download_and_prepare()
     except Exception as error:  # see _builder
-        raise InputError(f"{what}, and preparing it failed ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{what}, and preparing it failed ({photos.first_line(error)})") from error
 
 
 def _records(builder: "DatasetBuilder", name: str, split: str, encoded: dict[str, bytes]) -> Iterator[Record]:

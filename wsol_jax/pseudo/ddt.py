@@ -4,7 +4,7 @@ Each photo goes through the network once. Its features stay on the devices while
 photo of a group has passed, the first principal direction is found and the same features are projected on it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -128,6 +128,8 @@ def find_directions(
     forward: Forward,
     read: Reader,
     groups: np.ndarray,
+    done: Collection[int],
+    batch_size: int,
     sign: str,
     max_bytes: int,
     fetch: Callable[[jax.Array], np.ndarray],
@@ -138,7 +140,9 @@ def find_directions(
     Args:
         forward: the network.
         read: the photos.
-        groups: int [n], the group of each photo; negative for photos to leave out.
+        groups: int [n], the group of each photo.
+        done: groups to leave out. The others' photos keep the chunks they have without it, so that nothing else changes.
+        batch_size: photos in a chunk.
         sign: a rule of `orientation`.
         max_bytes: of features to keep on the devices for a group; the photos beyond pass twice.
         fetch: array on the devices -> array on this host.
@@ -148,11 +152,12 @@ def find_directions(
         group, its direction, the indices [m] of its photos in order, their heat maps float32 [m, h, w].
     """
     order = np.argsort(groups, kind="stable")
-    order = order[groups[order] >= 0]
+    chunks = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    needed = [chunk for chunk in chunks if not set(groups[chunk].tolist()) <= set(done)]
     unfinished: dict[int, list[_Piece]] = {}
-    for chunk in read(order):
+    for chunk in read(np.concatenate(needed)) if needed else ():
         features = forward(chunk.image)
-        present = np.unique(groups[chunk.index[chunk.valid]]).tolist()
+        present = [g for g in np.unique(groups[chunk.index[chunk.valid]]).tolist() if g not in done]
         for group in [g for g in unfinished if g < present[0]]:
             yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, say)
         for group in present:
@@ -179,11 +184,12 @@ def _finish(
     found = principal_direction(total, len(members), sign)
 
     kept = [(p.features, p.rows) for p in pieces if p.features is not None]
-    again = np.concatenate([np.zeros(0, int), *(p.index[p.rows] for p in pieces if p.features is None)])
-    if len(again):
+    dropped = [p.index[p.rows] for p in pieces if p.features is None]
+    if dropped:
+        again = np.concatenate(dropped)
         say(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
-    passing = ((forward(c.image), c.valid) for c in read(again))
-    heat = np.concatenate([_heat_maps(f, [found] * len(rows), fetch)[rows] for f, rows in chain(kept, passing)])
+        kept = chain(kept, ((forward(c.image), c.valid) for c in read(again)))
+    heat = np.concatenate([_heat_maps(f, [found] * len(rows), fetch)[rows] for f, rows in kept])
 
     turn = np.float32(orientation(sign, found.direction, heat))
     return found._replace(direction=found.direction * turn), members, heat * turn

@@ -127,9 +127,8 @@ def _find_heat(
     done = {group for group in np.unique(groups).tolist() if files[group].exists()}
     if done:
         logging.info("DDT: %d groups are already done", len(done))
-    waiting = np.where(np.isin(groups, list(done)), -1, groups)
     for group, found, _, heat in ddt.find_directions(
-        forward, read, waiting, config.sign, config.max_bytes, devices.fetch, logging.info
+        forward, read, groups, done, config.batch_size, config.sign, config.max_bytes, devices.fetch, logging.info
     ):
         write_atomically(files[group], lambda f, d=found, h=heat: np.savez(f, **d._asdict(), heat=h))
     heat, scale = [None] * len(groups), np.zeros(len(groups))

@@ -1,0 +1,127 @@
+"""Views to batches: pixels as Pillow and the published transforms have them, in order, however they are shared out."""
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from wsol_jax.data import plan
+from wsol_jax.data.plan import View
+from wsol_jax.data.render import Batch, cut, render
+
+SIZE = 24
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return tiny.scenes()
+
+
+def photo(width: int, height: int) -> np.ndarray:
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height)))
+
+
+def resized(pixels: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def batches(scenes, rows=slice(0, 8), steps=range(6), target=None) -> list[Batch]:
+    """What the rows `rows` of each batch of eight hold."""
+    records = scenes.splits["train"]
+    positions = plan.training_positions(steps.start, steps.stop, 8, rows)
+    views = plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", positions)
+    return list(render(scenes.read, records, views, SIZE, rows.stop - rows.start, target))
+
+
+@pytest.mark.parametrize("size", [(335, 468), (297, 70), (64, 64)])
+def test_a_whole_photo_is_resized_as_pillow_does(size):
+    np.testing.assert_array_equal(cut(photo(*size), plan.WHOLE, 48), resized(photo(*size), 48))
+
+
+@pytest.mark.parametrize("size", [(335, 468), (297, 70), (85, 324), (224, 224), (500, 375)])
+def test_the_test_window_is_resize_256_and_centre_crop_224(size):
+    published = resized(photo(*size), 256)[16:240, 16:240]
+    np.testing.assert_array_equal(cut(photo(*size), plan.test_window("center_crop", 224 / 256), 224), published)
+
+
+@pytest.mark.parametrize("size", [(335, 468), (297, 70), (500, 375)])
+def test_a_crop_is_cut_and_resized(size):
+    """Up to the edge: Pillow's filter reaches over it, where a crop that is cut out first repeats its last pixel."""
+    crop = plan.random_crop(np.random.default_rng(1), size, np.array([0.0, 0, *size]))
+    (left, top), (right, bottom) = crop[:2].astype(int), crop[2:].astype(int)
+    found = cut(photo(*size), crop / np.tile(size, 2), 224).astype(int)
+    expected = resized(photo(*size)[top:bottom, left:right], 224)
+    edge = 1 + max(1, -(-224 // min(right - left, bottom - top)))
+    inside = slice(edge, -edge)
+    assert np.abs(found - expected)[inside, inside].max() <= 1
+    assert np.abs(found - expected).mean() < 0.5
+
+
+def test_a_mirrored_view_is_the_mirror_of_the_view():
+    window = np.array([0.1, 0.2, 0.7, 0.9])
+    seen, mirrored = (cut(photo(80, 60), window, 32, flip) for flip in (False, True))
+    np.testing.assert_array_equal(mirrored, seen[:, ::-1])
+    assert (mirrored != seen).any()
+
+
+def test_every_row_is_what_was_planned(scenes):
+    def target(view):
+        return view.index + np.array([0.1, 0.2, 0.3, 0.4])
+
+    records = scenes.splits["train"]
+    views = list(plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", range(48)))
+    rows = [Batch(*row) for batch in batches(scenes, target=target) for row in zip(*batch, strict=True)]
+    for row, view in zip(rows, views, strict=True):
+        record = records[view.index]
+        assert (row.index, row.label, row.flip, row.valid) == (view.index, record.label, view.flip, True)
+        np.testing.assert_array_equal(row.window, view.window.astype(np.float32))
+        np.testing.assert_array_equal(row.target, target(view).astype(np.float32))
+        np.testing.assert_array_equal(row.image, cut(scenes.read(record), view.window, SIZE, view.flip))
+
+
+def test_shapes_and_kinds(scenes):
+    batch = batches(scenes, steps=range(1))[0]
+    kinds = {name: (array.dtype.name, array.shape) for name, array in batch._asdict().items()}
+    assert kinds == {
+        "image": ("uint8", (8, SIZE, SIZE, 3)),
+        "window": ("float32", (8, 4)),
+        "flip": ("bool", (8,)),
+        "label": ("int32", (8,)),
+        "target": ("float32", (8, 4)),
+        "index": ("int32", (8,)),
+        "valid": ("bool", (8,)),
+    }
+    assert not batch.target.any()
+
+
+@pytest.mark.parametrize("processes", [2, 8])
+def test_processes_share_the_same_batches(scenes, processes):
+    share = 8 // processes
+    parts = [batches(scenes, slice(p * share, (p + 1) * share)) for p in range(processes)]
+    for step, whole in enumerate(batches(scenes)):
+        joined = [np.concatenate(arrays) for arrays in zip(*(part[step] for part in parts), strict=True)]
+        tiny.assert_trees_equal(Batch(*joined), whole)
+
+
+def test_a_run_that_goes_on_sees_the_same_batches(scenes):
+    for whole, again in zip(batches(scenes)[4:], batches(scenes, steps=range(4, 6)), strict=True):
+        tiny.assert_trees_equal(whole, again)
+
+
+def test_views_without_end(scenes):
+    def forever():
+        while True:
+            yield View(3, plan.WHOLE, False, True)
+
+    stream = render(scenes.read, scenes.splits["train"], forever(), SIZE, 2)
+    assert [next(stream).index.tolist() for _ in range(5)] == [[3, 3]] * 5
+
+
+def test_an_incomplete_batch_is_left_out_and_padding_is_marked(scenes):
+    whole = slice(0, 4)
+    unpadded = [View(i, plan.WHOLE, False, True) for i in range(6)]
+    padded = plan.evaluation_views(range(6), plan.WHOLE, 4, whole)
+    rendered = [list(render(scenes.read, scenes.splits["test"], views, SIZE, 4)) for views in (unpadded, padded)]
+    assert [batch.index.tolist() for batch in rendered[0]] == [[0, 1, 2, 3]]
+    assert [batch.valid.tolist() for batch in rendered[1]] == [[True] * 4, [True, True, False, False]]

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from wsol_jax import boxes
+from wsol_jax.errors import InputError
+from wsol_jax.pseudo.regions import bounds, heat_box, largest_region
+
+
+def mask(text: str) -> np.ndarray:
+    return np.array([[c == "#" for c in row] for row in text.split()])
+
+
+def test_diagonal_cells_are_one_region():
+    np.testing.assert_array_equal(largest_region(mask("#... .#.. ..#. ...#")), np.eye(4, dtype=bool))
+
+
+def test_the_largest_region_wins():
+    np.testing.assert_array_equal(largest_region(mask("#..## ...## ##...")), mask("...## ...## ....."))
+
+
+def test_of_equal_regions_the_first_in_raster_order_wins():
+    np.testing.assert_array_equal(largest_region(mask("..##. ..... ##...")), mask("..##. ..... ....."))
+
+
+def test_nothing_has_no_region():
+    assert not largest_region(mask("... ...")).any()
+
+
+def test_bounds_are_half_open():
+    np.testing.assert_allclose(bounds(mask("..... .##.. .##..")), [1 / 5, 1 / 3, 3 / 5, 1])
+
+
+def test_nearest_code_keeps_to_the_grid_and_zero_is_not_positive():
+    heat = np.full((14, 14), -1.0, np.float32)
+    heat[3:7, 5:10] = 2.0
+    heat[0] = 0.0
+    box, mean, fallback = heat_box(heat, "nearest_code", 448)
+    np.testing.assert_allclose(box, [5 / 14, 3 / 14, 10 / 14, 7 / 14])
+    assert mean == 2.0
+    assert fallback is False
+
+
+def test_bilinear_paper_draws_between_the_cells():
+    heat = np.full((14, 14), -1.0, np.float32)
+    heat[3:7, 5:10] = 1.0
+    box, _, _ = heat_box(heat, "bilinear_paper", 448)
+    # Between a cell of 1 and one of -1 the interpolated heat crosses zero half a way, which is the cells' border.
+    np.testing.assert_allclose(box, [5 / 14, 3 / 14, 10 / 14, 7 / 14], atol=1 / 448)
+    heat[3:7, 5:10] = 3.0
+    wider, _, _ = heat_box(heat, "bilinear_paper", 448)
+    assert boxes.area(wider) > boxes.area(box)
+
+
+def test_an_empty_map_is_the_whole_image_and_says_so():
+    for heat in (np.zeros((14, 14), np.float32), np.full((14, 14), -1.0, np.float32)):
+        box, mean, fallback = heat_box(heat, "nearest_code", 448)
+        np.testing.assert_array_equal(box, [0, 0, 1, 1])
+        assert (mean, fallback) == (0.0, True)
+
+
+def test_another_threshold_is_refused():
+    with pytest.raises(InputError, match=r"pseudo\.threshold is 'otsu'; expected 'nearest_code'"):
+        heat_box(np.zeros((2, 2)), "otsu", 4)

@@ -1,0 +1,38 @@
+"""Files that are whole or not there, and safe names."""
+
+import pytest
+
+from wsol_jax.files import file_name, write_atomically
+
+
+def test_a_file_appears_with_its_folder_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "a" / "b" / "c.bin"
+    write_atomically(path, lambda file: file.write(b"all of it"))
+    assert path.read_bytes() == b"all of it"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_was_there_stays_until_all_is_written(tmp_path):
+    path = tmp_path / "c.bin"
+    path.write_bytes(b"old")
+
+    def stop_halfway(file):
+        file.write(b"ne")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_atomically(path, stop_halfway)
+    assert path.read_bytes() == b"old"
+    write_atomically(path, lambda file: file.write(b"new"))
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "C:\\x", "ёж", "", "x" * 500, "\0", "a b"])
+def test_names_stay_where_they_are_put(name, tmp_path):
+    path = tmp_path / file_name(7, name)
+    path.touch()
+    assert path.name.startswith("0007_") and path.resolve().parent == tmp_path.resolve()
+
+
+def test_a_plain_name_is_kept():
+    assert file_name(12, "001.Black-footed_Albatross") == "0012_001.Black-footed_Albatross"

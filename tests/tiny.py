@@ -1,0 +1,88 @@
+"""Scenes, networks and configurations small enough to train in a test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from configs.base import get_config
+from wsol_jax.backbones import initialise
+from wsol_jax.data import load_dataset
+from wsol_jax.data.records import Dataset
+from wsol_jax.data.render import Batch
+from wsol_jax.methods.classifier import classifier
+from wsol_jax.methods.localizer import localizer
+from wsol_jax.methods.method import Method, Variables
+from wsol_jax.training import devices
+from wsol_jax.training.step import TrainState
+from wsol_jax.training.train import train, training_batches
+
+SIZE = 64
+CLASSES = 3
+
+NARROW = {
+    "resnet50": dict(depths=(1, 1, 1, 1), width=8),
+    "vgg_gap": dict(depths=(1, 1, 1, 1, 1), widths=(4, 4, 6, 6, 8)),
+    "efficientnet_lite0": dict(depths=(1, 1, 1, 1, 1, 1, 1), widths=(4, 4, 6, 6, 8, 8, 10), stem=4, top=16),
+}
+
+
+def mesh(size: int) -> Mesh:
+    return devices.make_mesh(jax.devices()[:size])
+
+
+def scenes(train: int = 24, test: int = 10) -> Dataset:
+    config = get_config().data
+    config.scenes.update(classes=CLASSES, train=train, test=test, size=SIZE)
+    return load_dataset(config, seed=0)
+
+
+def true_boxes(dataset: Dataset) -> np.ndarray:
+    return np.concatenate([record.boxes for record in dataset.splits["train"]])
+
+
+def config(stage: str = "localizer", arch: str = "resnet50", **changes) -> ConfigDict:
+    """The keys of a training stage for a narrow network: four steps of eight photos, each of them logged."""
+    keys = get_config()[stage].unlock()
+    keys.update(arch=arch, size=SIZE, batch_size=8, epochs=4 * 8 / 24, checkpoint_every=2, log_every=1)
+    keys.arch_kwargs = ConfigDict(NARROW[arch])
+    keys.update(changes)
+    return keys.lock()
+
+
+class Experiment(NamedTuple):
+    """Everything that a training is made of, but the devices."""
+
+    dataset: Dataset
+    config: ConfigDict
+    method: Method
+    variables: Variables
+
+    def batches(self, steps: range, mesh: Mesh) -> Iterator[Batch]:
+        boxes = true_boxes(self.dataset) if "box_weight" in self.config else None
+        records = self.dataset.splits["train"]
+        return training_batches(self.dataset, records, boxes, self.config, 0, steps, mesh)
+
+    def train(self, folder: Path, mesh: Mesh) -> TrainState:
+        photos = len(self.dataset.splits["train"])
+        return train(
+            folder, self.method, self.variables, lambda s: self.batches(s, mesh), photos, self.config, 0, mesh
+        )
+
+
+def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> Experiment:
+    keys = config(stage, arch, **changes)
+    method = localizer(keys) if stage == "localizer" else classifier(keys, CLASSES)
+    variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
+    return Experiment(scenes(), keys, method, variables)
+
+
+def assert_trees_equal(a: object, b: object) -> None:
+    """The same names and, bit for bit, the same numbers."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(path), strict=True)

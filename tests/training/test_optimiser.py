@@ -1,0 +1,92 @@
+"""SGD, against PyTorch's recursion written out by hand."""
+
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from configs.base import training
+from wsol_jax.training.optimiser import learning_rate, sgd
+
+SHAPES = {"backbone": {"conv1": (3, 2), "layer1": (4,)}, "head": {"fc": (2, 3)}}
+GROUPS = {"conv1": "frozen", "layer1": "base", "fc": "new"}
+
+
+def config(**changes) -> ConfigDict:
+    return training(learning_rate=0.1, momentum=0.9, weight_decay=0.05, **changes)
+
+
+def drawn(seed: int) -> dict:
+    rng = np.random.default_rng(seed)
+    return {
+        top: {name: rng.normal(size=shape).astype(np.float32) for name, shape in layers.items()}
+        for top, layers in SHAPES.items()
+    }
+
+
+def torch_sgd(value: np.ndarray, gradients: list[np.ndarray], rates: list[float], keys: ConfigDict) -> np.ndarray:
+    """torch.optim.SGD (dampening 0) as its documentation writes it, float64."""
+    value, buffer = value.astype(np.float64), None
+    for gradient, rate in zip(gradients, rates, strict=True):
+        gradient = gradient + keys.weight_decay * value
+        buffer = gradient if buffer is None else keys.momentum * buffer + gradient
+        value = value - rate * (gradient + keys.momentum * buffer if keys.nesterov else buffer)
+    return value
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_five_steps_are_those_of_pytorch(nesterov, momentum):
+    keys = config(nesterov=nesterov, new_rate=2.0, epochs=5.0, decay_every=1.5, decay_factor=10.0)
+    keys.momentum = momentum
+    optimiser = sgd(keys, 2.0, lambda path: GROUPS[path[-1]])  # two steps an epoch: the rate falls after three steps
+    first = params = drawn(0)
+    state = optimiser.init(params)
+    gradients = [drawn(1 + step) for step in range(5)]
+    for gradient in gradients:
+        updates, state = optimiser.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    rates = np.array([0.1, 0.1, 0.1, 0.01, 0.01])
+    for top, name, multiple in [("backbone", "layer1", 1), ("head", "fc", 2)]:
+        expected = torch_sgd(first[top][name], [g[top][name] for g in gradients], rates * multiple, keys)
+        np.testing.assert_allclose(params[top][name], expected, rtol=2e-6, atol=1e-7)
+    np.testing.assert_array_equal(params["backbone"]["conv1"], first["backbone"]["conv1"])
+
+
+def test_weight_decay_reaches_all_but_the_frozen():
+    optimiser = sgd(config(new_rate=2.0), 1.0, lambda path: GROUPS[path[-1]])
+    params = drawn(0)
+    nothing = {top: {name: 0 * value for name, value in layers.items()} for top, layers in params.items()}
+    updates, _ = optimiser.update(nothing, optimiser.init(params), params)
+    np.testing.assert_allclose(updates["backbone"]["layer1"], -0.1 * 0.05 * params["backbone"]["layer1"], rtol=1e-6)
+    np.testing.assert_allclose(updates["head"]["fc"], -0.2 * 0.05 * params["head"]["fc"], rtol=1e-6)
+    assert not np.any(updates["backbone"]["conv1"])
+
+
+def test_groups_are_asked_by_the_whole_path():
+    asked = []
+    sgd(config(), 1.0, lambda path: asked.append(path) or "base").init(drawn(0))
+    assert set(asked) == {("backbone", "conv1"), ("backbone", "layer1"), ("head", "fc")}
+
+
+def rates(steps: int, steps_per_epoch: float, **changes) -> list[float]:
+    schedule = learning_rate(config(**changes), steps_per_epoch)
+    return [round(float(schedule(step)), 7) for step in range(steps)]
+
+
+def test_a_constant_rate():
+    assert rates(9, 2.0, epochs=4.5, decay_every=0.0) == [0.1] * 9
+
+
+def test_the_rate_falls_after_every_so_many_epochs():
+    assert rates(12, 2.0, epochs=6.0, decay_every=2.0) == [0.1] * 4 + [0.01] * 4 + [0.001] * 4
+    assert rates(8, 2.0, epochs=4.0, decay_every=2.0, decay_factor=2.0) == [0.1] * 4 + [0.05] * 4
+
+
+def test_epochs_may_hold_a_fraction_of_a_step():
+    assert rates(12, 2.75, epochs=4.0, decay_every=2.0) == [0.1] * 6 + [0.01] * 6  # two epochs: 5.5 steps
+    assert rates(6, 64 / 24, epochs=2.25, decay_every=2.25) == [0.1] * 6
+
+
+def test_a_run_shorter_than_the_first_decay_keeps_its_rate():
+    assert rates(3, 2.0, epochs=0.5, decay_every=10.0) == [0.1] * 3
