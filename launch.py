@@ -2,10 +2,11 @@
 
     python launch.py --config=configs/psol_cub.py --workdir=W --config.data.dir=CUB_200_2011
 
---config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; configs/base.py explains every key.
+--config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; configs/base.py explains them all.
 """
 
 import argparse
+import difflib
 import logging
 import os
 import runpy
@@ -52,7 +53,9 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     """
     parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a file of configs/")
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where everything that the run makes is written")
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="where everything that the run makes is written"
+    )
     known, overrides = parser.parse_known_args(arguments)
     config = load(known.config)
     for override in overrides:
@@ -81,18 +84,36 @@ def change(config: ConfigDict, argument: str) -> None:
     """Does to the configuration what `--config.KEY=VALUE` says.
 
     Raises:
-        InputError: it is another argument, or no such key exists, or the value is of another type than the default.
+        InputError: it is another argument, or no such key exists, or the value is of another type than the key's.
     """
-    if not argument.startswith("--config.") or "=" not in argument:
+    key, equals, _ = argument.removeprefix("--config.").partition("=")
+    if not argument.startswith("--config.") or not equals:
         raise InputError(f"command line: {argument!r} is not understood; expected {EXPECTED}")
+    before = value_of(config, key, argument)
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["", argument])
         values(["", argument])
-    except (KeyError, AttributeError) as error:
-        raise InputError(f"{argument}: there is no such key: {error.args[0]}") from error
     except (flags.Error, TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"{argument}: expected a value of type {type(before).__name__}") from error
+
+
+def value_of(config: ConfigDict, key: str, argument: str) -> object:
+    """The value of 'localizer.epochs' and the like.
+
+    Raises:
+        InputError: no such key exists, or it is a group of other keys.
+    """
+    value = config
+    for name in key.split("."):
+        there = list(value) if isinstance(value, ConfigDict) else []
+        if name not in there:
+            similar = difflib.get_close_matches(name, there, 1)
+            raise InputError(f"{argument}: there is no key {name!r}; expected {', '.join(similar or there) or 'none'}")
+        value = value[name]
+    if isinstance(value, ConfigDict) and len(value):
+        raise InputError(f"{argument}: this is a group of keys; expected one of {', '.join(value)}")
+    return value
 
 
 def one_line(error: Exception) -> str:
@@ -101,13 +122,19 @@ def one_line(error: Exception) -> str:
 
 
 def show_log() -> None:
-    """Our own log goes to stderr, with the warnings of other libraries and none of their chatter."""
+    """Lets our own log through to stderr, and the warnings of other libraries, but not their chatter."""
     package = Path(wsol_jax.__file__).parent
+
+    def is_for_people(record: logging.LogRecord) -> bool:
+        ours = package in Path(record.pathname).parents
+        return ours or (record.levelno >= logging.WARNING and "orbax" not in record.pathname)
+
     handler = logging.StreamHandler()
-    handler.addFilter(lambda record: record.levelno > logging.INFO or package in Path(record.pathname).parents)
+    handler.addFilter(is_for_people)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler])
     logging.getLogger("absl").setLevel(logging.INFO)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when it is imported, later
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # says so at every start otherwise; it only reads photos here
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python launch.py --config=configs/psol_birds25.py --workdir=W --config.data.dir=../shared/data/birds25/CUB_200_2011
 
-The same as configs/psol_cub.py, but the early stages of the localizer stay as ImageNet made them, its steps are smaller and
-more, and only the head of the classifier is trained.
+The same as configs/psol_cub.py, but the early stages of the localizer stay as ImageNet made them, its steps are smaller
+and more, and only the head of the classifier is trained.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,9 @@
 """Scenes, networks and configurations small enough to train in a test."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +25,7 @@ from wsol_jax.training import devices
 from wsol_jax.training.step import TrainState
 from wsol_jax.training.train import train, training_batches
 
+ROOT = Path(__file__).parent.parent
 SIZE = 64
 CLASSES = 3
 
@@ -86,3 +91,13 @@ def assert_trees_equal(a: object, b: object) -> None:
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(path), strict=True)
+
+
+def python(source: str, *args: object, cwd: Path | None = None, **environment: str) -> subprocess.Popen:
+    """Starts another Python, which finds our package, configs and this file; what it prints can be read."""
+    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    known = {"PYTHONPATH": os.pathsep.join(paths), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
+    command = [sys.executable, "-c", textwrap.dedent(source), *map(str, args)]
+    return subprocess.Popen(
+        command, cwd=cwd, env=os.environ | known | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )

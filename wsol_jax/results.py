@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from wsol_jax.context import Context
 from wsol_jax.data.records import Dataset
 from wsol_jax.evaluation.center_box import best_center_box
-from wsol_jax.evaluation.direct_boxes import compute, intervals, measure
+from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
 from wsol_jax.files import write_atomically
 from wsol_jax.pseudo.stage import boxes_file, heat_file
 from wsol_jax.psol import join
@@ -49,20 +49,21 @@ def evaluate(config: ConfigDict, context: Context) -> None:
         for source, predictions in boxes_by_source(context.workdir, context.dataset, split).items():
             prefix = ("" if source == OURS else f"{source}/") + ("" if split == "test" else f"{split}/")
             results = measure(records, predictions)
-            numbers = compute(results) | intervals(results, context.seed, config.resamples)
+            numbers = compute(results)
+            if told := [f"{name} {numbers[name]:.2f}" for name in hits(results)]:
+                logging.info("%s, %s: %s", source, split, ", ".join(told))
+            numbers |= intervals(results, context.seed, config.resamples)
             metrics |= {prefix + name: value for name, value in numbers.items()}
     text = json.dumps(metrics, indent=2, sort_keys=True)
     write_atomically(context.workdir / "metrics.json", lambda file: file.write(text.encode()))
-    for name, value in sorted(metrics.items()):
-        if name.count("/") < 2 and not name.endswith(("low", "high")) and "photos" not in name:
-            logging.info("%-28s %6.2f", name, value)
 
 
 def report(config: ConfigDict, context: Context) -> None:
     """Writes report/index.html, for people."""
     workdir, dataset = context.workdir, context.dataset
     predicted = [s for s in dataset.splits if (workdir / "predictions" / f"{s}.parquet").exists()]
-    split = "test" if "test" in predicted or not predicted else predicted[0]
+    splits = predicted or list(dataset.splits)
+    split = "test" if "test" in splits else splits[0]
     sources = boxes_by_source(workdir, dataset, split)
     ious = {source: measure(dataset.splits[split], found).iou for source, found in sources.items()}
     losses = {}
@@ -73,7 +74,6 @@ def report(config: ConfigDict, context: Context) -> None:
     metrics = workdir / "metrics.json"
     page = Page(
         title=f"PSOL: {workdir.resolve().name}",
-        command=f"python launch.py --config=CONFIG --workdir={workdir}",
         metrics=json.loads(metrics.read_text()) if metrics.exists() else {},
         classes=dataset.classes,
         photos=_photos(workdir, dataset, split, sources, ious, config.photos),

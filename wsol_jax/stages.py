@@ -1,28 +1,29 @@
 """The order of the stages, what each is given, and which are already done.
 
-A stage receives its own part of the configuration and the results of the stages it names, nothing else. What it is made
-from is written down when it starts and sealed when it is finished; a finished stage is skipped, one that was cut off
-goes on, and one made from something else stops the run.
+A stage receives its own part of the configuration and the results of the stages it names, nothing else. A finished
+stage is skipped, one that was cut off goes on, and one made from something else stops the run.
 """
 
-import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import psol, results
+from wsol_jax import identity, psol, results
+from wsol_jax.config import check_values
 from wsol_jax.context import Context
 from wsol_jax.data import load_dataset
 from wsol_jax.data.check import check_photos
 from wsol_jax.data.records import Dataset, digest
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.identity import Identity
 from wsol_jax.training import devices
 
 
@@ -31,22 +32,33 @@ class Stage(NamedTuple):
 
     Attributes:
         key: its part of the configuration.
-        inputs: the stages whose results it uses, where there are any.
+        inputs: the stages whose results it uses; it needs at least one of them, if it names any.
         outputs: what it writes, relative to the workdir.
         run: does it.
+        check: raises InputError if `run` would, as far as that can be told before the stages in front of it have run.
+        instead: keys of its configuration that name files, any of which does in place of its inputs.
     """
 
     key: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     run: Callable[[ConfigDict, Context], None]
+    check: Callable[[ConfigDict, Context], None] = lambda config, context: None
+    instead: tuple[str, ...] = ()
 
 
 STAGES: dict[str, Stage] = {
     "pseudo_boxes": Stage("pseudo", (), ("pseudo_boxes",), psol.pseudo_boxes),
-    "localizer": Stage("localizer", ("pseudo_boxes",), ("localizer",), psol.train_localizer),
-    "classifier": Stage("classifier", (), ("classifier",), psol.train_classifier),
-    "predict": Stage("predict", ("localizer", "classifier"), ("predictions",), psol.predict),
+    "localizer": Stage("localizer", ("pseudo_boxes",), ("localizer",), psol.train_localizer, psol.check_localizer),
+    "classifier": Stage("classifier", (), ("classifier",), psol.train_classifier, psol.check_classifier),
+    "predict": Stage(
+        "predict",
+        ("localizer", "classifier"),
+        ("predictions",),
+        psol.predict,
+        psol.check_predict,
+        instead=("boxes_from", "classes_from"),
+    ),
     "evaluate": Stage("evaluate", ("pseudo_boxes", "predict"), ("metrics.json",), results.evaluate),
     "report": Stage(
         "report", ("pseudo_boxes", "localizer", "classifier", "predict", "evaluate"), ("report",), results.report
@@ -56,6 +68,8 @@ STAGES: dict[str, Stage] = {
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Runs the stages of `config.stages` that are not finished in `workdir`.
+
+    Whatever can be wrong is looked for before the first of them starts.
 
     Args:
         config: as a file of configs/ returns it.
@@ -67,125 +81,153 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: whatever is wrong with the configuration, the data, the weights or the workdir, in one line.
     """
-    workdir = Path(workdir)
-    names = _chosen(config.stages)
-    dataset = load_dataset(config.data, config.seed)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"workdir {workdir} cannot be made: {error.strerror}") from error
-    dataset, _ = check_photos(
-        dataset, list(dataset.splits), config.data.on_error, workdir / "photos.json", logging.warning
-    )
-    _log_dataset(dataset)
+    workdir, chosen = Path(workdir), _chosen(config.stages)
+    check_values(config, jax.device_count())
+    _make(workdir)
+    dataset = _readable_photos(config, workdir)
+    wanted = identities(config, dataset, workdir, chosen)
+    _require_inputs(config, workdir, chosen)
+    _require_same(workdir, chosen, wanted, config.overwrite)
 
-    identities = _identities(config, dataset, workdir, names)
-    to_do = [name for name in names if not _is_finished(workdir, name, identities[name], config.overwrite)]
-    write_atomically(workdir / "config.json", lambda file: file.write(config.to_json(indent=2).encode()))
     mesh = devices.make_mesh()
-    for name in names:
-        if name not in to_do:
+    contexts = {
+        name: Context(workdir, dataset, config.seed, mesh, {n: config[STAGES[n].key] for n in wanted[name].inputs})
+        for name in chosen
+    }
+    to_do = [name for name in chosen if not _is_finished(workdir, name, wanted[name])]
+    for name in to_do:
+        _check(name, config, contexts[name])
+    write_atomically(workdir / "config.json", lambda file: file.write(config.to_json(indent=2).encode()))
+    for name in chosen:
+        if name in to_do:
+            _run(name, config, contexts[name], wanted[name])
+        else:
             logging.info("%s: already finished", name)
-            continue
-        logging.info("%s: started", name)
-        _write_identity(workdir, name, identities[name], finished=False)
-        configs = {n: ConfigDict(_read_identity(workdir, n)["config"]) for n in _inputs(workdir, names, name)}
-        STAGES[name].run(config[STAGES[name].key], Context(workdir, dataset, config.seed, mesh, configs))
-        _write_identity(workdir, name, identities[name], finished=True)
     metrics = workdir / "metrics.json"
     return json.loads(metrics.read_text()) if metrics.exists() else {}
 
 
 def _chosen(stages: str) -> list[str]:
     names = [name.strip() for name in stages.split(",") if name.strip()]
-    for name in names:
-        if name not in STAGES:
-            raise InputError(f"stages: {name!r} is no stage; there are {', '.join(STAGES)}")
-    if not names:
-        raise InputError(f"stages is empty; there are {', '.join(STAGES)}")
+    unknown = [name for name in names if name not in STAGES]
+    if unknown or not names:
+        raise InputError(f"--config.stages is {stages!r}; expected some of {','.join(STAGES)}")
     return [name for name in STAGES if name in names]
 
 
-def _log_dataset(dataset: Dataset) -> None:
-    counts = ", ".join(f"{len(records)} {split}" for split, records in dataset.splits.items())
+def _make(workdir: Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir}: this folder cannot be made ({error.strerror})") from error
+    if not os.access(workdir, os.W_OK):
+        raise InputError(f"--workdir={workdir}: this folder cannot be written to")
+
+
+def _readable_photos(config: ConfigDict, workdir: Path) -> Dataset:
+    """The dataset without broken photos, and without splits that have no photo."""
+    dataset = load_dataset(config.data, config.seed)
+    cache = workdir / "photos.json"
+    dataset, _ = check_photos(dataset, list(dataset.splits), config.data.on_error, cache, logging.warning)
+    splits = {split: records for split, records in dataset.splits.items() if records}
+    counts = ", ".join(f"{len(records)} {split}" for split, records in splits.items())
     logging.info("%d classes; photos: %s; %d device(s)", len(dataset.classes), counts, jax.device_count())
+    return dataset._replace(splits=splits)
 
 
-def _inputs(workdir: Path, chosen: list[str], name: str) -> list[str]:
-    """The inputs of a stage that this run makes or the workdir already has."""
-    return [n for n in STAGES[name].inputs if n in chosen or _read_identity(workdir, n).get("finished")]
+def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequence[str]) -> dict[str, Identity]:
+    """What every stage would be made from, were it made now.
 
+    Args:
+        config: as a file of configs/ returns it.
+        dataset: the photos.
+        workdir: where some stages may be finished.
+        chosen: the stages of this run.
 
-def _identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: list[str]) -> dict[str, dict[str, Any]]:
-    """What each stage of the run, and of the workdir, is made from: its configuration, its inputs, the records."""
-    records = {split: digest(records) for split, records in dataset.splits.items()}
-    identities: dict[str, dict[str, Any]] = {}
-    for name, stage in STAGES.items():
-        inputs = {n: identities[n]["fingerprint"] for n in _inputs(workdir, chosen, name)}
-        own = json.loads(config[stage.key].to_json())
-        made_from = {"config": own, "seed": config.seed, "inputs": inputs, "records": records}
-        text = json.dumps(made_from, sort_keys=True)
-        identities[name] = made_from | {"fingerprint": hashlib.sha256(text.encode()).hexdigest()}
-    return identities
-
-
-def _is_finished(workdir: Path, name: str, identity: dict[str, Any], overwrite: bool) -> bool:
-    """Whether a stage is done as asked; with `overwrite`, what was made from something else is taken away.
-
-    Raises:
-        InputError: what is there was made from something else: the keys that differ are told.
+    Returns:
+        Stage -> its identity. A stage's inputs are those that this run makes or the workdir already has.
     """
-    saved = _read_identity(workdir, name)
-    if not saved:
+    records = {split: digest(records) for split, records in dataset.splits.items()}
+    found: dict[str, Identity] = {}
+    for name, stage in STAGES.items():
+        inputs = {n: found[n].fingerprint for n in _inputs(workdir, chosen, name)}
+        found[name] = identity.identify(config[stage.key], config.seed, inputs, records)
+    return found
+
+
+def _inputs(workdir: Path, chosen: Sequence[str], name: str) -> list[str]:
+    """The inputs of a stage that this run makes or the workdir already has."""
+    return [n for n in STAGES[name].inputs if n in chosen or _is_finished(workdir, n)]
+
+
+def _is_finished(workdir: Path, name: str, wanted: Identity | None = None) -> bool:
+    """Whether a stage is done (and made from what is wanted) and its results are still there."""
+    saved = identity.read(workdir, name)
+    if saved is None or not saved.finished or (wanted and saved.fingerprint != wanted.fingerprint):
         return False
-    if saved["fingerprint"] == identity["fingerprint"]:
-        return saved["finished"]
-    if not overwrite:
-        differences = "; ".join(_differences(STAGES[name].key, saved, identity))
+    return all((workdir / output).exists() for output in STAGES[name].outputs)
+
+
+def _require_inputs(config: ConfigDict, workdir: Path, chosen: Sequence[str]) -> None:
+    for name in chosen:
+        stage, inputs = STAGES[name], _inputs(workdir, chosen, name)
+        begun = [n for n in stage.inputs if n not in inputs and _anything_made(workdir, n)]
+        if begun:
+            raise InputError(
+                f"stage {name} uses {begun[0]}, which is not finished in {workdir}; add it to --config.stages"
+            )
+        if stage.inputs and not inputs and not any(config[stage.key][key] for key in stage.instead):
+            needed = " or ".join(stage.inputs)
+            raise InputError(f"stage {name} needs {needed}, which {workdir} does not have; add it to --config.stages")
+
+
+def _require_same(workdir: Path, chosen: Sequence[str], wanted: dict[str, Identity], overwrite: bool) -> None:
+    """Check that what is there, of the chosen stages and of those they use, is made from what it would be made from."""
+    used = set(chosen)
+    for name in reversed(STAGES):
+        used |= set(_inputs(workdir, chosen, name)) if name in used else set()
+    changed: dict[str, list[str]] = {}
+    for name in (n for n in STAGES if n in used and _anything_made(workdir, n)):
+        saved = identity.read(workdir, name)
+        if saved is None:
+            raise InputError(f"--workdir={workdir}: its {STAGES[name].outputs[0]} is not of a run; use another workdir")
+        if saved.fingerprint != wanted[name].fingerprint and not (overwrite and name in chosen):
+            changed[name] = identity.differences(STAGES[name].key, saved, wanted[name], changed)
+    if changed:
+        told = dict.fromkeys(difference for differences in changed.values() for difference in differences)
         raise InputError(
-            f"workdir {workdir}: stage {name} was made from something else: {differences}; "
-            "--config.overwrite=True redoes it, another --workdir keeps it"
+            f"--workdir={workdir} has results of something else: {'; '.join(told)}; --config.overwrite=True redoes "
+            "the stages of --config.stages, another workdir keeps them"
         )
-    logging.info("%s: redone, its configuration has changed", name)
-    _identity_file(workdir, name).unlink()
-    for output in STAGES[name].outputs:
-        path = workdir / output
+
+
+def _anything_made(workdir: Path, name: str) -> bool:
+    places = [workdir / output for output in STAGES[name].outputs]
+    return any(path.is_file() for place in places for path in (place, *place.rglob("*")))
+
+
+def _check(name: str, config: ConfigDict, context: Context) -> None:
+    key = STAGES[name].key
+    try:
+        STAGES[name].check(config[key], context)
+    except InputError as error:
+        raise InputError(f"--config.{key}: {error}") from error
+
+
+def _run(name: str, config: ConfigDict, context: Context, wanted: Identity) -> None:
+    stage, saved = STAGES[name], identity.read(context.workdir, name)
+    logging.info("%s: started", name)
+    if saved and saved.fingerprint != wanted.fingerprint:
+        _clear(context.workdir, name)
+    identity.write(context.workdir, name, wanted)
+    stage.run(config[stage.key], context)
+    identity.write(context.workdir, name, wanted._replace(finished=True))
+
+
+def _clear(workdir: Path, name: str) -> None:
+    logging.info("%s: what was made from something else is taken away", name)
+    for path in (workdir / output for output in STAGES[name].outputs):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    return False
-
-
-def _differences(key: str, saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """'KEY was A, is B' for what two identities do not share."""
-    old = _flat({key: saved["config"], "seed": saved["seed"], "photos": saved["records"], "input": saved["inputs"]})
-    new = _flat({key: wanted["config"], "seed": wanted["seed"], "photos": wanted["records"], "input": wanted["inputs"]})
-    return [
-        f"{name} has changed"
-        if name.startswith(("photos.", "input."))
-        else f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves = {}
-    for name, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return leaves
-
-
-def _identity_file(workdir: Path, name: str) -> Path:
-    return workdir / "stages" / f"{name}.json"
-
-
-def _read_identity(workdir: Path, name: str) -> dict[str, Any]:
-    file = _identity_file(workdir, name)
-    return json.loads(file.read_text()) if file.exists() else {}
-
-
-def _write_identity(workdir: Path, name: str, identity: dict[str, Any], finished: bool) -> None:
-    text = json.dumps(identity | {"finished": finished}, indent=2)
-    write_atomically(_identity_file(workdir, name), lambda file: file.write(text.encode()))

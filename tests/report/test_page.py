@@ -47,7 +47,6 @@ def photos() -> list[Photo]:
 def page(**changes) -> Page:
     whole = Page(
         title=f"birds{EVIL}",
-        command=f"python launch.py --config.data.dir={EVIL}",
         metrics=METRICS,
         classes=CLASSES,
         photos=(p for p in photos()),

@@ -84,7 +84,7 @@ def test_the_rate_falls_after_every_so_many_epochs():
 
 
 def test_epochs_may_hold_a_fraction_of_a_step():
-    assert rates(12, 2.75, epochs=4.0, decay_every=2.0) == [0.1] * 6 + [0.01] * 6  # two epochs: 5.5 steps
+    assert rates(11, 2.75, epochs=4.0, decay_every=2.0) == [0.1] * 6 + [0.01] * 5  # two epochs: 5.5 steps
     assert rates(6, 64 / 24, epochs=2.25, decay_every=2.25) == [0.1] * 6
 
 

@@ -7,7 +7,8 @@ import pytest
 import tiny
 from flax.traverse_util import flatten_dict
 
-from wsol_jax.methods.method import total_loss
+from wsol_jax.data.render import Batch
+from wsol_jax.methods.method import Method, Outputs, total_loss, unperturbed
 from wsol_jax.training import devices
 from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state, make_step
@@ -35,59 +36,62 @@ def trained(experiment, devices_used=1, steps=STEPS) -> tuple[TrainState, list[f
     return jax.tree.map(np.asarray, state), losses, seen
 
 
-@pytest.mark.parametrize(
-    "stage, arch", [("localizer", "resnet50"), ("classifier", "vgg_gap"), ("classifier", "efficientnet_lite0")]
-)
+@pytest.mark.parametrize("stage, arch", [("localizer", "resnet50"), ("classifier", "vgg_gap")])
 def test_one_device_is_as_good_as_eight(stage, arch):
-    experiment = tiny.experiment(stage, arch, learning_rate=1e-3)
+    """To rounding: at a higher rate one ReLU that a rounding tips over is soon seen in the loss."""
+    experiment = tiny.experiment(stage, arch, learning_rate=1e-4)
     one, eight = (trained(experiment, devices_used) for devices_used in (1, 8))
     for a, b in zip(one[2], eight[2], strict=True):
         tiny.assert_trees_equal(a, b)
-    np.testing.assert_allclose(one[1], eight[1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(one[1], eight[1], rtol=1e-5)
     assert len(set(one[1])) == STEPS
     for a, b in zip(jax.tree.leaves(one[0]), jax.tree.leaves(eight[0]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_a_step_is_the_gradient_step_by_hand_and_uses_up_its_state():
-    experiment = tiny.experiment("classifier", "vgg_gap", momentum=0.0, weight_decay=0.0, learning_rate=0.1)
-    step, state, batches = started(experiment)
-    before, batch = jax.tree.map(np.array, state), next(batches)
+def drawing() -> Method:
+    """A method without a network: the loss is 2 w.w, and the logs tell what it was given."""
 
-    def loss(params, key):
-        variables = {"params": params, "batch_stats": {}}
-        return total_loss(experiment.method, variables, batch, (), key, jnp.zeros(()))[0]
+    def network(variables, image, label, key, train):
+        w = variables["params"]["head"]["w"]
+        return Outputs({}, {"w": w}, {}), {"seen": variables["batch_stats"]["seen"] + 1}
 
-    gradient = jax.jit(jax.grad(loss))(before.params, jax.random.key(0))
-    after, _ = step(state, batch)
-    assert after.step == 1
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
-    old, new, slope = (flatten_dict(tree) for tree in (before.params, after.params, gradient))
-    for path, value in old.items():
-        rate = 0.2 if path[0] == "head" else 0.1
-        np.testing.assert_allclose(new[path], value - rate * slope[path], rtol=1e-5, atol=1e-6)
+    def objective(outputs, label, batch, memory, key, progress):
+        loss = 2 * jnp.square(outputs.logits["w"]).sum()
+        return loss, memory + 10, {"draw": jax.random.uniform(key), "progress": progress}
+
+    return Method(None, lambda image: image, unperturbed, network, objective, 0, None, lambda path: "base")
 
 
-def test_the_key_of_a_step_comes_from_seed_and_step():
-    experiment = tiny.experiment("classifier", "efficientnet_lite0", learning_rate=0.0, weight_decay=0.0)
-    step, state, batches = started(experiment)
-    method, batch = experiment.method, next(batches)
+def test_a_step_by_hand():
+    method, mesh = drawing(), tiny.mesh(8)
+    optimiser = sgd(tiny.config(momentum=0.0, weight_decay=0.0, learning_rate=0.1), 3.0, method.group)
+    step = make_step(method, optimiser, seed=7, total_steps=4, mesh=mesh)
+    w = np.array([1.0, -2.0, 0.5], np.float32)
+    start = initial_state({"params": {"head": {"w": w}}, "batch_stats": {"seen": 0}}, np.int32(0), optimiser)
+    state = devices.replicate(start, mesh)
+    batch = next(tiny.experiment(arch="vgg_gap").batches(range(1), mesh))
+    for number in range(4):
+        given = state
+        state, logs = step(state, devices.put(batch, mesh))
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given))
+        np.testing.assert_allclose(logs["loss"], 2 * np.square(w).sum(), rtol=1e-6)
+        w = w - 0.1 * 4 * w
+        np.testing.assert_allclose(state.params["head"]["w"], w, rtol=1e-6)
+        assert (state.step, state.memory, state.batch_stats["seen"]) == (number + 1, 10 * (number + 1), number + 1)
+        assert logs["progress"] == number / 4
+        key = jax.random.fold_in(jax.random.key(7), number)
+        np.testing.assert_array_equal(logs["draw"], drawn_by_objective(method, batch, key))
 
-    def losses(params, batch_stats, key):
-        variables = {"params": params, "batch_stats": batch_stats}
-        return total_loss(method, variables, batch, (), key, jnp.zeros(()))[0]
 
-    by_hand = jax.jit(losses)
-    for number in range(3):
-        params, batch_stats = (jax.tree.map(np.array, tree) for tree in (state.params, state.batch_stats))
-        expected, other = (by_hand(params, batch_stats, jax.random.fold_in(jax.random.key(0), n)) for n in (number, 9))
-        state, logs = step(state, batch)
-        np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
-        assert abs(float(logs["loss"]) - float(other)) > 1e-4  # dropout draws otherwise under another key
+def drawn_by_objective(method: Method, batch: Batch, key: jax.Array) -> jax.Array:
+    variables = {"params": {"head": {"w": jnp.zeros(3)}}, "batch_stats": {"seen": 0}}
+    _, (_, _, logs) = total_loss(method, variables, batch, 0, key, jnp.zeros(()))
+    return logs["draw"]
 
 
 def test_bfloat16_computes_finite_numbers_and_keeps_float32_parameters():
-    state, losses, _ = trained(tiny.experiment(dtype="bfloat16"), steps=3)
+    state, losses, _ = trained(tiny.experiment(arch="vgg_gap", dtype="bfloat16", size=32), steps=2)
     assert np.isfinite(losses).all() and losses[-1] != losses[0]
     assert {leaf.dtype.name for leaf in jax.tree.leaves((state.params, state.batch_stats))} == {"float32"}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))

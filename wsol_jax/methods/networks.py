@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from wsol_jax.backbones.layers import preprocess
+from wsol_jax.backbones.layers import frozen_stages, preprocess
 from wsol_jax.backbones.network import Architecture, Network
 from wsol_jax.methods.method import Variables
 
@@ -29,9 +29,8 @@ def apply(
 
 def parameter_group(network: Network, new_head: bool) -> Callable[[tuple[str, ...]], str]:
     """Parameter path -> 'frozen' up to the stage `freeze`, 'new' for a head that starts anew, 'base' for the rest."""
-    stages = list(network.backbone.stages.items())
-    frozen_stages = [name for name, _ in stages].index(network.backbone.freeze) + 1 if network.backbone.freeze else 0
-    frozen = {module for _, modules in stages[:frozen_stages] for module in modules}
+    stages = network.backbone.stages
+    frozen = {module for stage in frozen_stages(network.backbone) for module in stages[stage]}
 
     def group(path: tuple[str, ...]) -> str:
         if path[0] == "backbone" and path[1] in frozen:

@@ -65,7 +65,6 @@ class Page(NamedTuple):
 
     Attributes:
         title: of the run.
-        command: the line that made it.
         metrics: the names and numbers of metrics.json, intervals as NAME/low and NAME/high.
         classes: the classes' names.
         photos: of the gallery, in any order; read once, so that they may come one at a time.
@@ -75,7 +74,6 @@ class Page(NamedTuple):
     """
 
     title: str
-    command: str
     metrics: Mapping[str, float]
     classes: Sequence[str]
     photos: Iterable[Photo]

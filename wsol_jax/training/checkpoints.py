@@ -1,5 +1,6 @@
 """Checkpoints of the whole state, written beside the training, complete or not there at all."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +87,10 @@ def load_variables(folder: Path) -> Variables:
 
 def _saved_shapes(place: Path) -> dict[str, Any]:
     with ocp.PyTreeCheckpointer() as reader:
-        return reader.metadata(place / "default").item_metadata.tree
+        metadata = reader.metadata(place / "default").item_metadata
+    if metadata is None:
+        raise ValueError("it does not say what it holds")
+    return metadata.tree
 
 
 def _check_shapes(place: Path, saved: dict[str, Any], target: TrainState) -> None:
@@ -116,4 +120,5 @@ def _named(problem: str, advice: str) -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{problem} ({lines[0][:200]}); {advice}") from error
+        reason = re.split(r" \[\w+='|\. See full TensorStore", lines[0])[0]  # without TensorStore's own state
+        raise InputError(f"{problem} ({reason}); {advice}") from error

@@ -15,6 +15,7 @@ from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
+from wsol_jax.files import write_atomically
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.progress import track
 from wsol_jax.training import devices
@@ -112,14 +113,13 @@ class TrainingLog:
     def __init__(self, folder: Path, start: int):
         from clu import metric_writers
 
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "log.jsonl"
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= start))
-        first = jax.process_index() == 0
+        self.path, self.first = folder / "log.jsonl", jax.process_index() == 0
+        if self.first:
+            kept = "".join(json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= start)
+            write_atomically(self.path, lambda file: file.write(kept.encode()))
         self.writer = metric_writers.create_default_writer(
-            str(folder / "tensorboard"), just_logging=not first, asynchronous=False
+            str(folder / "tensorboard"), just_logging=not self.first, asynchronous=False
         )
-        self.first = first
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Adds the values of one step.

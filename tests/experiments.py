@@ -1,0 +1,120 @@
+"""Whole experiments of configs/, made small enough to run in a test, and photos for them."""
+
+import runpy
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from ml_collections import ConfigDict
+from PIL import Image
+
+from wsol_jax import boxes
+from wsol_jax.data import load_dataset
+from wsol_jax.data.records import Dataset, Record
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+SIZE, CLASSES, TRAIN, TEST, BATCH = 64, 3, 12, 6, 8
+
+NARROW = {
+    "vgg16": dict(widths=(4, 4, 6, 6, 8), depths=(1, 1, 1, 1, 3)),
+    "resnet50": dict(depths=(1, 1, 1, 1), width=8),
+    "resnet50_v1": dict(depths=(1, 1, 1, 1), width=8),
+    "efficientnet_lite0": dict(depths=(1, 1, 1, 1, 1, 1, 1), widths=(4, 4, 6, 6, 8, 8, 10), stem=4, top=16),
+}
+
+
+def load(name: str = "base", **changes) -> ConfigDict:
+    """`get_config()` of a file of configs/, with keys changed: load('psol_cub', **{'data.dir': D})."""
+    config = runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"]()
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def tiny(name: str = "base", **changes) -> ConfigDict:
+    """The same for narrow networks without weights: two steps of eight photos, a checkpoint after each."""
+    config = load(name)
+    config.data.scenes.update(classes=CLASSES, train=TRAIN, test=TEST, size=SIZE)
+    for part in (config.pseudo, config.localizer, config.classifier):
+        part.update(weights="", size=SIZE, batch_size=BATCH)
+        part.arch_kwargs = ConfigDict(NARROW[part.arch])
+    for part in (config.localizer, config.classifier):
+        part.update(epochs=2 * BATCH / TRAIN, checkpoint_every=1, log_every=1)
+    config.predict.batch_size = BATCH
+    config.evaluate.resamples = 20
+    config.report.photos = 3
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def scenes(train: int = TRAIN, test: int = TEST) -> Dataset:
+    """Generated scenes, the same as `tiny` has."""
+    config = load().data
+    config.scenes.update(classes=CLASSES, train=train, test=test, size=SIZE)
+    return load_dataset(config, seed=0)
+
+
+def write_folder(root: Path, train: int = TRAIN, test: int = TEST) -> None:
+    """Photos as configs/psol_folder.py reads them: CLASS/PHOTO."""
+    dataset = scenes(train, test)
+    for name, record in _numbered(dataset):
+        _save(dataset, record, root / dataset.classes[record.label] / f"{name}.jpg")
+
+
+def write_cub(root: Path) -> None:
+    """Photos and text files as configs/psol_cub.py reads them."""
+    dataset = scenes()
+    tables = {"images": [], "image_class_labels": [], "train_test_split": [], "bounding_boxes": []}
+    for number, (name, record) in enumerate(_numbered(dataset), start=1):
+        path = f"{dataset.classes[record.label]}/{name}.jpg"
+        _save(dataset, record, root / "images" / path)
+        corner = boxes.xyxy_to_xywh(record.boxes[0] * SIZE)
+        tables["images"].append(f"{number} {path}")
+        tables["image_class_labels"].append(f"{number} {record.label + 1}")
+        tables["train_test_split"].append(f"{number} {int(name.startswith('train'))}")
+        tables["bounding_boxes"].append(f"{number} {' '.join(str(float(value)) for value in corner)}")
+    for file, lines in tables.items():
+        (root / f"{file}.txt").write_text("\n".join(lines))
+
+
+def write_imagenet(root: Path) -> None:
+    """Photos as configs/psol_imagenet.py reads them, and their XML in boxes/."""
+    dataset = scenes()
+    (root / "boxes").mkdir(parents=True)
+    for name, record in _numbered(dataset):
+        synset = f"n0000000{record.label}"
+        if name.startswith("train"):
+            _save(dataset, record, root / "train" / synset / f"{name}.JPEG")
+            continue
+        _save(dataset, record, root / "val" / f"{name}.JPEG")
+        corners = zip(("xmin", "ymin", "xmax", "ymax"), record.boxes[0] * SIZE + 1, strict=True)
+        box = "".join(f"<{corner}>{round(value)}</{corner}>" for corner, value in corners)
+        (root / "boxes" / f"{name}.xml").write_text(
+            f"<annotation><size><width>{SIZE}</width><height>{SIZE}</height></size>"
+            f"<object><name>{escape(synset)}</name><bndbox>{box}</bndbox></object></annotation>"
+        )
+
+
+def _numbered(dataset: Dataset) -> list[tuple[str, Record]]:
+    return [(f"{split}_{i}", record) for split, records in dataset.splits.items() for i, record in enumerate(records)]
+
+
+def _save(dataset: Dataset, record: Record, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(dataset.read(record)).save(path)
+
+
+def files(workdir: Path) -> set[str]:
+    """The files in a workdir, relative to it, but those inside of checkpoints and TensorBoard's."""
+    names = {path.relative_to(workdir).as_posix() for path in workdir.rglob("*") if path.is_file()}
+    return {name for name in names if "/checkpoints/" not in name and "/tensorboard/" not in name}
+
+
+def contract(splits: list[str], classes: list[str], photo_files: bool) -> set[str]:
+    """What `files` of a finished run are."""
+    stages = ("pseudo_boxes", "localizer", "classifier", "predict", "evaluate", "report")
+    names = {"config.json", "metrics.json", "report/index.html", *(f"stages/{stage}.json" for stage in stages)}
+    names |= {"photos.json"} if photo_files else set()
+    names |= {"pseudo_boxes/boxes.parquet", "pseudo_boxes/boxes_test.parquet"}
+    names |= {"pseudo_boxes/heat_train.npy", "pseudo_boxes/heat_test.npy"}
+    names |= {f"pseudo_boxes/ddt/{number:04d}_{name}.npz" for number, name in enumerate(classes)}
+    names |= {"localizer/log.jsonl", "classifier/log.jsonl"}
+    return names | {f"predictions/{s}.{kind}" for s in splits for kind in ("parquet", "logits.npy", "coco.json")}

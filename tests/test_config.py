@@ -1,0 +1,70 @@
+"""Every key with few right values says what they are."""
+
+import experiments
+import pytest
+
+from wsol_jax.config import BATCH_SIZES, CHOICES, NOT_NEGATIVE, POSITIVE, check_values, value_of
+from wsol_jax.errors import InputError
+
+
+def flat(config, prefix=""):
+    for key, value in config.items():
+        yield from flat(value, f"{prefix}{key}.") if hasattr(value, "items") else [(f"{prefix}{key}", value)]
+
+
+def message(key, value, devices=1):
+    config = experiments.load(**{key: value})
+    with pytest.raises(InputError) as error:
+        check_values(config, devices)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("key", "allowed"), CHOICES.items(), ids=CHOICES)
+def test_a_choice(key, allowed):
+    assert message(key, "nonsense") == f"--config.{key} is 'nonsense'; expected one of {', '.join(allowed)}"
+    for value in allowed:
+        check_values(experiments.load(**{key: value}), devices=1)
+
+
+def test_the_source_of_pseudo_boxes():
+    assert message("pseudo.source", "dtt").startswith("--config.pseudo.source is 'dtt'; expected ddt, truth or a file")
+    for value in ("ddt", "truth", "boxes.parquet"):
+        check_values(experiments.load(**{"pseudo.source": value}), devices=1)
+
+
+@pytest.mark.parametrize("key", POSITIVE)
+def test_a_positive_number(key):
+    assert message(key, 0) == f"--config.{key} is {value_of(experiments.load(**{key: 0}), key)!r}; expected a positive number"
+    assert message(key, -1).endswith("expected a positive number")
+
+
+@pytest.mark.parametrize("key", NOT_NEGATIVE)
+def test_zero_or_a_positive_number(key):
+    check_values(experiments.load(**{key: 0}), devices=1)
+    assert message(key, -1).endswith("expected 0 or a positive number")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_is_finite(value):
+    assert "learning_rate" in message("localizer.learning_rate", value)
+    assert "weight_decay" in message("classifier.weight_decay", value)
+
+
+@pytest.mark.parametrize("key", BATCH_SIZES)
+def test_devices_share_a_batch_evenly(key):
+    assert message(key, 12, devices=8) == f"--config.{key} is 12; expected a multiple of the 8 devices"
+    check_values(experiments.load(**{key: 12}), devices=4)
+
+
+def test_every_number_is_checked():
+    numbers = {key for key, value in flat(experiments.load()) if type(value) in (int, float)}
+    by_the_reader = {key for key in numbers if key.startswith(("data.scenes.", "data.folder."))}
+    assert numbers - by_the_reader == {*POSITIVE, *NOT_NEGATIVE}
+
+
+def test_a_missing_key_is_named():
+    config = experiments.load().unlock()
+    del config.localizer["size"]
+    with pytest.raises(InputError, match=r"lacks the key localizer\.size; configs/base\.py has every one"):
+        check_values(config, devices=1)

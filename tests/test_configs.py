@@ -1,0 +1,88 @@
+"""Every experiment of configs/ runs from end to end, small, and writes what it should.
+
+configs/base.py is what tests/test_stages.py runs.
+"""
+
+import json
+
+import experiments
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from wsol_jax import run
+from wsol_jax.config import check_values
+
+SCENES = ["stripes", "checks", "dots"]
+NUMBERS = ["1", "2", "3"]
+SYNSETS = ["n00000000", "n00000001", "n00000002"]
+NAMES = sorted(path.stem for path in experiments.CONFIGS.glob("*.py"))
+TREES = {
+    "psol_cub": (experiments.write_cub, NUMBERS),
+    "psol_birds25": (experiments.write_cub, NUMBERS),
+    "psol_imagenet": (experiments.write_imagenet, SYNSETS),
+    "psol_folder": (experiments.write_folder, sorted(SCENES)),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_quickly():
+    """These networks run for two steps: it takes longer to optimise them than to run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_values_make_sense_on_one_device_and_on_eight(name):
+    check_values(experiments.load(name), devices=1)
+    check_values(experiments.load(name), devices=8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_docstring_has_its_command(name):
+    text = (experiments.CONFIGS / f"{name}.py").read_text()
+    assert name == "base" or f"python launch.py --config=configs/{name}.py --workdir=" in text
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "base"])
+def test_it_runs_and_writes_the_contract(name, tmp_path):
+    config, classes = experiments.tiny(name), SCENES
+    if name in TREES:
+        write, classes = TREES[name]
+        write(tmp_path / "data")
+        config.data.dir = str(tmp_path / "data")
+    if name == "psol_imagenet":
+        config.data.imagenet.boxes = "boxes"
+    workdir, splits = tmp_path / "workdir", config.predict.splits.split(",")
+    metrics = run(config, workdir)
+
+    assert experiments.files(workdir) == experiments.contract(splits, classes, name in TREES)
+    assert json.loads((workdir / "config.json").read_text()) == json.loads(config.to_json())
+    for stage in ("localizer", "classifier"):
+        assert [json.loads(line)["step"] for line in (workdir / stage / "log.jsonl").open()] == [1, 2]
+    for split in splits:
+        _check_predictions(workdir, split, len(classes))
+    _check_metrics(metrics, with_boxes=name != "psol_folder")
+
+
+def _check_predictions(workdir, split: str, classes: int) -> None:
+    table = pq.read_table(workdir / "predictions" / f"{split}.parquet")
+    assert table.column_names == ["image", "label", "x0", "y0", "x1", "y1", "top5_class", "top5_prob"]
+    logits = np.load(workdir / "predictions" / f"{split}.logits.npy")
+    assert logits.shape == (len(table), classes)
+    np.testing.assert_array_equal(table["top5_class"].to_pylist(), np.argsort(-logits, axis=-1, kind="stable"))
+    np.testing.assert_allclose(np.sum(table["top5_prob"].to_pylist(), axis=-1), 1, atol=1e-6)
+    coco = json.loads((workdir / "predictions" / f"{split}.coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == table["image"].to_pylist()
+    assert len(coco["annotations"]) == len(table)
+
+
+def _check_metrics(metrics: dict[str, float], with_boxes: bool) -> None:
+    assert all(type(value) is float for value in metrics.values())
+    assert metrics["top5_cls"] == 100  # of three classes, all are among the five likeliest
+    for source in ("", "pseudo/", "center_box/"):
+        for metric in ("gt_known_loc", "top1_loc", "top5_loc", "psol_code/gt_known_loc"):
+            assert (source + metric in metrics) == with_boxes
+            assert not with_boxes or 0 <= metrics[source + metric] <= 100

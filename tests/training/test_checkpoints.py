@@ -1,0 +1,172 @@
+"""Checkpoints: there and back, of another network, damaged, and on a disk that is full."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from wsol_jax.errors import InputError
+from wsol_jax.training import devices
+from wsol_jax.training.checkpoints import finish, load_variables, open_checkpoints, restore, save
+from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.step import TrainState, initial_state
+
+
+def state_of(step: int, devices_used: int = 1, **changes) -> TrainState:
+    """A state whose numbers tell its step."""
+    experiment = tiny.experiment(**changes)
+    optimiser = sgd(experiment.config, 3.0, experiment.method.group)
+    state = initial_state(experiment.variables, np.float32(0), optimiser)
+    counted = jax.tree.map(lambda leaf: np.asarray(np.asarray(leaf) + step, leaf.dtype), state)
+    return devices.replicate(counted, tiny.mesh(devices_used))
+
+
+def written(folder: Path, *states: TrainState) -> Path:
+    checkpoints = open_checkpoints(folder)
+    for state in states:
+        save(checkpoints, state)
+    finish(checkpoints)
+    return folder
+
+
+def steps_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def states():
+    return [state_of(step) for step in (2, 4, 6)]
+
+
+@pytest.fixture(scope="module")
+def saved(states, tmp_path_factory):
+    return written(tmp_path_factory.mktemp("saved") / "checkpoints", *states)
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(saved, tmp_path / "checkpoints"))
+
+
+def test_the_last_of_two_comes_back(saved, states):
+    assert steps_in(saved) == ["4", "6"]
+    tiny.assert_trees_equal(restore(open_checkpoints(saved), states[0], tiny.mesh(1)), states[-1])
+
+
+def test_a_checkpoint_goes_on_with_other_devices(saved, states):
+    found = restore(open_checkpoints(saved), states[0], tiny.mesh(2))
+    tiny.assert_trees_equal(found, states[-1])
+    assert {leaf.sharding for leaf in jax.tree.leaves(found)} == {devices.replicated(tiny.mesh(2))}
+
+
+def test_variables_are_those_of_the_last(saved, states):
+    found = load_variables(saved)
+    tiny.assert_trees_equal(found, {"params": states[-1].params, "batch_stats": states[-1].batch_stats})
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
+
+
+def test_a_network_without_averages(tmp_path):
+    state = state_of(1, arch="vgg_gap")
+    folder = written(tmp_path / "checkpoints", state)
+    tiny.assert_trees_equal(load_variables(folder), {"params": state.params, "batch_stats": {}})
+    tiny.assert_trees_equal(restore(open_checkpoints(folder), state, tiny.mesh(1)), state)
+
+
+def test_what_is_saved_is_copied_before_it_is_used_up(tmp_path):
+    state = state_of(3, arch="vgg_gap")
+    kept = jax.tree.map(np.array, state)
+    checkpoints = open_checkpoints(tmp_path / "checkpoints")
+    save(checkpoints, state)
+    jax.jit(lambda state: jax.tree.map(lambda leaf: leaf * 0 - 1, state), donate_argnums=0)(state)
+    finish(checkpoints)
+    tiny.assert_trees_equal(restore(open_checkpoints(tmp_path / "checkpoints"), kept, tiny.mesh(1)), kept)
+
+
+def test_where_there_is_none(tmp_path, states):
+    assert restore(open_checkpoints(tmp_path / "checkpoints"), states[0], tiny.mesh(1)) is None
+    for folder in (tmp_path / "checkpoints", tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="holds no checkpoint; run the stage that trains it first"):
+            load_variables(folder)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(arch="vgg_gap"), r"batch_stats\.backbone\.bn1\.mean has shape \(8,\), expected nothing"),
+        (dict(stage="classifier"), r"opt_state.*head\.fc\.0\.bias has shape \(512,\), expected nothing"),
+        (
+            dict(arch_kwargs=dict(depths=(1, 1, 2, 1), width=8)),
+            r"batch_stats\.backbone\.layer3\.1\.bn1\.mean has shape nothing, expected \(32,\)",
+        ),
+        (
+            dict(arch_kwargs=dict(depths=(1, 1, 1, 1), width=4)),
+            r"batch_stats\.backbone\.bn1\.mean has shape \(8,\), expected \(4,\)",
+        ),
+    ],
+)
+def test_the_first_name_of_another_network_is_told(saved, changes, message):
+    with pytest.raises(InputError, match=f"^checkpoint {saved}/6: {message}$"):
+        restore(open_checkpoints(saved), state_of(0, **changes), tiny.mesh(1))
+
+
+def files_of(place: Path) -> dict[str, Path]:
+    """Files that a checkpoint cannot be read without: what is where, what it is, the numbers themselves."""
+    numbers = max(place.glob("default/ocdbt.process_0/d/*"), key=lambda path: path.stat().st_size)
+    default = place / "default"
+    return {"index": default / "manifest.ocdbt", "names": default / "_METADATA", "numbers": numbers}
+
+
+@pytest.mark.parametrize("file", ["index", "names", "numbers"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_truncated_checkpoint_is_named_with_a_way_out(folder, states, file, share):
+    path = files_of(folder / "6")[file]
+    with path.open("r+b") as opened:
+        opened.truncate(int(share * path.stat().st_size))
+    message = rf"^checkpoint {folder}/6 cannot be read \(.*\); delete that folder to go on from the one before it$"
+    with pytest.raises(InputError, match=message):
+        restore(open_checkpoints(folder), states[0], tiny.mesh(1))
+    with pytest.raises(InputError, match=message):
+        load_variables(folder)
+    shutil.rmtree(folder / "6")
+    tiny.assert_trees_equal(restore(open_checkpoints(folder), states[0], tiny.mesh(1)), states[1])
+
+
+def test_a_save_that_was_cut_off_does_not_count(folder, states):
+    shutil.copytree(folder / "6" / "default", folder / "8.orbax-checkpoint-tmp" / "default")
+    tiny.assert_trees_equal(restore(open_checkpoints(folder), states[0], tiny.mesh(1)), states[-1])
+    assert steps_in(folder) == ["4", "6"]
+
+
+FILL = """
+    import resource, sys
+    from pathlib import Path
+    import test_checkpoints
+    from wsol_jax.errors import InputError
+
+    states = [test_checkpoints.state_of(step) for step in (2, 4)]
+    checkpoints = test_checkpoints.open_checkpoints(Path(sys.argv[1]))
+    try:
+        test_checkpoints.save(checkpoints, states[0])
+        checkpoints.wait_until_finished()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        test_checkpoints.save(checkpoints, states[1])
+        test_checkpoints.finish(checkpoints)
+    except InputError as error:
+        print("said:", error)
+"""
+
+
+def test_a_full_disk_spares_the_checkpoint_before(tmp_path, states):
+    folder = tmp_path / "checkpoints"
+    process = tiny.python(FILL, folder, cwd=Path(__file__).parent)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    (line,) = [line for line in said.decode().splitlines() if line.startswith("said: ")]
+    assert line.startswith(f"said: a checkpoint cannot be written to {folder} (")
+    assert "File too large" in line and line.endswith("; the one before it is kept")
+    tiny.assert_trees_equal(restore(open_checkpoints(folder), states[0], tiny.mesh(1)), states[0])
+    assert steps_in(folder) == ["2"]

@@ -1,0 +1,115 @@
+"""Two processes with four devices each do what one with eight does."""
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from jax.sharding import Mesh
+
+from configs.base import get_config
+from wsol_jax.data import plan
+from wsol_jax.data.records import Dataset
+from wsol_jax.methods.predict import predict_photos
+from wsol_jax.pseudo import ddt
+from wsol_jax.pseudo.stage import make_forward, make_reader
+from wsol_jax.training import devices
+from wsol_jax.training.train import read_log
+
+PROCESSES = 2
+
+WORK = """
+    import sys
+    from pathlib import Path
+    import jax
+
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    import test_processes
+
+    test_processes.work(Path(sys.argv[4]), Path(sys.argv[5]), test_processes.devices.make_mesh())
+"""
+
+
+def work(folder: Path, results: Path, mesh: Mesh) -> None:
+    """Trains for five steps in `folder`, predicts, finds directions, and writes what this process knows to `results`."""
+    experiment = tiny.experiment(epochs=5 * 8 / 24, learning_rate=1e-4)
+    state = experiment.train(folder, mesh)
+    batches = [batch for batch in experiment.batches(range(5), mesh)]
+    found = {name: np.stack([getattr(batch, name) for batch in batches]) for name in batches[0]._fields}
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    found["box"] = predict_photos(
+        experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
+        plan.test_window("center_crop", 224 / 256), tiny.SIZE, 8, "test", mesh,
+    ).box  # fmt: skip
+    np.savez(results, **found, **directions(experiment.dataset, mesh))
+
+
+def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
+    """Of every class under a narrow VGG: direction, mean, heat maps."""
+    config = get_config().pseudo.unlock()
+    config.update(arch="vgg_gap", weights="", size=tiny.SIZE, layer="relu4_1", batch_size=8)
+    config.arch_kwargs = tiny.NARROW["vgg_gap"]
+    records = dataset.splits["train"]
+    groups = np.array([record.label for record in records])
+    read, forward = make_reader(config, dataset, records, "train", mesh), make_forward(config, 0, mesh)
+    rules = dict(batch_size=8, sign=config.sign, max_bytes=config.max_bytes)
+    found = ddt.find_directions(forward, read, groups, done=(), **rules, fetch=devices.fetch, say=print)
+    columns = [(one.direction, one.mean, heat) for _, one, _, heat in found]
+    return dict(zip(("direction", "mean", "heat"), map(np.stack, zip(*columns, strict=True)), strict=True))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    work(folder / "localizer", folder / "results.npz", tiny.mesh(8))
+    return folder, dict(np.load(folder / "results.npz"))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    address, results = f"localhost:{free_port()}", [folder / f"{i}.npz" for i in range(PROCESSES)]
+    here, flags = Path(__file__).parent, f"--xla_force_host_platform_device_count={8 // PROCESSES}"
+    started = [
+        tiny.python(WORK, address, PROCESSES, i, folder / "localizer", results[i], cwd=here, XLA_FLAGS=flags)
+        for i in range(PROCESSES)
+    ]
+    for process in started:
+        said, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, said.decode()
+    return folder, [dict(np.load(file)) for file in results]
+
+
+def test_batches_are_the_same_bit_for_bit(one, two):
+    for name in ("image", "window", "flip", "label", "target", "index", "valid"):
+        joined = np.concatenate([part[name] for part in two[1]], axis=1)
+        np.testing.assert_array_equal(joined, one[1][name], err_msg=name, strict=True)
+
+
+def test_the_first_five_losses_agree(one, two):
+    losses = [[line["loss"] for line in read_log(folder / "localizer")] for folder in (one[0], two[0])]
+    assert len(losses[0]) == 5
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
+def test_every_process_knows_every_prediction(one, two):
+    assert one[1]["box"].shape == (10, 4)
+    for part in two[1]:
+        np.testing.assert_allclose(part["box"], one[1]["box"], atol=1e-4)
+
+
+def test_directions_agree(one, two):
+    for part in two[1]:
+        cosine = np.sum(part["direction"] * one[1]["direction"], axis=-1)
+        assert cosine.shape == (tiny.CLASSES,) and (1 - np.abs(cosine) < 1e-6).all()
+        np.testing.assert_allclose(part["mean"], one[1]["mean"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(part["heat"], one[1]["heat"], rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(part["direction"], two[1][0]["direction"])

@@ -1,0 +1,89 @@
+"""Whether the values of a configuration make sense, told in one line before anything begins."""
+
+import math
+from collections.abc import Collection
+from functools import reduce
+
+from ml_collections import ConfigDict
+
+from wsol_jax.backbones import BACKBONES
+from wsol_jax.data import DATASETS
+from wsol_jax.errors import InputError
+from wsol_jax.pseudo.ddt import SIGN_RULES
+
+TRAINED = ("localizer", "classifier")
+NETWORKS = ("pseudo", *TRAINED)
+
+
+def _each(parts: Collection[str], *keys: str) -> list[str]:
+    return [f"{part}.{key}" for part in parts for key in keys]
+
+
+CHOICES: dict[str, Collection[str]] = {
+    "data.name": DATASETS,
+    "data.on_error": ("skip", "stop"),
+    "pseudo.group": ("class", "dataset"),
+    "pseudo.sign": SIGN_RULES,
+    "pseudo.threshold": ("nearest_code", "bilinear_paper"),
+    "predict.test_geometry": ("center_crop", "resize"),
+    **dict.fromkeys(_each(NETWORKS, "arch"), BACKBONES),
+    **dict.fromkeys(_each(NETWORKS, "dtype"), ("float32", "bfloat16")),
+    **dict.fromkeys(_each(TRAINED, "augment"), ("psol", "none")),
+}
+BATCH_SIZES = _each((*NETWORKS, "predict"), "batch_size")
+POSITIVE = [
+    *BATCH_SIZES,
+    *_each(NETWORKS, "size"),
+    *_each(TRAINED, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every"),
+    "localizer.box_weight",
+    "evaluate.resamples",
+]
+NOT_NEGATIVE = [
+    "seed",
+    "data.val_per_class",
+    "pseudo.max_bytes",
+    *_each(TRAINED, "decay_every", "momentum", "weight_decay", "new_rate"),
+    "report.photos",
+]
+
+
+def check_values(config: ConfigDict, devices: int) -> None:
+    """Check every key that has few right values.
+
+    What depends on the photos, on files or on a network's stages is for the stages to check.
+
+    Args:
+        config: as a file of configs/ returns it.
+        devices: how many share a batch.
+
+    Raises:
+        InputError: a key is missing, or its value is none of the right ones: both are named, with what was expected.
+    """
+    for key, allowed in CHOICES.items():
+        _require(config, key, value_of(config, key) in allowed, f"one of {', '.join(allowed)}")
+    source = value_of(config, "pseudo.source")
+    known = source in ("ddt", "truth") or source.endswith(".parquet")
+    _require(config, "pseudo.source", known, "ddt, truth or a file that ends in .parquet")
+    for key in POSITIVE:
+        _require(config, key, 0 < value_of(config, key) < math.inf, "a positive number")
+    for key in NOT_NEGATIVE:
+        _require(config, key, 0 <= value_of(config, key) < math.inf, "0 or a positive number")
+    for key in BATCH_SIZES:
+        _require(config, key, value_of(config, key) % devices == 0, f"a multiple of the {devices} devices")
+
+
+def value_of(config: ConfigDict, key: str) -> object:
+    """The value of 'localizer.epochs' and the like.
+
+    Raises:
+        InputError: there is no such key.
+    """
+    try:
+        return reduce(lambda part, name: part[name], key.split("."), config)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the configuration lacks the key {key}; configs/base.py has every one") from error
+
+
+def _require(config: ConfigDict, key: str, right: bool, expected: str) -> None:
+    if not right:
+        raise InputError(f"--config.{key} is {value_of(config, key)!r}; expected {expected}")
