@@ -2,8 +2,8 @@
 
     python benchmarks/ddt.py --photos=FOLDER_OF_CLASS_FOLDERS --classes=4 --per_class=16
 
-Prints one table: seconds of the bare VGG16 forward pass at 448 over the photos, of the DDT stage over the same photos, and
-their ratio, medians of interleaved repeats in one run; and the peak memory of the stage with one class and with all.
+Prints one table: seconds of the bare VGG16 forward pass at 448 over the photos, of the DDT stage over the same photos,
+and their ratio, medians of interleaved repeats in one run; and the stage's peak memory with one class and with all.
 """
 
 import resource

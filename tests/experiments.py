@@ -52,8 +52,8 @@ def scenes(train: int = TRAIN, test: int = TEST) -> Dataset:
     return load_dataset(config, seed=0)
 
 
-def write_folder(root: Path, train: int = TRAIN, test: int = TEST) -> None:
-    """Photos as configs/psol_folder.py reads them: CLASS/PHOTO."""
+def write_folder(root: Path, train: int = TRAIN, test: int = TRAIN // 4) -> None:
+    """Photos as configs/psol_folder.py reads them, CLASS/PHOTO, which draws a fifth of each class for testing."""
     dataset = scenes(train, test)
     for name, record in _numbered(dataset):
         _save(dataset, record, root / dataset.classes[record.label] / f"{name}.jpg")

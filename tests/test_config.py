@@ -3,7 +3,7 @@
 import experiments
 import pytest
 
-from wsol_jax.config import BATCH_SIZES, CHOICES, NOT_NEGATIVE, POSITIVE, check_values, value_of
+from wsol_jax.config import BATCH_SIZES, CHOICES, NETWORKS, NOT_NEGATIVE, OTHERS, POSITIVE, check_values, value_of
 from wsol_jax.errors import InputError
 
 
@@ -35,7 +35,10 @@ def test_the_source_of_pseudo_boxes():
 
 @pytest.mark.parametrize("key", POSITIVE)
 def test_a_positive_number(key):
-    assert message(key, 0) == f"--config.{key} is {value_of(experiments.load(**{key: 0}), key)!r}; expected a positive number"
+    assert (
+        message(key, 0)
+        == f"--config.{key} is {value_of(experiments.load(**{key: 0}), key)!r}; expected a positive number"
+    )
     assert message(key, -1).endswith("expected a positive number")
 
 
@@ -57,10 +60,11 @@ def test_devices_share_a_batch_evenly(key):
     check_values(experiments.load(**{key: 12}), devices=4)
 
 
-def test_every_number_is_checked():
-    numbers = {key for key, value in flat(experiments.load()) if type(value) in (int, float)}
-    by_the_reader = {key for key in numbers if key.startswith(("data.scenes.", "data.folder."))}
-    assert numbers - by_the_reader == {*POSITIVE, *NOT_NEGATIVE}
+def test_every_key_is_looked_at():
+    keys = {key for key, _ in flat(experiments.load())} | {f"{network}.arch_kwargs" for network in NETWORKS}
+    by_the_readers = {key for key in keys if key.count(".") == 2}
+    assert keys - by_the_readers == {*CHOICES, *POSITIVE, *NOT_NEGATIVE, *OTHERS}
+    assert {key.split(".")[0] for key in by_the_readers} == {"data"}
 
 
 def test_a_missing_key_is_named():

@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-MATHS = "boxes config evaluation.direct_boxes losses.box pseudo.ddt pseudo.regions methods.localizer backbones".split()
+MATHS = (
+    "boxes",
+    "losses.box",
+    "evaluation.direct_boxes",
+    "pseudo.ddt",
+    "pseudo.regions",
+    "methods.localizer",
+    "backbones",
+)
 HEAVY = ("tensorflow", "tensorflow_datasets", "clu", "tensorboard")
 
 

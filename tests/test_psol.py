@@ -96,12 +96,18 @@ def test_boxes_alone_and_classes_alone(records, tmp_path):
 
 
 WRONG = {
-    "no such split": ({"stages": "classifier,predict", "predict.splits": "test,val"}, "splits names 'val'.*train, test"),
+    "no such split": (
+        {"stages": "classifier,predict", "predict.splits": "test,val"},
+        "splits names 'val'.*train, test",
+    ),
     "no boxes there": (
         {"stages": "classifier,predict", "predict.boxes_from": "no.parquet"},
         r"--config\.predict: no\.parquet: no such file",
     ),
-    "no weights there": ({"stages": "classifier", "classifier.weights": "no.npz"}, r"--config\.classifier: no\.npz: no"),
+    "no weights there": (
+        {"stages": "classifier", "classifier.weights": "no.npz"},
+        r"--config\.classifier: no\.npz: no",
+    ),
     "no such package": ({"stages": "classifier", "classifier.weights": "pip:x"}, r"pip:x: unknown package.*pip:lpips"),
     "no such stage to freeze": ({"stages": "classifier", "classifier.freeze": "x"}, "freeze='x' is no stage.*layer4"),
     "photos too small": ({"stages": "classifier", "classifier.size": 8}, "expected .* at least 32"),
@@ -135,13 +141,13 @@ def test_photos_without_test_photos(tmp_path):
         run(config, tmp_path / "w")
     config.stages, config.predict.splits = "pseudo_boxes,evaluate,report", "train"
     assert run(config, tmp_path / "w") == {"pseudo/train/photos": 10.0, "pseudo/train/photos_with_boxes": 0.0}
-    assert "train_0.jpg" in (tmp_path / "w" / "report" / "index.html").read_text()
+    assert "checks/train_1.jpg" in (tmp_path / "w" / "report" / "index.html").read_text()
 
 
 def test_photos_without_training_photos(tmp_path):
     lists = tmp_path / "data" / "lists"
     lists.mkdir(parents=True)
-    experiments.write_folder(tmp_path / "data" / "images", train=1, test=0)
+    experiments.write_folder(tmp_path / "data" / "images")
     for name, line in {"image_ids": "", "class_labels": ",0", "image_sizes": ",64,64"}.items():
         (lists / f"{name}.txt").write_text(f"stripes/train_0.jpg{line}\n")
     changes = {"data.name": "lists", "data.dir": str(tmp_path / "data"), "data.lists.train": ""}

@@ -74,9 +74,7 @@ class Experiment(NamedTuple):
 
     def train(self, folder: Path, mesh: Mesh) -> TrainState:
         photos = len(self.dataset.splits["train"])
-        return train(
-            folder, self.method, self.variables, lambda s: self.batches(s, mesh), photos, self.config, 0, mesh
-        )
+        return train(folder, self.method, self.variables, lambda s: self.batches(s, mesh), photos, self.config, 0, mesh)
 
 
 def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> Experiment:

@@ -45,12 +45,23 @@ NOT_NEGATIVE = [
     *_each(TRAINED, "decay_every", "momentum", "weight_decay", "new_rate"),
     "report.photos",
 ]
+OTHERS = [
+    "stages",
+    "overwrite",
+    "data.dir",
+    *_each(NETWORKS, "weights", "arch_kwargs"),
+    *_each(("pseudo",), "source", "layer"),
+    *_each(TRAINED, "freeze", "nesterov"),
+    "classifier.new_head",
+    *_each(("predict",), "splits", "boxes_from", "classes_from"),
+]
 
 
 def check_values(config: ConfigDict, devices: int) -> None:
-    """Check every key that has few right values.
+    """Check that every key is there, and the values of those that have few right ones.
 
-    What depends on the photos, on files or on a network's stages is for the stages to check.
+    What depends on the photos, on files or on a network's stages is for the stages to check; what only one kind of
+    dataset reads, for its reader.
 
     Args:
         config: as a file of configs/ returns it.
@@ -59,6 +70,8 @@ def check_values(config: ConfigDict, devices: int) -> None:
     Raises:
         InputError: a key is missing, or its value is none of the right ones: both are named, with what was expected.
     """
+    for key in OTHERS:
+        value_of(config, key)
     for key, allowed in CHOICES.items():
         _require(config, key, value_of(config, key) in allowed, f"one of {', '.join(allowed)}")
     source = value_of(config, "pseudo.source")

@@ -33,6 +33,7 @@ TOP = 5
 
 def pseudo_boxes(config: ConfigDict, context: Context) -> None:
     """Step 1: boxes for the training photos, without anybody drawing one."""
+    _training_records(context)
     make_pseudo_boxes(config, context.seed, context.dataset, context.workdir / "pseudo_boxes", context.mesh)
 
 

@@ -81,8 +81,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: whatever is wrong with the configuration, the data, the weights or the workdir, in one line.
     """
-    workdir, chosen = Path(workdir), _chosen(config.stages)
     check_values(config, jax.device_count())
+    workdir, chosen = Path(workdir), _chosen(config.stages)
     _make(workdir)
     dataset = _readable_photos(config, workdir)
     wanted = identities(config, dataset, workdir, chosen)

@@ -17,10 +17,3 @@ def test_the_mean_is_over_photos_and_coordinates():
 def test_the_gradient_pulls_every_coordinate_to_its_target():
     gradient = jax.grad(squared_error)(BOX, TARGET)
     np.testing.assert_allclose(gradient, 2 * (BOX - TARGET) / 8, rtol=1e-6)
-
-
-def test_bfloat16_is_widened_first():
-    rough = BOX.astype("bfloat16")
-    loss = squared_error(jax.numpy.asarray(rough), TARGET)
-    assert loss.dtype == np.float32
-    np.testing.assert_allclose(loss, np.square(rough.astype(np.float32) - TARGET).mean(), rtol=1e-6)

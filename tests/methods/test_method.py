@@ -36,7 +36,9 @@ def test_a_method_trains(experiment, batch, loss_of):
     assert memory == experiment.method.memory
     before = experiment.variables["batch_stats"]
     assert jax.tree.structure(batch_stats) == jax.tree.structure(before)
-    assert all((new != old).any() for new, old in zip(jax.tree.leaves(batch_stats), jax.tree.leaves(before), strict=True))
+    assert all(
+        (new != old).any() for new, old in zip(jax.tree.leaves(batch_stats), jax.tree.leaves(before), strict=True)
+    )
 
 
 def test_a_loss_depends_on_its_key_as_networks_drop(batch, loss_of):

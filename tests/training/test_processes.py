@@ -33,8 +33,8 @@ WORK = """
 
 
 def work(folder: Path, results: Path, mesh: Mesh) -> None:
-    """Trains for five steps in `folder`, predicts, finds directions, and writes what this process knows to `results`."""
-    experiment = tiny.experiment(epochs=5 * 8 / 24, learning_rate=1e-4)
+    """Trains for five steps in `folder`, predicts, finds directions, and writes what came of it to `results`."""
+    experiment = tiny.experiment(arch="vgg_gap", epochs=5 * 8 / 24, learning_rate=1e-4)
     state = experiment.train(folder, mesh)
     batches = [batch for batch in experiment.batches(range(5), mesh)]
     found = {name: np.stack([getattr(batch, name) for batch in batches]) for name in batches[0]._fields}

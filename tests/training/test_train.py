@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -13,10 +13,11 @@ import pytest
 import tiny
 
 from wsol_jax.data import plan
+from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.training.checkpoints import open_checkpoints, restore
 from wsol_jax.training.step import TrainState
-from wsol_jax.training.train import TrainingLog, read_log
+from wsol_jax.training.train import TrainingLog, read_log, train
 
 TRAIN = """
     import json, sys
@@ -35,19 +36,24 @@ def saves(folder: Path, pattern: str) -> list[Path]:
     return list((folder / "checkpoints").glob(pattern))
 
 
+def wait_for(moment: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not moment():
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.001)
+
+
 def kill_when(moment: Callable[[], bool], process: subprocess.Popen) -> None:
     """Kills a process at a moment: it is halted first, to be sure that the moment has not passed meanwhile."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
+    while True:
+        wait_for(lambda: moment() or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read().decode()
+        process.send_signal(signal.SIGSTOP)
         if moment():
-            process.send_signal(signal.SIGSTOP)
-            if moment():
-                process.kill()
-                process.wait()
-                return
-            process.send_signal(signal.SIGCONT)
-        time.sleep(0.001)
-    pytest.fail("the moment never came")
+            process.kill()
+            process.wait()
+            return
+        process.send_signal(signal.SIGCONT)
 
 
 def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
@@ -66,7 +72,8 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
     for moment in moments:
         kill_when(moment, tiny.python(TRAIN, cut, json.dumps(changes)))
         assert len(read_log(cut)) < 12
-    assert tiny.python(TRAIN, cut, json.dumps(changes)).wait(timeout=300) == 0
+    said, _ = (last := tiny.python(TRAIN, cut, json.dumps(changes))).communicate(timeout=300)
+    assert last.returncode == 0, said.decode()
 
     state = tiny.experiment(**changes).train(uncut, tiny.mesh(1))
     assert state.step == 12
@@ -78,7 +85,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
 
 @pytest.fixture(scope="module")
 def experiment():
-    return tiny.experiment(arch="vgg_gap")
+    return tiny.experiment(arch="vgg_gap", epochs=6 * 8 / 24)
 
 
 @pytest.fixture(scope="module")
@@ -87,49 +94,44 @@ def trained(experiment, tmp_path_factory):
     return folder, experiment.train(folder, tiny.mesh(1))
 
 
-class Cut(Exception):
-    """What stops a training from outside."""
-
-
 def test_a_run_that_is_cut_off_goes_on(experiment, trained, tmp_path):
-    """Cut off after three steps, the last of them logged but not in a checkpoint, and in the midst of a line."""
+    """Cut off after three steps, of which two are in a checkpoint, and in the midst of a line of the log."""
+    folder, mesh, asked = tmp_path / "localizer", tiny.mesh(1), []
 
-    def batches(steps: range, mesh):
-        for at, batch in zip(steps, tiny.Experiment.batches(experiment, steps, mesh), strict=True):
-            if at == 3:
-                raise Cut
+    def batches(steps: range) -> Iterator[Batch]:
+        asked.append(steps)
+        return experiment.batches(steps, mesh)
+
+    def cut_off(steps: range) -> Iterator[Batch]:
+        for at, batch in zip(steps, batches(steps), strict=True):
+            if at == 5:  # two more are already on their way to the devices
+                wait_for(lambda: saves(folder, "2"))
+                raise ConnectionError
             yield batch
 
-    class Interrupted(tiny.Experiment):
-        pass
-
-    Interrupted.batches = lambda self, steps, mesh: batches(steps, mesh)
-    folder = tmp_path / "localizer"
-    with pytest.raises(Cut):
-        Interrupted(*experiment).train(folder, tiny.mesh(1))
+    rest = (24, experiment.config, 0, mesh)
+    with pytest.raises(ConnectionError):
+        train(folder, experiment.method, experiment.variables, cut_off, *rest)
+    assert [line["step"] for line in read_log(folder)] == [1, 2, 3]
     with (folder / "log.jsonl").open("a") as log:
-        log.write('{"step": 3, "io')
-    tiny.assert_trees_equal(experiment.train(folder, tiny.mesh(1)), trained[1])
-    assert (folder / "log.jsonl").read_text() == (trained[0] / "log.jsonl").read_text()
-
-
-def test_a_finished_run_has_nothing_left_to_do(experiment, trained):
-    folder, state = trained
-    log = (folder / "log.jsonl").read_text()
-    tiny.assert_trees_equal(experiment.train(folder, tiny.mesh(1)), state)
-    assert (folder / "log.jsonl").read_text() == log
+        log.write('{"step": 4, "io')
+    for _ in range(2):  # the second time nothing is left to do
+        state = train(folder, experiment.method, experiment.variables, batches, *rest)
+        tiny.assert_trees_equal(state, trained[1])
+        assert (folder / "log.jsonl").read_text() == (trained[0] / "log.jsonl").read_text()
+    assert asked == [range(0, 6), range(2, 6), range(6, 6)]
 
 
 def test_what_a_training_leaves(experiment, trained):
     folder, state = trained
-    assert state.step == 4
+    assert state.step == 6
     lines = read_log(folder)
-    assert [set(line) for line in lines] == [{"step", "loss", "iou"}] * 4
-    assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert [path.name for path in (folder / "tensorboard").iterdir()][0].startswith("events.out.tfevents")
+    assert [set(line) for line in lines] == [{"step", "loss", "iou"}] * 6
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert next((folder / "tensorboard").iterdir()).name.startswith("events.out.tfevents")
     tiny.assert_trees_equal(last_state(folder, state), state)
-    moved = [(a != b).any() for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(experiment.variables), strict=True)]
-    assert all(moved)
+    before = jax.tree.leaves(experiment.variables["params"])
+    assert all((a != b).any() for a, b in zip(jax.tree.leaves(state.params), before, strict=True))
 
 
 def test_the_last_step_is_logged_and_kept_whatever_the_rhythm(tmp_path):
@@ -148,7 +150,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 def test_another_network_does_not_go_on(trained):
     other = tiny.experiment(arch="vgg_gap", arch_kwargs=dict(depths=(1, 1, 1, 1, 1), widths=(4, 4, 6, 6, 9)))
-    with pytest.raises(InputError, match=r"checkpoint .*/4: .*features\.12\.bias has shape \(8,\), expected \(9,\)"):
+    with pytest.raises(InputError, match=r"checkpoint .*/6: .*features\.12\.bias has shape \(8,\), expected \(9,\)"):
         other.train(trained[0], tiny.mesh(1))
 
 

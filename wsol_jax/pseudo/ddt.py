@@ -141,7 +141,7 @@ def find_directions(
         forward: the network.
         read: the photos.
         groups: int [n], the group of each photo.
-        done: groups to leave out. The others' photos keep the chunks they have without it, so that nothing else changes.
+        done: groups to leave out; the photos of the others stay in the chunks they would be in without it.
         batch_size: photos in a chunk.
         sign: a rule of `orientation`.
         max_bytes: of features to keep on the devices for a group; the photos beyond pass twice.
