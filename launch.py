@@ -89,7 +89,7 @@ def change(config: ConfigDict, argument: str) -> None:
     key, equals, _ = argument.removeprefix("--config.").partition("=")
     if not argument.startswith("--config.") or not equals:
         raise InputError(f"command line: {argument!r} is not understood; expected {EXPECTED}")
-    before = value_of(config, key, argument)
+    before = current_value(config, key, argument)
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["", argument])
@@ -98,7 +98,7 @@ def change(config: ConfigDict, argument: str) -> None:
         raise InputError(f"{argument}: expected a value of type {type(before).__name__}") from error
 
 
-def value_of(config: ConfigDict, key: str, argument: str) -> object:
+def current_value(config: ConfigDict, key: str, argument: str) -> object:
     """The value of 'localizer.epochs' and the like.
 
     Raises:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.stages import STAGES, identities
+from wsol_jax.tables import Predictions, write_predictions
 from wsol_jax.training.checkpoints import load_variables
 
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
@@ -148,6 +149,18 @@ def test_a_new_input_is_told(workdir, tmp_path):
     shutil.rmtree(tmp_path / "less" / "classifier")
     with pytest.raises(InputError, match="its input classifier is gone"):
         run(experiments.tiny(stages="predict"), tmp_path / "less")
+
+
+def test_a_file_takes_the_place_of_an_input(workdir, tmp_path):
+    records = experiments.scenes().splits["test"]
+    boxes = np.concatenate([record.boxes for record in records])
+    write_predictions(tmp_path / "boxes.parquet", records, Predictions(box=boxes))
+    before = written(workdir)
+    changes = {"stages": "predict,evaluate", "overwrite": True, "localizer.epochs": 9.0}
+    metrics = run(experiments.tiny(**changes, **{"predict.boxes_from": str(tmp_path / "boxes.parquet")}), workdir)
+    assert metrics["gt_known_loc"] == 100
+    assert redone(workdir, before) == {"predict", "evaluate"}
+    assert list(json.loads((workdir / "stages" / "predict.json").read_text())["inputs"]) == ["classifier"]
 
 
 @pytest.mark.parametrize(("name", "needed"), [(n, s.inputs) for n, s in STAGES.items() if s.inputs])

@@ -8,9 +8,12 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Makes `path` (and its folder) with what `write` puts into the binary file it is given; all of it or nothing."""
+    """Makes `path` (and its folder) with what `write` puts into the binary file it is given; all of it or nothing.
+
+    Several processes may write the same file at once; it is then one of theirs, whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     with unfinished.open("wb") as file:
         write(file)
     os.replace(unfinished, path)  # noqa: PTH105 - the name says that it is atomic

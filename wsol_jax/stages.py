@@ -7,8 +7,9 @@ stage is skipped, one that was cut off goes on, and one made from something else
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -36,7 +37,7 @@ class Stage(NamedTuple):
         outputs: what it writes, relative to the workdir.
         run: does it.
         check: raises InputError if `run` would, as far as that can be told before the stages in front of it have run.
-        instead: keys of its configuration that name files, any of which does in place of its inputs.
+        instead: input -> the key of its configuration that may name a file to use in place of that input.
     """
 
     key: str
@@ -44,7 +45,7 @@ class Stage(NamedTuple):
     outputs: tuple[str, ...]
     run: Callable[[ConfigDict, Context], None]
     check: Callable[[ConfigDict, Context], None] = lambda config, context: None
-    instead: tuple[str, ...] = ()
+    instead: Mapping[str, str] = MappingProxyType({})
 
 
 STAGES: dict[str, Stage] = {
@@ -57,7 +58,7 @@ STAGES: dict[str, Stage] = {
         ("predictions",),
         psol.predict,
         psol.check_predict,
-        instead=("boxes_from", "classes_from"),
+        instead={"localizer": "boxes_from", "classifier": "classes_from"},
     ),
     "evaluate": Stage("evaluate", ("pseudo_boxes", "predict"), ("metrics.json",), results.evaluate),
     "report": Stage(
@@ -87,7 +88,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     dataset = _readable_photos(config, workdir)
     wanted = identities(config, dataset, workdir, chosen)
     _require_inputs(config, workdir, chosen)
-    _require_same(workdir, chosen, wanted, config.overwrite)
+    _require_same(config, workdir, chosen, wanted)
 
     mesh = devices.make_mesh()
     contexts = {
@@ -150,14 +151,20 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
     records = {split: digest(records) for split, records in dataset.splits.items()}
     found: dict[str, Identity] = {}
     for name, stage in STAGES.items():
-        inputs = {n: found[n].fingerprint for n in _inputs(workdir, chosen, name)}
+        inputs = {n: found[n].fingerprint for n in _inputs(config, workdir, chosen, name)}
         found[name] = identity.identify(config[stage.key], config.seed, inputs, records)
     return found
 
 
-def _inputs(workdir: Path, chosen: Sequence[str], name: str) -> list[str]:
+def _inputs(config: ConfigDict, workdir: Path, chosen: Sequence[str], name: str) -> list[str]:
     """The inputs of a stage that this run makes or the workdir already has."""
-    return [n for n in STAGES[name].inputs if n in chosen or _is_finished(workdir, n)]
+    return [n for n in _possible_inputs(config, name) if n in chosen or _is_finished(workdir, n)]
+
+
+def _possible_inputs(config: ConfigDict, name: str) -> list[str]:
+    """The inputs of a stage that no file replaces."""
+    stage = STAGES[name]
+    return [n for n in stage.inputs if n not in stage.instead or not config[stage.key][stage.instead[n]]]
 
 
 def _is_finished(workdir: Path, name: str, wanted: Identity | None = None) -> bool:
@@ -170,28 +177,29 @@ def _is_finished(workdir: Path, name: str, wanted: Identity | None = None) -> bo
 
 def _require_inputs(config: ConfigDict, workdir: Path, chosen: Sequence[str]) -> None:
     for name in chosen:
-        stage, inputs = STAGES[name], _inputs(workdir, chosen, name)
-        begun = [n for n in stage.inputs if n not in inputs and _anything_made(workdir, n)]
-        if begun:
+        possible, inputs = _possible_inputs(config, name), _inputs(config, workdir, chosen, name)
+        if begun := [n for n in possible if n not in inputs and _anything_made(workdir, n)]:
             raise InputError(
                 f"stage {name} uses {begun[0]}, which is not finished in {workdir}; add it to --config.stages"
             )
-        if stage.inputs and not inputs and not any(config[stage.key][key] for key in stage.instead):
-            needed = " or ".join(stage.inputs)
-            raise InputError(f"stage {name} needs {needed}, which {workdir} does not have; add it to --config.stages")
+        replaced = len(possible) < len(STAGES[name].inputs)
+        if possible and not inputs and not replaced:
+            raise InputError(
+                f"stage {name} needs {' or '.join(possible)}, which {workdir} does not have; add it to --config.stages"
+            )
 
 
-def _require_same(workdir: Path, chosen: Sequence[str], wanted: dict[str, Identity], overwrite: bool) -> None:
+def _require_same(config: ConfigDict, workdir: Path, chosen: Sequence[str], wanted: dict[str, Identity]) -> None:
     """Check that what is there, of the chosen stages and of those they use, is made from what it would be made from."""
     used = set(chosen)
     for name in reversed(STAGES):
-        used |= set(_inputs(workdir, chosen, name)) if name in used else set()
+        used |= set(wanted[name].inputs) if name in used else set()
     changed: dict[str, list[str]] = {}
     for name in (n for n in STAGES if n in used and _anything_made(workdir, n)):
         saved = identity.read(workdir, name)
         if saved is None:
             raise InputError(f"--workdir={workdir}: its {STAGES[name].outputs[0]} is not of a run; use another workdir")
-        if saved.fingerprint != wanted[name].fingerprint and not (overwrite and name in chosen):
+        if saved.fingerprint != wanted[name].fingerprint and not (config.overwrite and name in chosen):
             changed[name] = identity.differences(STAGES[name].key, saved, wanted[name], changed)
     if changed:
         told = dict.fromkeys(difference for differences in changed.values() for difference in differences)
