@@ -1,7 +1,5 @@
 """Views to batches: pixels as Pillow and the published transforms have them, in order, however they are shared out."""
 
-import time
-
 import numpy as np
 import pytest
 import tiny
@@ -109,16 +107,6 @@ def test_processes_share_the_same_batches(scenes, processes):
 def test_a_run_that_goes_on_sees_the_same_batches(scenes):
     for whole, again in zip(batches(scenes)[4:], batches(scenes, steps=range(4, 6)), strict=True):
         tiny.assert_trees_equal(whole, again)
-
-
-def test_slow_photos_keep_their_places(scenes):
-    def read(record):
-        time.sleep(0.05 if record.path.endswith("00000.png") else 0)
-        return scenes.read(record)
-
-    views = [View(i % 4, plan.WHOLE, False, True) for i in range(24)]
-    rendered = render(read, scenes.splits["train"], views, SIZE, 8)
-    assert np.concatenate([batch.index for batch in rendered]).tolist() == [view.index for view in views]
 
 
 def test_views_without_end(scenes):
