@@ -3,8 +3,7 @@
     python launch.py --config=configs/psol_folder.py --workdir=W --config.data.dir=PHOTOS
 
 The boxes are in W/predictions/train.parquet and test.parquet, as COCO JSON beside them, and drawn in
-W/report/index.html. Nothing is downloaded: the pretrained networks came with pip. On two CPU cores it takes about ten
-seconds for each photo.
+W/report/index.html. Nothing is downloaded: the pretrained networks came with pip. The log tells how long it takes.
 """
 
 from ml_collections import ConfigDict
