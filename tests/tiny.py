@@ -92,10 +92,10 @@ def assert_trees_equal(a: object, b: object) -> None:
 
 
 def python(source: str, *args: object, cwd: Path | None = None, **environment: str) -> subprocess.Popen:
-    """Starts another Python, which finds our package, configs and this file; what it prints can be read."""
+    """Starts another Python, which finds our package, configs and this file."""
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     known = {"PYTHONPATH": os.pathsep.join(paths), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
     command = [sys.executable, "-c", textwrap.dedent(source), *map(str, args)]
     return subprocess.Popen(
-        command, cwd=cwd, env=os.environ | known | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=cwd, env=os.environ | known | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

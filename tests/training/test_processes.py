@@ -83,7 +83,7 @@ def two(tmp_path_factory):
         for i in range(PROCESSES)
     ]
     for process in started:
-        said, _ = process.communicate(timeout=500)
+        _, said = process.communicate(timeout=500)
         assert process.returncode == 0, said.decode()
     return folder, [dict(np.load(file)) for file in results]
 

@@ -45,15 +45,17 @@ def wait_for(moment: Callable[[], bool]) -> None:
 
 def kill_when(moment: Callable[[], bool], process: subprocess.Popen) -> None:
     """Kills a process at a moment: it is halted first, to be sure that the moment has not passed meanwhile."""
-    while True:
-        wait_for(lambda: moment() or process.poll() is not None)
-        assert process.poll() is None, process.stdout.read().decode()
-        process.send_signal(signal.SIGSTOP)
-        if moment():
-            process.kill()
-            process.wait()
-            return
-        process.send_signal(signal.SIGCONT)
+    try:
+        while True:
+            wait_for(lambda: moment() or process.poll() is not None)
+            assert process.poll() is None, process.stderr.read().decode()
+            process.send_signal(signal.SIGSTOP)
+            if moment():
+                break
+            process.send_signal(signal.SIGCONT)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
@@ -72,7 +74,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
     for moment in moments:
         kill_when(moment, tiny.python(TRAIN, cut, json.dumps(changes)))
         assert len(read_log(cut)) < 12
-    said, _ = (last := tiny.python(TRAIN, cut, json.dumps(changes))).communicate(timeout=300)
+    _, said = (last := tiny.python(TRAIN, cut, json.dumps(changes))).communicate(timeout=300)
     assert last.returncode == 0, said.decode()
 
     state = tiny.experiment(**changes).train(uncut, tiny.mesh(1))
