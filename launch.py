@@ -139,4 +139,7 @@ def show_log() -> None:
 
 if __name__ == "__main__":
     show_log()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code:
+        sys.stderr.flush()
+        os._exit(code)  # at once: a checkpoint that cannot be read leaves threads behind that would print tracebacks
