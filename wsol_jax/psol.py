@@ -86,7 +86,7 @@ def _initial_variables(method: Method, new_head: bool, config: ConfigDict, conte
     variables = initialise(jax.random.key(context.seed), method.module, (1, config.size, config.size, 3))
     if not config.weights:
         return variables, f"{config.arch} starts from random weights"
-    return load_weights(variables, config.weights, config.arch, new_head)
+    return load_weights(method.module, variables, config.weights, config.arch, new_head)
 
 
 def predict(config: ConfigDict, context: Context) -> None:

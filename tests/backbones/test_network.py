@@ -26,7 +26,7 @@ def test_whole_network_is_that_of_torchvision_or_timm(arch, goldens):
 
     variables = names.from_state_dict(state, template)
     x = image(224, 224).transpose(0, 2, 3, 1).astype(np.float32)
-    maps, logits = jax.jit(lambda variables, x: network.apply(variables, x, False))(variables, x)
+    maps, logits, *_ = jax.jit(lambda variables, x: network.apply(variables, x, False))(variables, x)
     features = np.asarray(maps[list(network.backbone.stages)[-1]])
     for value, name in (
         (logits, "logits"),
@@ -52,12 +52,12 @@ def test_real_weights_know_real_photos(arch, weights, least, shared):
     paths, labels = zip(*(line.rsplit(",", 1) for line in lines), strict=True)
     spec, network = BACKBONES[arch], build(arch, 1000)
     variables = initialise(jax.random.key(0), network)
-    variables, _ = load_weights(variables, weights.format(shared=shared), arch, new_head=False)
+    variables, _ = load_weights(network, variables, weights.format(shared=shared), arch, new_head=False)
     photos = np.stack([centre_crop(folder / "images" / path, spec.resize, spec.size) for path in paths])
 
     @jax.jit
     def classify(variables, photos):
-        return network.apply(variables, preprocess(photos, spec.preprocessing), False)[1].argmax(1)
+        return network.apply(variables, preprocess(photos, spec.preprocessing), False).head.argmax(1)
 
     assert (classify(variables, photos) == np.array(labels, int)).mean() > least
 
@@ -107,8 +107,8 @@ def train_once(network, variables):
     def loss(params):
         state = {**variables, "params": params}
         options = dict(mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)})
-        (_, logits), changed = network.apply(state, small.photos(), True, **options)
-        return (logits**2).sum(), changed.get("batch_stats", {})
+        out, changed = network.apply(state, small.photos(), True, **options)
+        return (out.head**2).sum(), changed.get("batch_stats", {})
 
     (value, changed), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
     return value, gradient, changed
@@ -119,11 +119,11 @@ def test_perturbations_give_the_gradient_of_a_stage_even_when_frozen(stage):
     network = small.network("resnet50", freeze="layer4")
     variables = small.variables(network)
     photos = small.photos()
-    maps, logits = small.run(network, variables, photos)
+    maps, logits, *_ = small.run(network, variables, photos)
     zeros = {name: jnp.zeros_like(value) for name, value in maps.items()}
 
     def score(zeros):
-        return network.apply({**variables, "perturbations": {"backbone": zeros}}, photos, False)[1][:, 1].sum()
+        return network.apply({**variables, "perturbations": {"backbone": zeros}}, photos, False).head[:, 1].sum()
 
     value, gradient = jax.jit(jax.value_and_grad(score))(zeros)
     np.testing.assert_allclose(value, logits[:, 1].sum(), rtol=1e-6)
@@ -148,9 +148,9 @@ def test_bfloat16_is_near_float32_and_leaves_parameters_alone(arch):
     exact, rough = small.network(arch, "box"), small.network(arch, "box", dtype="bfloat16")
     variables = small.variables(rough)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
-    maps, box = small.run(rough, variables, small.photos().astype(jnp.bfloat16))
+    maps, box, *_ = small.run(rough, variables, small.photos().astype(jnp.bfloat16))
     assert box.dtype == jnp.float32 and {value.dtype for value in maps.values()} == {np.dtype(jnp.bfloat16)}
-    np.testing.assert_allclose(box, small.run(exact, variables, small.photos())[1], atol=0.02)
+    np.testing.assert_allclose(box, small.run(exact, variables, small.photos()).head, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_the_loss_is_the_mean_cross_entropy(experiment):
 def test_logits_are_those_of_the_network(experiment):
     batch = next(experiment.batches(range(1), tiny.mesh(1)))
     method, variables = experiment.method, experiment.variables
-    _, logits = method.module.apply(variables, method.prepare(batch.image), False)
+    logits = method.module.apply(variables, method.prepare(batch.image), False).head
     prediction = method.predict(variables, batch)
     assert prediction.logits.shape == (8, tiny.CLASSES) and prediction.box is None and prediction.map is None
     np.testing.assert_allclose(prediction.logits, logits, rtol=1e-6)

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan and Le, 2019; the Lite variant has no squeeze-and-excitation), with timm's names."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -91,6 +91,8 @@ class EfficientNet(nn.Module):
         freeze: the last stage that is not trained; '' trains every one.
     """
 
+    added: ClassVar[tuple[str, ...]] = ()
+    omitted: ClassVar[tuple[str, ...]] = ()
     widths: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)
     depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)
     stem: int = 32

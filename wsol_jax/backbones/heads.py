@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsol_jax.backbones import layers
+
 
 class GlobalPool(nn.Module):
     """The mean over space, and dropout.
@@ -78,15 +80,22 @@ class Classifier(nn.Module):
     Attributes:
         classes: how many.
         name_of_layer: its name in torchvision: 'fc', 'classifier', 'classifier.6'.
+        pointwise: whether its kernel has the shape of a 1x1 convolution's, [1, 1, d, classes], as some publish it.
     """
 
     classes: int
     name_of_layer: str
+    pointwise: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[b, d] to logits, float32 [b, classes]."""
-        return nn.Dense(self.classes, dtype=jnp.float32, name=self.name_of_layer)(x)
+        """A vector [b, d], or the vectors of a map [b, h, w, d], to logits, float32 [..., classes]."""
+        if not self.pointwise:
+            return nn.Dense(self.classes, dtype=jnp.float32, name=self.name_of_layer)(x)
+        layer = nn.Conv(
+            self.classes, (1, 1), dtype=jnp.float32, conv_general_dilated=layers.convolution, name=self.name_of_layer
+        )
+        return layer(x) if x.ndim == 4 else layer(x[:, None, None])[:, 0, 0]
 
 
 class Box(nn.Module):

@@ -1,11 +1,12 @@
 """The one rule between our variables and a torch state dict, both ways.
 
-The name is the path, joined by dots, without the collection and the leading 'backbone', 'neck' or 'head'; kernel and
-scale are 'weight', mean and var are 'running_mean' and 'running_var'. Convolutions are HWIO here and OIHW there, linear
-layers [in, out] here and [out, in] there.
+The name is the path, joined by dots, without the collection and the network's parts ('backbone', 'auxiliary', 'head');
+kernel and scale are 'weight', mean and var are 'running_mean' and 'running_var'. Convolutions are HWIO here and OIHW
+there, linear layers [in, out] here and [out, in] there.
 """
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -13,14 +14,19 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 Path = tuple[str, ...]
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-_PARTS = ("backbone", "neck", "head")
+_PARTS = ("backbone", "neck", "head", "box", "auxiliary")
 _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
 _FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}
 
 
+def parts_of(path: Path) -> tuple[str, ...]:
+    """The parts of the network that a leaf is in, outermost first: ("backbone",), ("auxiliary", "head"), ..."""
+    return tuple(takewhile(_PARTS.__contains__, path[1:]))
+
+
 def name_of(path: Path) -> str:
     """The state-dict name of a leaf at (collection, ..., leaf)."""
-    steps = path[2:] if path[1] in _PARTS else path[1:]
+    steps = path[1 + len(parts_of(path)) :]
     return ".".join((*steps[:-1], _LEAVES.get(steps[-1], steps[-1])))
 
 

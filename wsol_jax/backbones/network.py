@@ -17,13 +17,31 @@ from wsol_jax.backbones.vgg import VGG, from_lpips
 from wsol_jax.errors import InputError
 
 
+class AuxiliaryHead(NamedTuple):
+    """A head on an earlier stage, for training.
+
+    Attributes:
+        make: (last layer, dtype) -> module with the attributes `head`, its last layer, and `stage`, what it looks at.
+        layers: what the names of all its layers start with in torchvision.
+        classifier: the name of its last layer.
+    """
+
+    make: Callable[[nn.Module, str], nn.Module]
+    layers: str
+    classifier: str
+
+
 class Architecture(NamedTuple):
     """A backbone and what goes with it.
 
     Attributes:
-        backbone: makes the linen module: (dtype, freeze, its own keyword arguments) -> module.
+        backbone: makes the linen module: (dtype, freeze, its own keyword arguments) -> module. It has the attributes
+            `stages`, {stage: names of its layers}, in order; `added`, layers that published weights lack; and
+            `omitted`, what the names of the layers start with that those have and this variant does not.
         neck: makes the module between the last map and the last layer: dtype -> module.
         classifier: the name of the last layer in torchvision or timm.
+        pointwise: whether that layer is a 1x1 convolution there.
+        auxiliary: the head on an earlier stage that training alone uses; None where there is none.
         preprocessing: what its pretrained weights expect of a photo.
         size: side of the square input it was trained with, pixels.
         resize: side a photo is resized to before the central crop of `size`, pixels.
@@ -34,6 +52,8 @@ class Architecture(NamedTuple):
     backbone: Callable[..., nn.Module]
     neck: Callable[[str], nn.Module]
     classifier: str
+    pointwise: bool = False
+    auxiliary: AuxiliaryHead | None = None
     preprocessing: Preprocessing = IMAGENET
     size: int = 224
     resize: int = 256
@@ -61,29 +81,56 @@ BACKBONES: dict[str, Architecture] = {
 }
 
 
+class NetworkOutputs(NamedTuple):
+    """What a network says about photos.
+
+    Attributes:
+        maps: the map [b, h, w, d] of every stage, by name.
+        head: float32 logits [b, k] or box [b, 4].
+        box: float32 [b, 4], of the box branch of a -Joint network; None where there is none.
+        auxiliary: like `head`, of the auxiliary head; None outside of training and where there is none.
+    """
+
+    maps: dict[str, jax.Array]
+    head: jax.Array
+    box: jax.Array | None = None
+    auxiliary: jax.Array | None = None
+
+
 class Network(nn.Module):
-    """A backbone, a neck and a head; its parameters are {'backbone': ..., 'neck': ..., 'head': ...}.
+    """A backbone, a neck and its heads; its parameters are {'backbone': ..., 'neck': ..., 'head': ..., ...}.
 
     Attributes:
         backbone: photos -> maps of its stages.
         neck: last map [b, h, w, d] -> [b, d'].
         head: [b, d'] -> logits or box.
+        box: [b, d'] -> box, beside a head that gives logits (PSOL's -Joint), or None.
+        auxiliary: map of its `stage` -> like `head`, or None.
     """
 
     backbone: nn.Module
     neck: nn.Module
     head: nn.Module
+    box: nn.Module | None = None
+    auxiliary: nn.Module | None = None
 
-    def __call__(self, image: jax.Array, train: bool) -> tuple[dict[str, jax.Array], jax.Array]:
-        """Preprocessed photos, float [b, h, w, 3], to (the map of every stage, float32 logits [b, k] or box [b, 4]).
+    def __call__(self, image: jax.Array, train: bool) -> NetworkOutputs:
+        """Preprocessed photos, float [b, h, w, 3], to what the network says.
 
-        Training needs an rng 'dropout' where the neck drops, and makes 'batch_stats' mutable.
+        Training needs an rng 'dropout' where something drops, and makes 'batch_stats' mutable.
         """
         maps = self.backbone(image, train)
-        return maps, self.head(self.neck(list(maps.values())[-1], train))
+        vector = self.neck(list(maps.values())[-1], train)
+        box = None if self.box is None else self.box(vector)
+        auxiliary = None
+        if self.auxiliary is not None and (train or self.is_initializing()):
+            auxiliary = self.auxiliary(maps[self.auxiliary.stage], train)
+        return NetworkOutputs(maps, self.head(vector), box, auxiliary)
 
 
-def build(arch: str, head: str | int, dtype: str = "float32", freeze: str = "", **kwargs: Any) -> Network:
+def build(
+    arch: str, head: str | int, dtype: str = "float32", freeze: str = "", joint: bool = False, **kwargs: Any
+) -> Network:
     """A whole network.
 
     Args:
@@ -91,7 +138,8 @@ def build(arch: str, head: str | int, dtype: str = "float32", freeze: str = "", 
         head: 'box', or how many classes.
         dtype: 'float32' or 'bfloat16', what all but the head computes in; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
-        **kwargs: of the backbone: widths, depths, ...
+        joint: a box branch beside the classes' head.
+        **kwargs: of the backbone: widths, depths, strides, ...
 
     Raises:
         InputError: there is no such architecture, keyword argument or stage.
@@ -99,8 +147,14 @@ def build(arch: str, head: str | int, dtype: str = "float32", freeze: str = "", 
     backbone = trunk(arch, dtype, freeze=freeze, **kwargs)
     frozen_stages(backbone)  # a wrong name is told here, not when the network first runs
     spec = BACKBONES[arch]
-    top = Box(spec.classifier) if head == "box" else Classifier(head, spec.classifier)
-    return Network(backbone, spec.neck(dtype), top)
+
+    def last_layer(name: str) -> nn.Module:
+        return Box(name) if head == "box" else Classifier(head, name, spec.pointwise)
+
+    auxiliary = None
+    if spec.auxiliary and spec.auxiliary.layers not in backbone.omitted:
+        auxiliary = spec.auxiliary.make(last_layer(spec.auxiliary.classifier), dtype)
+    return Network(backbone, spec.neck(dtype), last_layer(spec.classifier), Box("box") if joint else None, auxiliary)
 
 
 def trunk(arch: str, dtype: str = "float32", **kwargs: Any) -> nn.Module:

@@ -1,31 +1,33 @@
 """Starting a network from weights somebody trained: every name is accounted for, or nothing is loaded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+import flax.linen as nn
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from wsol_jax.backbones import names
-from wsol_jax.backbones.network import BACKBONES, Architecture
+from wsol_jax.backbones.network import BACKBONES, Architecture, Network
 from wsol_jax.backbones.weight_files import read_weights
 from wsol_jax.errors import InputError
 
 
-def load_weights(variables: Mapping, source: str, arch: str, new_head: bool) -> tuple[dict, str]:
+def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, new_head: bool) -> tuple[dict, str]:
     """Variables with the values of a weight file.
 
-    The variables are a network's, {'params': {'backbone': ..., 'neck': ..., 'head': ...}, ...}, or a trunk's, which
-    have no such first level; a trunk needs nothing of the neck and the head, and leaves what the file has of them.
-    Anything of a network that is neither in 'backbone' nor in 'neck' counts as head.
+    What a file cannot have keeps its values: the box branch of a -Joint network and the layers that a variant adds.
+    What the module does not have is left out: a trunk has neither neck nor head, and a variant may be cut.
 
     Args:
-        variables: {'params', 'batch_stats'}, as `initialise` gives them; their values matter only for a new head.
+        module: a `Network`, or a trunk.
+        variables: its {'params', 'batch_stats'}, as `initialise` gives them; their values matter only for what is new.
         source: see `weight_files.read_weights`.
         arch: a name in `BACKBONES`.
-        new_head: the head keeps its values, and the last layer of the file is left out.
+        new_head: the last layers keep their values, and those of the file are left out.
 
     Returns:
-        The variables, float32 numpy leaves; and one line for people: from where, how many, what was left out.
+        The variables, float32 numpy leaves; and one line for people: from where, how many, what was left out, what is
+        new.
 
     Raises:
         InputError: the file cannot be read, or its names and shapes are not exactly those of the network; all of them
@@ -34,35 +36,41 @@ def load_weights(variables: Mapping, source: str, arch: str, new_head: bool) -> 
     spec = BACKBONES[arch]
     state, origin = read_weights(source)
     mine = names.to_state_dict(variables)
-    kept = _head_names(variables) if new_head else frozenset()
+    kept = _new_names(module, variables, new_head)
     wanted = {name: array for name, array in mine.items() if name not in kept}
     state, dropped = _in_our_naming(state, spec, wanted)
-    unneeded = _unneeded(variables, spec, new_head)
-    left_out = {name for name in state if unneeded(name)}
+    unneeded = tuple(f"{layer}." for layer in _unneeded_layers(module, spec, new_head))
+    left_out = {name for name in state if name.startswith(unneeded)}
     given = {name: array for name, array in state.items() if name not in left_out}
     _check(f"{source} for {arch}", given, wanted)
     values = {name: array.astype(np.float32) for name, array in given.items()}
     loaded = names.from_state_dict(mine | values, variables)
-    return loaded, _message(arch, origin, len(given), sorted(left_out | dropped), len(kept))
+    return loaded, _message(arch, origin, len(given), left_out | dropped, kept)
 
 
-def _is_trunk(variables: Mapping) -> bool:
-    return "backbone" not in variables["params"]
+def _new_names(module: nn.Module, variables: Mapping, new_head: bool) -> frozenset[str]:
+    """The state-dict names of what does not come from a file."""
+    added = module.backbone.added if isinstance(module, Network) else module.added
+
+    def is_new(path: tuple[str, ...]) -> bool:
+        parts = names.parts_of(path)
+        layer = path[1 + len(parts)]
+        return "box" in parts or (new_head and "head" in parts) or layer in added
+
+    return frozenset(names.name_of(path) for path in flatten_dict(dict(variables)) if is_new(path))
 
 
-def _head_names(variables: Mapping) -> frozenset[str]:
-    """The state-dict names of a network's head; a trunk has none."""
-    if _is_trunk(variables):
-        return frozenset()
-    flat = flatten_dict(dict(variables))
-    return frozenset(names.name_of(path) for path in flat if path[1] not in ("backbone", "neck"))
-
-
-def _unneeded(variables: Mapping, spec: Architecture, new_head: bool) -> Callable[[str], bool]:
-    """Whether an entry of the file belongs to a layer that is not wanted from it."""
-    neck = spec.neck("float32").layers if _is_trunk(variables) else ()
-    head = (spec.classifier,) if new_head or _is_trunk(variables) else ()
-    return lambda name: name.startswith(tuple(f"{layer}." for layer in (*neck, *head)))
+def _unneeded_layers(module: nn.Module, spec: Architecture, new_head: bool) -> list[str]:
+    """What the names of those layers of the file start with that are not wanted from it."""
+    whole = isinstance(module, Network)
+    layers = list(module.backbone.omitted if whole else module.omitted)
+    if not whole:
+        layers += spec.neck("float32").layers
+        layers += [spec.auxiliary.layers] if spec.auxiliary else []
+    if new_head or not whole:
+        layers += [spec.classifier]
+        layers += [spec.auxiliary.classifier] if spec.auxiliary else []
+    return layers
 
 
 def _in_our_naming(
@@ -101,11 +109,12 @@ def _check(where: str, given: Mapping[str, np.ndarray], wanted: Mapping[str, np.
         raise InputError(f"{where}: {'; '.join(found)}")
 
 
-def _message(arch: str, origin: str, count: int, left_out: list[str], kept: int) -> str:
+def _message(arch: str, origin: str, count: int, left_out: Collection[str], new: Collection[str]) -> str:
     message = f"{arch} starts from {count} entries of {origin}"
     if left_out:
-        layers = sorted({name.rpartition(".")[0] for name in left_out})
-        message += f"; {len(left_out)} left out ({', '.join(layers)})"
-    if kept:
-        message += "; the head is new"
-    return message
+        message += f"; {len(left_out)} left out ({_layers(left_out)})"
+    return f"{message}; new: {_layers(new)}" if new else message
+
+
+def _layers(entries: Collection[str]) -> str:
+    return ", ".join(sorted({name.rpartition(".")[0] for name in entries}))

@@ -1,6 +1,7 @@
 """ResNet with bottlenecks (He et al., 2016), with torchvision's names."""
 
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -53,6 +54,8 @@ class ResNet(nn.Module):
         freeze: the last stage that is not trained; '' trains every one.
     """
 
+    added: ClassVar[tuple[str, ...]] = ()
+    omitted: ClassVar[tuple[str, ...]] = ()
     depths: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     stride_on_first: bool = False

@@ -1,6 +1,7 @@
 """VGG (Simonyan and Zisserman, 2015, configuration D), with torchvision's names."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,8 @@ class VGG(nn.Module):
         freeze: the last stage that is not trained; '' trains every one.
     """
 
+    added: ClassVar[tuple[str, ...]] = ()
+    omitted: ClassVar[tuple[str, ...]] = ()
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     depths: tuple[int, ...] = (2, 2, 3, 3, 3)
     dtype: str = "float32"

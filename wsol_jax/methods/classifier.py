@@ -1,12 +1,11 @@
 """PSOL's classifier (-Sep): a network fine-tuned with cross-entropy, on its own."""
 
-import jax.numpy as jnp
-import optax
 from ml_collections import ConfigDict
 
 from wsol_jax.backbones import BACKBONES, build
+from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
-from wsol_jax.methods.networks import apply, parameter_group, preparation
+from wsol_jax.methods.networks import apply, parameter_group, preparation, with_auxiliary
 
 
 def classifier(config: ConfigDict, classes: int) -> Method:
@@ -20,13 +19,13 @@ def classifier(config: ConfigDict, classes: int) -> Method:
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
     def forward(variables, image, label, key, train):
-        (stages, logits), batch_stats = apply(network, variables, image, key, train)
-        return Outputs(stages, {"classes": logits}, {}), batch_stats
+        out, batch_stats = apply(network, variables, image, key, train)
+        return Outputs(out.maps, {"classes": out.head}, {}, auxiliary=out.auxiliary), batch_stats
 
     def objective(outputs, label, batch, memory, key, progress):
         logits = outputs.logits["classes"]
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
-        return loss, memory, {"accuracy": (logits.argmax(-1) == label).astype(jnp.float32).mean()}
+        loss = with_auxiliary(lambda logits: cross_entropy(logits, label), logits, outputs.auxiliary)
+        return loss, memory, {"accuracy": accuracy(logits, label)}
 
     def predict(variables, batch, label=None):
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)

@@ -6,7 +6,7 @@ from wsol_jax import boxes
 from wsol_jax.backbones import BACKBONES, build
 from wsol_jax.losses.box import squared_error
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
-from wsol_jax.methods.networks import apply, parameter_group, preparation
+from wsol_jax.methods.networks import apply, box_in_photo, parameter_group, preparation, with_auxiliary
 
 
 def localizer(config: ConfigDict) -> Method:
@@ -19,18 +19,18 @@ def localizer(config: ConfigDict) -> Method:
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
     def forward(variables, image, label, key, train):
-        (stages, box), batch_stats = apply(network, variables, image, key, train)
-        return Outputs(stages, {}, {}, box), batch_stats
+        out, batch_stats = apply(network, variables, image, key, train)
+        return Outputs(out.maps, {}, {}, out.head, out.auxiliary), batch_stats
 
     def objective(outputs, label, batch, memory, key, progress):
-        error = squared_error(outputs.box, boxes.xyxy_to_xywh(batch.target))
+        target = boxes.xyxy_to_xywh(batch.target)
+        error = with_auxiliary(lambda box: squared_error(box, target), outputs.box, outputs.auxiliary)
         overlap = boxes.iou(boxes.xywh_to_xyxy(outputs.box), batch.target).mean()
         return config.box_weight * error, memory, {"iou": overlap}
 
     def predict(variables, batch, label=None):
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
-        seen = boxes.mirror(boxes.xywh_to_xyxy(outputs.box), batch.flip)
-        return Prediction(box=boxes.clip(boxes.out_of_window(seen, batch.window)))
+        return Prediction(box=box_in_photo(outputs.box, batch))
 
     group = parameter_group(network, new_head=True)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)

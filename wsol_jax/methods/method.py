@@ -23,12 +23,14 @@ class Outputs(NamedTuple):
         logits: head -> [b, k].
         maps: head -> [b, h, w, k].
         box: [b, 4] in (0, 1), left, top, width, height in the frame of what the network sees; or None.
+        auxiliary: like the classes' logits, or like the box where there are none, of a head that only training has.
     """
 
     stages: dict[str, jax.Array]
     logits: dict[str, jax.Array]
     maps: dict[str, jax.Array]
     box: jax.Array | None = None
+    auxiliary: jax.Array | None = None
 
 
 class Prediction(NamedTuple):

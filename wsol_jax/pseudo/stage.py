@@ -91,7 +91,7 @@ def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
         raise InputError(f"pseudo.layer is {config.layer!r}; {config.arch} has {', '.join(network.stages)}")
     variables = initialise(jax.random.key(seed), network, (1, config.size, config.size, 3))
     if config.weights:
-        variables, message = load_weights(variables, config.weights, config.arch, new_head=True)
+        variables, message = load_weights(network, variables, config.weights, config.arch, new_head=True)
         logging.info("%s", message)
     variables = devices.replicate(variables, mesh)
     prepare = preparation(BACKBONES[config.arch], config.dtype)

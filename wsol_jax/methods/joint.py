@@ -1,0 +1,42 @@
+"""PSOL-Joint: one network with a box branch beside its classes, both trained at once (PSOL, section 3.2.2)."""
+
+from ml_collections import ConfigDict
+
+from wsol_jax import boxes
+from wsol_jax.backbones import BACKBONES, build
+from wsol_jax.losses.box import squared_error
+from wsol_jax.losses.classes import accuracy, cross_entropy
+from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
+from wsol_jax.methods.networks import apply, box_in_photo, parameter_group, preparation, with_auxiliary
+
+
+def joint(config: ConfigDict, classes: int) -> Method:
+    """Cross-entropy of the classes and squared error of the box, on the same features.
+
+    The paper does not say how the two are weighed, and its code has no -Joint network.
+
+    Args:
+        config: the keys of `joint` in configs/base.py.
+        classes: how many there are.
+    """
+    network = build(config.arch, classes, config.dtype, config.freeze, joint=True, **config.arch_kwargs)
+    prepare = preparation(BACKBONES[config.arch], config.dtype)
+
+    def forward(variables, image, label, key, train):
+        out, batch_stats = apply(network, variables, image, key, train)
+        return Outputs(out.maps, {"classes": out.head}, {}, out.box, out.auxiliary), batch_stats
+
+    def objective(outputs, label, batch, memory, key, progress):
+        logits = outputs.logits["classes"]
+        class_loss = with_auxiliary(lambda logits: cross_entropy(logits, label), logits, outputs.auxiliary)
+        error = squared_error(outputs.box, boxes.xyxy_to_xywh(batch.target))
+        overlap = boxes.iou(boxes.xywh_to_xyxy(outputs.box), batch.target).mean()
+        logs = {"accuracy": accuracy(logits, label), "iou": overlap, "class_loss": class_loss, "box_error": error}
+        return config.class_weight * class_loss + config.box_weight * error, memory, logs
+
+    def predict(variables, batch, label=None):
+        outputs, _ = forward(variables, prepare(batch.image), None, None, False)
+        return Prediction(logits=outputs.logits["classes"], box=box_in_photo(outputs.box, batch))
+
+    group = parameter_group(network, config.new_head)
+    return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
