@@ -16,7 +16,8 @@ def training(**changes) -> ConfigDict:
             weights="",  # FILE.safetensors | .npz | .pth | 'pip:DISTRIBUTION'; '' starts from random ones
             dtype="float32",  # or 'bfloat16': what the network computes in; parameters stay float32
             freeze="",  # the last stage that is not trained, e.g. 'layer2'; '' trains the whole network
-            size=224,  # side of the network's square input, pixels
+            trainable="all",  # or 'head': only the last layer, and what a variant adds (the starred rows of Table 3)
+            size=0,  # side of the network's square input, pixels; 0: what its weights were trained with
             batch_size=256,  # over all devices (CUB: 64)
             epochs=6.0,  # (CUB: 30)
             learning_rate=1e-3,  # code: 1e-3 * batch_size / 256
@@ -39,7 +40,8 @@ def get_config() -> ConfigDict:
     """PSOL on generated scenes, with every key."""
     config = ConfigDict()
     config.seed = 0  # of everything: splits, orders, crops, initial weights, bootstrap
-    config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"  # or some of them, in this order
+    # some of these, in this order; -Joint has 'joint' in place of 'localizer,classifier'
+    config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
     config.overwrite = False  # redo finished stages whose configuration has changed
 
     config.data = ConfigDict(
@@ -82,16 +84,34 @@ def get_config() -> ConfigDict:
     config.localizer.box_weight = 50.0  # of the mean squared error (code; the paper does not say)
     config.classifier = training(decay_every=2.0)  # (CUB: 10)
     config.classifier.new_head = True  # replace the last layer of the weights; False takes it from the file
+    config.joint = training(decay_every=2.0)  # -Joint, in place of both; (CUB: 10)
+    config.joint.new_head = True
+    config.joint.class_weight = 1.0  # of the cross-entropy; the paper does not say how the two are weighed
+    config.joint.box_weight = 50.0  # of the mean squared error
 
     config.predict = ConfigDict(
         dict(
             splits="test",  # comma-separated
             batch_size=64,
             test_geometry="center_crop",  # Resize 256, CenterCrop 224 (in this ratio for every size); or 'resize'
+            ten_crop=False,  # classes from four corners, the centre and their mirror images; boxes are of one crop
+            localizer_from="",  # the workdir of a run on any photos: its localizer draws the boxes, instead of ours
             boxes_from="",  # FILE.parquet: boxes of another localizer, instead of ours
             classes_from="",  # FILE.parquet: top-5 of another classifier, instead of ours
         )
     )
     config.evaluate = ConfigDict(dict(resamples=1000))  # of the bootstrap behind each interval
-    config.report = ConfigDict(dict(photos=200))  # in the gallery, spread evenly over the IoUs
+    config.combine = ConfigDict(
+        dict(
+            split="test",
+            boxes="",  # NAME=PLACE,...: localizers; a place is the workdir of a run or a FILE.parquet
+            classes="",  # NAME=PLACE,...: classifiers; PLACE+PLACE is an ensemble, the mean of their softmax
+        )
+    )
+    config.report = ConfigDict(
+        dict(
+            photos=200,  # in the gallery, spread evenly over the IoUs
+            published="",  # print docs/published.csv's numbers beside ours: 'cub' | 'ilsvrc' | 'openimages'; '' none
+        )
+    )
     return config.lock()

@@ -19,10 +19,11 @@ def get_config() -> ConfigDict:
     """The base with CUB's batch size, epochs and decay."""
     config = base()
     config.data.name = "cub"
-    for training in (config.localizer, config.classifier):
+    config.report.published = "cub"
+    for training in (config.localizer, config.classifier, config.joint):
         training.arch = "resnet50_v1"
         training.weights = RESNET50
         training.batch_size = 64
         training.epochs = 30.0
-    config.classifier.decay_every = 10.0
+    config.classifier.decay_every = config.joint.decay_every = 10.0
     return config

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     """The base, whose defaults are ImageNet's, with its data and weights."""
     config = base()
     config.data.name = "imagenet"
+    config.report.published = "ilsvrc"
     config.data.on_error = "stop"  # the numbers are of all photos
     for training in (config.localizer, config.classifier):
         training.arch = "resnet50_v1"

@@ -33,10 +33,10 @@ def tiny(name: str = "base", **changes) -> ConfigDict:
     """The same for narrow networks without weights: two steps of eight photos, a checkpoint after each."""
     config = load(name)
     config.data.scenes.update(classes=CLASSES, train=TRAIN, test=TEST, size=SIZE)
-    for part in (config.pseudo, config.localizer, config.classifier):
+    for part in (config.pseudo, config.localizer, config.classifier, config.joint):
         part.update(weights="", size=SIZE, batch_size=BATCH)
         part.arch_kwargs = ConfigDict(NARROW[part.arch])
-    for part in (config.localizer, config.classifier):
+    for part in (config.localizer, config.classifier, config.joint):
         part.update(epochs=2 * BATCH / TRAIN, checkpoint_every=1, log_every=1)
     config.predict.batch_size = BATCH
     config.evaluate.resamples = 20
@@ -108,13 +108,14 @@ def files(workdir: Path) -> set[str]:
     return {name for name in names if "/checkpoints/" not in name and "/tensorboard/" not in name}
 
 
-def contract(splits: list[str], classes: list[str], photo_files: bool) -> set[str]:
+def contract(splits: list[str], classes: list[str], photo_files: bool, trained: list[str]) -> set[str]:
     """What `files` of a finished run are."""
-    stages = ("pseudo_boxes", "localizer", "classifier", "predict", "evaluate", "report")
+    stages = ("pseudo_boxes", *trained, "predict", "evaluate", "report")
     names = {"config.json", "metrics.json", "report/index.html", *(f"stages/{stage}.json" for stage in stages)}
     names |= {"photos.json"} if photo_files else set()
     names |= {"pseudo_boxes/boxes.parquet", "pseudo_boxes/boxes_test.parquet"}
     names |= {"pseudo_boxes/heat_train.npy", "pseudo_boxes/heat_test.npy"}
     names |= {f"pseudo_boxes/ddt/{number:04d}_{name}.npz" for number, name in enumerate(classes)}
-    names |= {"localizer/log.jsonl", "classifier/log.jsonl"}
-    return names | {f"predictions/{s}.{kind}" for s in splits for kind in ("parquet", "logits.npy", "coco.json")}
+    names |= {f"{stage}/log.jsonl" for stage in trained}
+    kinds = ["parquet", "coco.json", *(["logits.npy"] if set(trained) & {"classifier", "joint"} else [])]
+    return names | {f"predictions/{s}.{kind}" for s in splits for kind in kinds}

@@ -95,6 +95,37 @@ def test_boxes_alone_and_classes_alone(records, tmp_path):
     assert not {"top1_loc", "gt_known_loc"} & set(metrics)
 
 
+def test_a_localizer_of_other_photos_draws_boxes_on_these(tmp_path):
+    there = experiments.tiny(**{"stages": "pseudo_boxes,localizer,predict", "pseudo.source": "truth"})
+    run(there, tmp_path / "there")
+    here = experiments.tiny("transfer", **{"seed": 1, "predict.localizer_from": str(tmp_path / "there")})
+    metrics = run(here, tmp_path / "here")
+    assert {"gt_known_loc", "pseudo/gt_known_loc", "center_box/gt_known_loc"} <= set(metrics)
+    again = experiments.tiny(**{"stages": "predict", "predict.localizer_from": str(tmp_path / "there")})
+    run(again, tmp_path / "again")  # on its own photos it says what it said
+    boxes = [rows(tmp_path / name / "predictions" / "test.parquet") for name in ("there", "again", "here")]
+    assert boxes[0] == boxes[1] != boxes[2]
+
+
+def test_ten_crops_tell_the_classes_and_one_crop_the_box(tmp_path):
+    changes = {"stages": "pseudo_boxes,joint,predict", "pseudo.source": "truth"}
+    run(experiments.tiny(**changes), tmp_path)
+    one, logits = rows(tmp_path / "predictions" / "test.parquet"), np.load(tmp_path / "predictions" / "test.logits.npy")
+    run(experiments.tiny(**changes, **{"predict.ten_crop": True, "overwrite": True}), tmp_path)
+    ten = rows(tmp_path / "predictions" / "test.parquet")
+    assert all(one[corner] == ten[corner] for corner in ("x0", "y0", "x1", "y1"))
+    averaged = np.load(tmp_path / "predictions" / "test.logits.npy")
+    np.testing.assert_allclose(np.exp(averaged).sum(-1), 1, rtol=1e-5)
+    assert averaged.shape == logits.shape and not np.allclose(np.diff(averaged), np.diff(logits))
+
+
+def test_a_joint_network_and_separate_ones_do_not_mix(tmp_path):
+    changes = {"pseudo.source": "truth"}
+    run(experiments.tiny(**changes, stages="pseudo_boxes,joint"), tmp_path)
+    with pytest.raises(InputError, match="has a joint network and separate ones; expected another workdir for each"):
+        run(experiments.tiny(**changes, stages="classifier,predict"), tmp_path)
+
+
 WRONG = {
     "no such split": (
         {"stages": "classifier,predict", "predict.splits": "test,val"},
@@ -103,6 +134,14 @@ WRONG = {
     "no boxes there": (
         {"stages": "classifier,predict", "predict.boxes_from": "no.parquet"},
         r"--config\.predict: no\.parquet: no such file",
+    ),
+    "no run there": (
+        {"stages": "predict", "predict.localizer_from": "nowhere"},
+        r"localizer_from: nowhere has no finished localizer; expected the workdir of a run",
+    ),
+    "two sources of boxes": (
+        {"stages": "predict", "predict.localizer_from": "a", "predict.boxes_from": "stages.py"},
+        r"stages\.py: no such file",
     ),
     "no weights there": (
         {"stages": "classifier", "classifier.weights": "no.npz"},

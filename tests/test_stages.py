@@ -18,9 +18,11 @@ from wsol_jax.training.checkpoints import load_variables
 
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
-    "pseudo": {"pseudo_boxes", "localizer", "predict", "evaluate", "report"},
+    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "evaluate", "report"},
     "localizer": {"localizer", "predict", "evaluate", "report"},
     "classifier": {"classifier", "predict", "evaluate", "report"},
+    "joint": {"joint", "predict", "evaluate", "report"},
+    "combine": {"combine"},
     "predict": {"predict", "evaluate", "report"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},
@@ -79,7 +81,7 @@ def one_line(error) -> str:
 
 def test_a_run_writes_the_contract(finished):
     classes = ["stripes", "checks", "dots"]
-    assert experiments.files(finished) == experiments.contract(["test"], classes, photo_files=False)
+    assert experiments.files(finished) == experiments.contract(["test"], classes, False, ["localizer", "classifier"])
     assert json.loads((finished / "config.json").read_text()) == json.loads(experiments.tiny().to_json())
 
 
@@ -160,7 +162,19 @@ def test_a_file_takes_the_place_of_an_input(workdir, tmp_path):
     metrics = run(experiments.tiny(**changes, **{"predict.boxes_from": str(tmp_path / "boxes.parquet")}), workdir)
     assert metrics["gt_known_loc"] == 100
     assert redone(workdir, before) == {"predict", "evaluate"}
-    assert list(json.loads((workdir / "stages" / "predict.json").read_text())["inputs"]) == ["classifier"]
+    inputs = json.loads((workdir / "stages" / "predict.json").read_text())["inputs"]
+    assert list(inputs) == ["classifier", str(tmp_path / "boxes.parquet")]
+
+
+def test_a_file_whose_content_has_changed_is_told(tmp_path):
+    records = experiments.scenes().splits["test"]
+    file = tmp_path / "boxes.parquet"
+    write_predictions(file, records, Predictions(box=np.concatenate([record.boxes for record in records])))
+    config = experiments.tiny(**{"stages": "predict", "predict.boxes_from": str(file)})
+    run(config, tmp_path / "w")
+    write_predictions(file, records, Predictions(box=np.tile([0.0, 0.0, 1.0, 1.0], (len(records), 1))))
+    with pytest.raises(InputError, match=r"its input .*boxes\.parquet is not the same"):
+        run(config, tmp_path / "w")
 
 
 @pytest.mark.parametrize(("name", "needed"), [(n, s.inputs) for n, s in STAGES.items() if s.inputs])

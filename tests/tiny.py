@@ -19,6 +19,7 @@ from wsol_jax.data import load_dataset
 from wsol_jax.data.records import Dataset
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.classifier import classifier
+from wsol_jax.methods.joint import joint
 from wsol_jax.methods.localizer import localizer
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.training import devices
@@ -79,7 +80,8 @@ class Experiment(NamedTuple):
 
 def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> Experiment:
     keys = config(stage, arch, **changes)
-    method = localizer(keys) if stage == "localizer" else classifier(keys, CLASSES)
+    make = {"classifier": classifier, "joint": joint}
+    method = localizer(keys) if stage == "localizer" else make[stage](keys, CLASSES)
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
     return Experiment(scenes(), keys, method, variables)
 

@@ -11,7 +11,7 @@ from wsol_jax.data import DATASETS
 from wsol_jax.errors import InputError
 from wsol_jax.pseudo.ddt import SIGN_RULES
 
-TRAINED = ("localizer", "classifier")
+TRAINED = ("localizer", "classifier", "joint")
 NETWORKS = ("pseudo", *TRAINED)
 
 
@@ -26,23 +26,26 @@ CHOICES: dict[str, Collection[str]] = {
     "pseudo.sign": SIGN_RULES,
     "pseudo.threshold": ("nearest_code", "bilinear_paper"),
     "predict.test_geometry": ("center_crop", "resize"),
+    "report.published": ("", "cub", "ilsvrc", "openimages"),
     **dict.fromkeys(_each(NETWORKS, "arch"), BACKBONES),
     **dict.fromkeys(_each(NETWORKS, "dtype"), ("float32", "bfloat16")),
     **dict.fromkeys(_each(TRAINED, "augment"), ("psol", "none")),
+    **dict.fromkeys(_each(TRAINED, "trainable"), ("all", "head")),
 }
 BATCH_SIZES = _each((*NETWORKS, "predict"), "batch_size")
 POSITIVE = [
     *BATCH_SIZES,
-    *_each(NETWORKS, "size"),
+    "pseudo.size",
     *_each(TRAINED, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every"),
-    "localizer.box_weight",
+    *_each(("localizer", "joint"), "box_weight"),
+    "joint.class_weight",
     "evaluate.resamples",
 ]
 NOT_NEGATIVE = [
     "seed",
     "data.val_per_class",
     "pseudo.max_bytes",
-    *_each(TRAINED, "decay_every", "momentum", "weight_decay", "new_rate"),
+    *_each(TRAINED, "size", "decay_every", "momentum", "weight_decay", "new_rate"),
     "report.photos",
 ]
 OTHERS = [
@@ -52,8 +55,9 @@ OTHERS = [
     *_each(NETWORKS, "weights", "arch_kwargs"),
     *_each(("pseudo",), "source", "layer"),
     *_each(TRAINED, "freeze", "nesterov"),
-    "classifier.new_head",
-    *_each(("predict",), "splits", "boxes_from", "classes_from"),
+    *_each(("classifier", "joint"), "new_head"),
+    *_each(("combine",), "split", "boxes", "classes"),
+    *_each(("predict",), "splits", "ten_crop", "localizer_from", "boxes_from", "classes_from"),
 ]
 
 

@@ -18,7 +18,7 @@ class Identity(NamedTuple):
     Attributes:
         config: its part of the configuration.
         seed: of the run.
-        inputs: the stages whose results it uses -> their fingerprints.
+        inputs: the stages whose results it uses -> their fingerprints; and the files of others -> their digests.
         records: split -> a digest of its records, wherever their folder is.
         fingerprint: of all these (sha256, hex).
         finished: whether it is done.
@@ -39,13 +39,19 @@ def identify(config: ConfigDict, seed: int, inputs: dict[str, str], records: dic
     return Identity(**made_from, fingerprint=hashlib.sha256(text.encode()).hexdigest())
 
 
+def digest_of(file: Path) -> str:
+    """A digest of a file's content (sha256, hex)."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def read(workdir: Path, stage: str) -> Identity | None:
     """What the stage in `workdir` was made from; None if it never started.
 
     Raises:
         InputError: the file that says so is damaged.
     """
-    file = _file(workdir, stage)
+    file = file_of(workdir, stage)
     if not file.exists():
         return None
     try:
@@ -59,10 +65,11 @@ def read(workdir: Path, stage: str) -> Identity | None:
 def write(workdir: Path, stage: str, identity: Identity) -> None:
     """Writes down what the stage in `workdir` is made from."""
     text = json.dumps(identity._asdict(), indent=2)
-    write_atomically(_file(workdir, stage), lambda file: file.write(text.encode()))
+    write_atomically(file_of(workdir, stage), lambda file: file.write(text.encode()))
 
 
-def _file(workdir: Path, stage: str) -> Path:
+def file_of(workdir: Path, stage: str) -> Path:
+    """Where it is written what a stage was made from."""
     return workdir / "stages" / f"{stage}.json"
 
 

@@ -16,7 +16,7 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import identity, psol, results
+from wsol_jax import combine, identity, psol, results
 from wsol_jax.config import check_values
 from wsol_jax.context import Context
 from wsol_jax.data import load_dataset
@@ -37,7 +37,8 @@ class Stage(NamedTuple):
         outputs: what it writes, relative to the workdir.
         run: does it.
         check: raises InputError if `run` would, as far as that can be told before the stages in front of it have run.
-        instead: input -> the key of its configuration that may name a file to use in place of that input.
+        instead: input -> the keys of its configuration that may name something to use in place of that input.
+        files: its configuration -> files of other runs or people that it reads; they are part of what it is made from.
     """
 
     key: str
@@ -45,25 +46,32 @@ class Stage(NamedTuple):
     outputs: tuple[str, ...]
     run: Callable[[ConfigDict, Context], None]
     check: Callable[[ConfigDict, Context], None] = lambda config, context: None
-    instead: Mapping[str, str] = MappingProxyType({})
+    instead: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    files: Callable[[ConfigDict], Sequence[Path]] = lambda config: ()
 
 
 STAGES: dict[str, Stage] = {
-    "pseudo_boxes": Stage("pseudo", (), ("pseudo_boxes",), psol.pseudo_boxes),
+    "pseudo_boxes": Stage("pseudo", (), ("pseudo_boxes",), psol.pseudo_boxes, files=psol.files_of_pseudo_boxes),
     "localizer": Stage("localizer", ("pseudo_boxes",), ("localizer",), psol.train_localizer, psol.check_localizer),
     "classifier": Stage("classifier", (), ("classifier",), psol.train_classifier, psol.check_classifier),
+    "joint": Stage("joint", ("pseudo_boxes",), ("joint",), psol.train_joint, psol.check_joint),
     "predict": Stage(
         "predict",
-        ("localizer", "classifier"),
+        ("localizer", "classifier", "joint"),
         ("predictions",),
         psol.predict,
         psol.check_predict,
-        instead={"localizer": "boxes_from", "classifier": "classes_from"},
+        instead={"localizer": ("boxes_from", "localizer_from"), "classifier": ("classes_from",)},
+        files=psol.files_of_predict,
     ),
     "evaluate": Stage("evaluate", ("pseudo_boxes", "predict"), ("metrics.json",), results.evaluate),
     "report": Stage(
-        "report", ("pseudo_boxes", "localizer", "classifier", "predict", "evaluate"), ("report",), results.report
+        "report",
+        ("pseudo_boxes", "localizer", "classifier", "joint", "predict", "evaluate"),
+        ("report",),
+        results.report,
     ),
+    "combine": Stage("combine", (), ("combine",), combine.combine, combine.check, files=combine.files),
 }
 
 
@@ -92,8 +100,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
 
     mesh = devices.make_mesh()
     contexts = {
-        name: Context(workdir, dataset, config.seed, mesh, {n: config[STAGES[n].key] for n in wanted[name].inputs})
-        for name in chosen
+        name: Context(workdir, dataset, config.seed, mesh, _input_configs(config, wanted[name])) for name in chosen
     }
     to_do = [name for name in chosen if not _is_finished(workdir, name, wanted[name])]
     for name in to_do:
@@ -106,6 +113,10 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
             logging.info("%s: already finished", name)
     metrics = workdir / "metrics.json"
     return json.loads(metrics.read_text()) if metrics.exists() else {}
+
+
+def _input_configs(config: ConfigDict, made_from: Identity) -> dict[str, ConfigDict]:
+    return {name: config[STAGES[name].key] for name in made_from.inputs if name in STAGES}
 
 
 def _chosen(stages: str) -> list[str]:
@@ -152,6 +163,7 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
     found: dict[str, Identity] = {}
     for name, stage in STAGES.items():
         inputs = {n: found[n].fingerprint for n in _inputs(config, workdir, chosen, name)}
+        inputs |= {str(file): identity.digest_of(file) for file in stage.files(config[stage.key]) if file.is_file()}
         found[name] = identity.identify(config[stage.key], config.seed, inputs, records)
     return found
 
@@ -164,7 +176,8 @@ def _inputs(config: ConfigDict, workdir: Path, chosen: Sequence[str], name: str)
 def _possible_inputs(config: ConfigDict, name: str) -> list[str]:
     """The inputs of a stage that no file replaces."""
     stage = STAGES[name]
-    return [n for n in stage.inputs if n not in stage.instead or not config[stage.key][stage.instead[n]]]
+    replaced = {n for n, keys in stage.instead.items() if any(config[stage.key][key] for key in keys)}
+    return [n for n in stage.inputs if n not in replaced]
 
 
 def _is_finished(workdir: Path, name: str, wanted: Identity | None = None) -> bool:
@@ -193,7 +206,7 @@ def _require_same(config: ConfigDict, workdir: Path, chosen: Sequence[str], want
     """Check that what is there, of the chosen stages and of those they use, is made from what it would be made from."""
     used = set(chosen)
     for name in reversed(STAGES):
-        used |= set(wanted[name].inputs) if name in used else set()
+        used |= set(wanted[name].inputs) & set(STAGES) if name in used else set()
     changed: dict[str, list[str]] = {}
     for name in (n for n in STAGES if n in used and _anything_made(workdir, n)):
         saved = identity.read(workdir, name)

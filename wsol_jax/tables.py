@@ -103,6 +103,15 @@ def read_predictions(path: Path, records: Sequence[Record], needs: Collection[st
     return predictions
 
 
+def read_images(path: Path, records: Sequence[Record]) -> np.ndarray:
+    """The row of each record in a table of predictions, int64 [n].
+
+    Raises:
+        InputError: the file is missing or not Parquet, an image comes twice or records have no row.
+    """
+    return _rows(path, _read_table(path), records).to_numpy()
+
+
 def _list_column(values: np.ndarray, dtype: type) -> pa.Array:
     values = np.asarray(values, dtype)
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]

@@ -2,10 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from wsol_jax.backbones import BACKBONES, build
+from wsol_jax.backbones import BACKBONES
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
-from wsol_jax.methods.networks import apply, parameter_group, preparation, with_auxiliary
+from wsol_jax.methods.networks import apply, make_network, parameter_group, preparation, with_auxiliary
 
 
 def classifier(config: ConfigDict, classes: int) -> Method:
@@ -15,7 +15,7 @@ def classifier(config: ConfigDict, classes: int) -> Method:
         config: the keys of `classifier` in configs/base.py.
         classes: how many there are.
     """
-    network = build(config.arch, classes, config.dtype, config.freeze, **config.arch_kwargs)
+    network = make_network(config, classes)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
     def forward(variables, image, label, key, train):
@@ -31,5 +31,5 @@ def classifier(config: ConfigDict, classes: int) -> Method:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return Prediction(logits=outputs.logits["classes"])
 
-    group = parameter_group(network, config.new_head)
+    group = parameter_group(network, config.new_head, config.trainable)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)

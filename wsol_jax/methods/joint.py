@@ -3,11 +3,11 @@
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
-from wsol_jax.backbones import BACKBONES, build
+from wsol_jax.backbones import BACKBONES
 from wsol_jax.losses.box import squared_error
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
-from wsol_jax.methods.networks import apply, box_in_photo, parameter_group, preparation, with_auxiliary
+from wsol_jax.methods.networks import apply, box_in_photo, make_network, parameter_group, preparation, with_auxiliary
 
 
 def joint(config: ConfigDict, classes: int) -> Method:
@@ -19,7 +19,7 @@ def joint(config: ConfigDict, classes: int) -> Method:
         config: the keys of `joint` in configs/base.py.
         classes: how many there are.
     """
-    network = build(config.arch, classes, config.dtype, config.freeze, joint=True, **config.arch_kwargs)
+    network = make_network(config, classes, joint=True)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
     def forward(variables, image, label, key, train):
@@ -38,5 +38,5 @@ def joint(config: ConfigDict, classes: int) -> Method:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return Prediction(logits=outputs.logits["classes"], box=box_in_photo(outputs.box, batch))
 
-    group = parameter_group(network, config.new_head)
+    group = parameter_group(network, config.new_head, config.trainable)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)

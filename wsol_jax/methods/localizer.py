@@ -3,10 +3,10 @@
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
-from wsol_jax.backbones import BACKBONES, build
+from wsol_jax.backbones import BACKBONES
 from wsol_jax.losses.box import squared_error
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
-from wsol_jax.methods.networks import apply, box_in_photo, parameter_group, preparation, with_auxiliary
+from wsol_jax.methods.networks import apply, box_in_photo, make_network, parameter_group, preparation, with_auxiliary
 
 
 def localizer(config: ConfigDict) -> Method:
@@ -15,7 +15,7 @@ def localizer(config: ConfigDict) -> Method:
     Args:
         config: the keys of `localizer` in configs/base.py.
     """
-    network = build(config.arch, "box", config.dtype, config.freeze, **config.arch_kwargs)
+    network = make_network(config, "box")
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
     def forward(variables, image, label, key, train):
@@ -32,5 +32,5 @@ def localizer(config: ConfigDict) -> Method:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return Prediction(box=box_in_photo(outputs.box, batch))
 
-    group = parameter_group(network, new_head=True)
+    group = parameter_group(network, True, config.trainable)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)

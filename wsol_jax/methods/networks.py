@@ -2,18 +2,44 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import jax
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from wsol_jax import boxes
 from wsol_jax.backbones.layers import frozen_stages, preprocess
-from wsol_jax.backbones.network import Architecture, Network
+from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Variables
 
 AUXILIARY_WEIGHT = 0.3
+
+
+def make_network(config: ConfigDict, head: str | int, joint: bool = False) -> Network:
+    """The network of a training's configuration; see `build`."""
+    freeze = config.freeze if config.trainable == "all" else _last_published_stage(config)
+    return build(config.arch, head, config.dtype, freeze, joint, **config.arch_kwargs)
+
+
+def _last_published_stage(config: ConfigDict) -> str:
+    """The last stage in front of which a variant of a backbone adds no layer."""
+    backbone = trunk(config.arch, config.dtype, **config.arch_kwargs)
+    published = takewhile(lambda stage: not set(stage[1]) & set(backbone.added), backbone.stages.items())
+    return list(published)[-1][0]
+
+
+def input_size(config: ConfigDict) -> int:
+    """The side of a network's square input, pixels: `size`, or what the architecture's weights were trained with."""
+    return config.size or BACKBONES[config.arch].size
+
+
+def resize_size(config: ConfigDict) -> int:
+    """The side to which a whole photo is resized before `input_size` is cut from it, pixels."""
+    architecture = BACKBONES[config.arch]
+    return round(input_size(config) * architecture.resize / architecture.size)
 
 
 def preparation(architecture: Architecture, dtype: str) -> Callable[[jax.Array], jax.Array]:
@@ -31,13 +57,19 @@ def apply(
     return returned, changed.get("batch_stats", {})
 
 
-def parameter_group(network: Network, new_head: bool) -> Callable[[tuple[str, ...]], str]:
-    """Parameter path -> 'frozen' up to the stage `freeze`, 'new' for what starts anew, 'base' for the rest."""
+def parameter_group(network: Network, new_head: bool, trainable: str = "all") -> Callable[[tuple[str, ...]], str]:
+    """Parameter path -> 'frozen' up to the stage `freeze`, 'new' for what starts anew, 'base' for the rest.
+
+    Args:
+        network: that has the parameters.
+        new_head: whether the last layers start anew.
+        trainable: 'all', or 'head': the neck is frozen too.
+    """
     stages = network.backbone.stages
     frozen = {module for stage in frozen_stages(network.backbone) for module in stages[stage]}
 
     def group(path: tuple[str, ...]) -> str:
-        if path[0] == "backbone" and path[1] in frozen:
+        if (path[0] == "backbone" and path[1] in frozen) or (path[0] == "neck" and trainable == "head"):
             return "frozen"
         new = path[0] == "box" or path[1] in network.backbone.added or (new_head and "head" in path[:2])
         return "new" if new else "base"

@@ -17,6 +17,7 @@ from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.methods.method import Method, Variables
+from wsol_jax.methods.networks import input_size
 from wsol_jax.progress import track
 from wsol_jax.training import devices
 from wsol_jax.training.checkpoints import finish, open_checkpoints, restore, save
@@ -54,7 +55,7 @@ def training_batches(
         return plan.target_box(boxes[view.index], sizes[view.index], view)
 
     share = rows.stop - rows.start
-    return render(dataset.read, records, views, config.size, share, None if boxes is None else target)
+    return render(dataset.read, records, views, input_size(config), share, None if boxes is None else target)
 
 
 def train(
