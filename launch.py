@@ -19,30 +19,18 @@ from ml_collections import ConfigDict, config_flags
 
 import wsol_jax
 from wsol_jax import InputError
+from wsol_jax.command_line import Parser, exit_code
 
 EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are an `InputError` like any other."""
-
-    def error(self, message: str) -> None:
-        """Raises what argparse would print, with its usage, before it exits."""
-        raise InputError(f"command line: {message}")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what a command line says; returns the exit code."""
     try:
-        config, workdir = parse(arguments)
-        wsol_jax.run(config, workdir)
-    except (InputError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return exit_code(lambda: wsol_jax.run(*parse(arguments)))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
@@ -114,11 +102,6 @@ def current_value(config: ConfigDict, key: str, argument: str) -> object:
     if isinstance(value, ConfigDict) and len(value):
         raise InputError(f"{argument}: this is a group of keys; expected one of {', '.join(value)}")
     return value
-
-
-def one_line(error: Exception) -> str:
-    """An error's message without its line breaks."""
-    return " ".join(str(error).split())
 
 
 def show_log() -> None:

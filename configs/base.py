@@ -22,12 +22,14 @@ def training(**changes) -> ConfigDict:
             epochs=6.0,  # (CUB: 30)
             learning_rate=1e-3,  # code: 1e-3 * batch_size / 256
             decay_every=0.0,  # epochs between divisions of the rate by decay_factor; 0: constant
+            decay_early=0.0,  # by how many epochs all divisions come earlier (code of DA-WSOL, wsolevaluation: 1)
             decay_factor=10.0,
             momentum=0.9,
             nesterov=False,
             weight_decay=5e-4,  # code: 1e-4
             new_rate=2.0,  # the new layers' rate, as a multiple (code: so for ResNet only)
-            augment="psol",  # RandomResizedCrop(0.2, 1) that meets the box, and a mirror; or 'none'
+            new_from="",  # a stage from which on layers have the new ones' rate too (wsolevaluation: ResNet's layer4)
+            augment="psol",  # RandomResizedCrop(0.2, 1) that meets the box; 'wsol': 224 of 256; a mirror; or 'none'
             checkpoint_every=200,  # steps
             log_every=10,  # steps
         )
@@ -54,8 +56,11 @@ def get_config() -> ConfigDict:
             lists=dict(  # wsolevaluation's text files, in dir
                 train="metadata/train",
                 test="metadata/test",
-                images="images",
-                boxes="localization.txt",
+                val="",  # e.g. metadata/val: CUBV2, ImageNetV2; in place of val_per_class
+                images="images",  # the folder that the lists' photos start from
+                boxes="localization.txt",  # of each folder of lists; '', or the file of masks: there are no boxes
+                masks="",  # of each folder of lists: path,mask.png,ignore.png; for OpenImages localization.txt
+                mask_dir="",  # the folder that the masks start from
             ),
             folder=dict(test_fraction=0.2),  # used where there are no train/ and test/ folders
             imagenet=dict(boxes=""),  # a folder of validation XML files, or a wsolevaluation localization.txt
@@ -89,6 +94,28 @@ def get_config() -> ConfigDict:
     config.joint.class_weight = 1.0  # of the cross-entropy; the paper does not say how the two are weighed
     config.joint.box_weight = 50.0  # of the mean squared error
 
+    config.train = training(  # of score maps: wsolevaluation's and DA-WSOL's common values
+        arch_kwargs=ConfigDict(dict(stride=16)),  # 14 x 14 cells of 224 pixels; 8: 28 x 28
+        batch_size=32,
+        epochs=50.0,
+        decay_every=30.0,
+        decay_early=1.0,
+        nesterov=True,
+        weight_decay=1e-4,
+        new_rate=10.0,
+        augment="wsol",
+    )
+    config.train.method = "cam"  # a name in wsol_jax.methods.METHODS
+    config.train.new_head = True
+    config.train.has = ConfigDict(dict(cell=4, rate=0.5))  # pixels; of being hidden (DA-WSOL: 111, 0.19)
+    config.train.acol = ConfigDict(dict(threshold=0.7))  # from where the second classifier sees nothing (original: 0.6)
+    config.train.spg = ConfigDict(  # above: surely object, below: surely background
+        dict(high_b2=0.7, low_b2=0.01, high_b1=0.5, low_b1=0.05, high_c=0.7, low_c=0.1)  # (original: low_b2 0.05)
+    )
+    config.train.adl = ConfigDict(dict(rate=0.75, threshold=0.9))  # of dropping; from where (VGG: 0.8)
+    config.train.cutmix = ConfigDict(dict(probability=1.0, beta=1.0))  # (DA-WSOL: 0.34, 1.35)
+    config.train.grad_cam = ConfigDict(dict(stage=""))  # '' is the last one
+
     config.predict = ConfigDict(
         dict(
             splits="test",  # comma-separated
@@ -98,9 +125,19 @@ def get_config() -> ConfigDict:
             localizer_from="",  # the workdir of a run on any photos: its localizer draws the boxes, instead of ours
             boxes_from="",  # FILE.parquet: boxes of another localizer, instead of ours
             classes_from="",  # FILE.parquet: top-5 of another classifier, instead of ours
+            grad_cam_from="",  # the workdir of a PSOL run: its classifier draws the maps, at `grad_cam_stage`
+            grad_cam_stage="",  # '' is the last one
+            box_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
+            save_maps=False,  # maps/SPLIT/IMAGE.npy, in the layout that wsolevaluation reads
         )
     )
-    config.evaluate = ConfigDict(dict(resamples=1000))  # of the bootstrap behind each interval
+    config.evaluate = ConfigDict(
+        dict(
+            resamples=1000,  # of the bootstrap behind each interval
+            map_size=224,  # side of the square that maps are compared in, pixels
+            threshold_step=0.001,  # between the thresholds of a map (wsolevaluation's other default: 0.01)
+        )
+    )
     config.combine = ConfigDict(
         dict(
             split="test",

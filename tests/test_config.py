@@ -3,7 +3,17 @@
 import experiments
 import pytest
 
-from wsol_jax.config import BATCH_SIZES, CHOICES, NETWORKS, NOT_NEGATIVE, OTHERS, POSITIVE, check_values, value_of
+from wsol_jax.config import (
+    BATCH_SIZES,
+    CHOICES,
+    FRACTIONS,
+    NETWORKS,
+    NOT_NEGATIVE,
+    OTHERS,
+    POSITIVE,
+    check_values,
+    value_of,
+)
 from wsol_jax.errors import InputError
 
 
@@ -48,6 +58,12 @@ def test_zero_or_a_positive_number(key):
     assert message(key, -1).endswith("expected 0 or a positive number")
 
 
+@pytest.mark.parametrize("key", FRACTIONS)
+def test_a_number_from_zero_to_one(key):
+    assert message(key, -0.5).endswith("expected a number from 0 to 1")
+    assert message(key, 1.5).endswith("expected a number from 0 to 1")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_is_finite(value):
     assert "learning_rate" in message("localizer.learning_rate", value)
@@ -62,9 +78,9 @@ def test_devices_share_a_batch_evenly(key):
 
 def test_every_key_is_looked_at():
     keys = {key for key, _ in flat(experiments.load())} | {f"{network}.arch_kwargs" for network in NETWORKS}
-    by_the_readers = {key for key in keys if key.count(".") == 2}
-    assert keys - by_the_readers == {*CHOICES, *POSITIVE, *NOT_NEGATIVE, *OTHERS}
-    assert {key.split(".")[0] for key in by_the_readers} == {"data"}
+    by_the_readers = {key for key in keys if key.startswith("data.") and key.count(".") == 2}
+    of_the_backbones = {key for key in keys if ".arch_kwargs." in key}
+    assert keys - by_the_readers - of_the_backbones == {*CHOICES, *POSITIVE, *NOT_NEGATIVE, *FRACTIONS, *OTHERS}
 
 
 def test_a_missing_key_is_named():

@@ -18,10 +18,9 @@ from wsol_jax.backbones import initialise
 from wsol_jax.data import load_dataset
 from wsol_jax.data.records import Dataset
 from wsol_jax.data.render import Batch
-from wsol_jax.methods.classifier import classifier
-from wsol_jax.methods.joint import joint
-from wsol_jax.methods.localizer import localizer
+from wsol_jax.methods import METHODS as METHODS
 from wsol_jax.methods.method import Method, Variables
+from wsol_jax.trained import make_method
 from wsol_jax.training import devices
 from wsol_jax.training.step import TrainState
 from wsol_jax.training.train import train, training_batches
@@ -33,6 +32,7 @@ CLASSES = 3
 NARROW = {
     "resnet50": dict(depths=(1, 1, 1, 1), width=8),
     "vgg_gap": dict(depths=(1, 1, 1, 1, 1), widths=(4, 4, 6, 6, 8)),
+    "inception_v3": dict(width=2),
     "efficientnet_lite0": dict(depths=(1, 1, 1, 1, 1, 1, 1), widths=(4, 4, 6, 6, 8, 8, 10), stem=4, top=16),
 }
 
@@ -80,8 +80,7 @@ class Experiment(NamedTuple):
 
 def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> Experiment:
     keys = config(stage, arch, **changes)
-    make = {"classifier": classifier, "joint": joint}
-    method = localizer(keys) if stage == "localizer" else make[stage](keys, CLASSES)
+    method = make_method(stage, keys, CLASSES)
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
     return Experiment(scenes(), keys, method, variables)
 

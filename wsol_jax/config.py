@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.data import DATASETS
 from wsol_jax.errors import InputError
+from wsol_jax.methods import METHODS
 from wsol_jax.pseudo.ddt import SIGN_RULES
 
-TRAINED = ("localizer", "classifier", "joint")
+TRAINED = ("localizer", "classifier", "joint", "train")
 NETWORKS = ("pseudo", *TRAINED)
 
 
@@ -29,8 +30,9 @@ CHOICES: dict[str, Collection[str]] = {
     "report.published": ("", "cub", "ilsvrc", "openimages"),
     **dict.fromkeys(_each(NETWORKS, "arch"), BACKBONES),
     **dict.fromkeys(_each(NETWORKS, "dtype"), ("float32", "bfloat16")),
-    **dict.fromkeys(_each(TRAINED, "augment"), ("psol", "none")),
+    **dict.fromkeys(_each(TRAINED, "augment"), ("psol", "wsol", "none")),
     **dict.fromkeys(_each(TRAINED, "trainable"), ("all", "head")),
+    "train.method": METHODS,
 }
 BATCH_SIZES = _each((*NETWORKS, "predict"), "batch_size")
 POSITIVE = [
@@ -39,14 +41,26 @@ POSITIVE = [
     *_each(TRAINED, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every"),
     *_each(("localizer", "joint"), "box_weight"),
     "joint.class_weight",
+    "train.has.cell",
+    "train.cutmix.beta",
     "evaluate.resamples",
+    "evaluate.map_size",
 ]
 NOT_NEGATIVE = [
     "seed",
     "data.val_per_class",
     "pseudo.max_bytes",
-    *_each(TRAINED, "size", "decay_every", "momentum", "weight_decay", "new_rate"),
+    *_each(TRAINED, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate"),
     "report.photos",
+]
+FRACTIONS = [
+    "train.has.rate",
+    "train.acol.threshold",
+    *_each(("train.spg",), "high_b2", "low_b2", "high_b1", "low_b1", "high_c", "low_c"),
+    *_each(("train.adl",), "rate", "threshold"),
+    "train.cutmix.probability",
+    "predict.box_threshold",
+    "evaluate.threshold_step",
 ]
 OTHERS = [
     "stages",
@@ -54,10 +68,12 @@ OTHERS = [
     "data.dir",
     *_each(NETWORKS, "weights", "arch_kwargs"),
     *_each(("pseudo",), "source", "layer"),
-    *_each(TRAINED, "freeze", "nesterov"),
-    *_each(("classifier", "joint"), "new_head"),
+    *_each(TRAINED, "freeze", "new_from", "nesterov"),
+    *_each(("classifier", "joint", "train"), "new_head"),
     *_each(("combine",), "split", "boxes", "classes"),
     *_each(("predict",), "splits", "ten_crop", "localizer_from", "boxes_from", "classes_from"),
+    *_each(("predict",), "grad_cam_from", "grad_cam_stage", "save_maps"),
+    "train.grad_cam.stage",
 ]
 
 
@@ -85,6 +101,8 @@ def check_values(config: ConfigDict, devices: int) -> None:
         _require(config, key, 0 < value_of(config, key) < math.inf, "a positive number")
     for key in NOT_NEGATIVE:
         _require(config, key, 0 <= value_of(config, key) < math.inf, "0 or a positive number")
+    for key in FRACTIONS:
+        _require(config, key, 0 <= value_of(config, key) <= 1, "a number from 0 to 1")
     for key in BATCH_SIZES:
         _require(config, key, value_of(config, key) % devices == 0, f"a multiple of the {devices} devices")
 

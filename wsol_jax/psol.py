@@ -1,43 +1,40 @@
 """PSOL (Zhang, Cao, Wu; CVPR 2020, Algorithm 1), stage by stage: pseudo boxes, localizer, classifier, both joined."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from wsol_jax import identity
-from wsol_jax.backbones.initialise import initialise
-from wsol_jax.backbones.pretrained import load_weights
 from wsol_jax.context import Context
 from wsol_jax.data.plan import WHOLE, test_window
-from wsol_jax.data.records import Record
-from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
-from wsol_jax.methods.classifier import classifier
-from wsol_jax.methods.joint import joint
-from wsol_jax.methods.localizer import localizer
-from wsol_jax.methods.method import Method, Prediction, Variables
+from wsol_jax.methods.method import Prediction
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.methods.predict import predict_photos
 from wsol_jax.methods.ten_crop import ten_crop
 from wsol_jax.pseudo.stage import boxes_file, make_pseudo_boxes
 from wsol_jax.report.coco import write_coco
 from wsol_jax.tables import Predictions, read_predictions, write_predictions
+from wsol_jax.trained import (
+    Trained,
+    check_training,
+    chosen_splits,
+    make_method,
+    other_run,
+    train_stage,
+    training_records,
+)
 from wsol_jax.training.checkpoints import load_variables
-from wsol_jax.training.train import train, training_batches
 
 TOP = 5
 
 
 def pseudo_boxes(config: ConfigDict, context: Context) -> None:
     """Step 1: boxes for the training photos, without anybody drawing one."""
-    _training_records(context)
+    training_records(context)
     make_pseudo_boxes(config, context.seed, context.dataset, context.workdir / "pseudo_boxes", context.mesh)
 
 
@@ -48,92 +45,42 @@ def files_of_pseudo_boxes(config: ConfigDict) -> list[Path]:
 
 def train_localizer(config: ConfigDict, context: Context) -> None:
     """Step 2: a network that regresses the pseudo boxes, without labels."""
-    _train("localizer", config, context)
+    train_stage("localizer", _boxes_to_learn(context), config, context)
 
 
 def train_classifier(config: ConfigDict, context: Context) -> None:
     """Step 3: a network that tells the classes, without boxes."""
-    _train("classifier", config, context)
+    train_stage("classifier", None, config, context)
 
 
 def train_joint(config: ConfigDict, context: Context) -> None:
     """Steps 2 and 3 in one network (-Joint)."""
-    _train("joint", config, context)
+    train_stage("joint", _boxes_to_learn(context), config, context)
 
 
-def _train(stage: str, config: ConfigDict, context: Context) -> None:
-    method, records, boxes = _method(stage, config, context), _training_records(context), None
-    variables, message = _initial_variables(method, stage, config, context)
-    logging.info("%s: %s", stage, message)
-    if stage != "classifier":
-        boxes = read_predictions(boxes_file(context.workdir / "pseudo_boxes", "train"), records, ("box",)).box
-
-    def batches(steps: range) -> Iterator[Batch]:
-        return training_batches(context.dataset, records, boxes, config, context.seed, steps, context.mesh)
-
-    train(context.workdir / stage, method, variables, batches, len(records), config, context.seed, context.mesh)
-
-
-def _method(stage: str, config: ConfigDict, context: Context) -> Method:
-    if stage == "localizer":
-        return localizer(config)
-    make = {"classifier": classifier, "joint": joint}[stage]
-    return make(config, len(context.dataset.classes))
+def _boxes_to_learn(context: Context) -> np.ndarray:
+    file = boxes_file(context.workdir / "pseudo_boxes", "train")
+    return read_predictions(file, training_records(context), ("box",)).box
 
 
 def check_localizer(config: ConfigDict, context: Context) -> None:
     """Raises InputError if there are no training photos, or no such network, or its weights are others."""
-    _check_training("localizer", config, context)
+    check_training("localizer", config, context)
 
 
 def check_classifier(config: ConfigDict, context: Context) -> None:
     """Raises InputError if there are no training photos, or no such network, or its weights are others."""
-    _check_training("classifier", config, context)
+    check_training("classifier", config, context)
 
 
 def check_joint(config: ConfigDict, context: Context) -> None:
     """Raises InputError if there are no training photos, or no such network, or its weights are others."""
-    _check_training("joint", config, context)
-
-
-def _check_training(stage: str, config: ConfigDict, context: Context) -> None:
-    _training_records(context)
-    _initial_variables(_method(stage, config, context), stage, config, context)
-
-
-def _training_records(context: Context) -> Sequence[Record]:
-    if "train" not in context.dataset.splits:
-        raise InputError("the dataset has no training photos")
-    return context.dataset.splits["train"]
-
-
-def _initial_variables(method: Method, stage: str, config: ConfigDict, context: Context) -> tuple[Variables, str]:
-    """What a training starts from, and a line that says so."""
-    size = input_size(config)
-    variables = initialise(jax.random.key(context.seed), method.module, (1, size, size, 3))
-    if not config.weights:
-        return variables, f"{config.arch} starts from random weights"
-    new_head = stage == "localizer" or config.new_head
-    return load_weights(method.module, variables, config.weights, config.arch, new_head)
-
-
-class Trained(NamedTuple):
-    """A network that a stage trained.
-
-    Attributes:
-        stage: 'localizer', 'classifier' or 'joint'.
-        config: of that stage, as it was then.
-        workdir: of its run.
-    """
-
-    stage: str
-    config: ConfigDict
-    workdir: Path
+    check_training("joint", config, context)
 
 
 def predict(config: ConfigDict, context: Context) -> None:
     """Steps 4 and 5: a box and classes for every photo of `splits`, each from its own network or from a file."""
-    for split in _splits(config, context):
+    for split in chosen_splits(config.splits, context):
         records = context.dataset.splits[split]
         joined = _predict_split(split, config, context)
         folder = context.workdir / "predictions"
@@ -149,7 +96,7 @@ def files_of_predict(config: ConfigDict) -> list[Path]:
 
 def check_predict(config: ConfigDict, context: Context) -> None:
     """Raises InputError if a split, a file or a run is not there, or there are two networks for one thing."""
-    _splits(config, context)
+    chosen_splits(config.splits, context)
     for file in filter(None, (config.boxes_from, config.classes_from)):
         if not Path(file).is_file():
             raise InputError(f"{file}: no such file")
@@ -160,38 +107,16 @@ def check_predict(config: ConfigDict, context: Context) -> None:
     _localizer(config, context)
 
 
-def _splits(config: ConfigDict, context: Context) -> list[str]:
-    names = [name.strip() for name in config.splits.split(",")]
-    for name in names:
-        if name not in context.dataset.splits:
-            raise InputError(
-                f"splits names {name!r}, of which there are no photos; expected {', '.join(context.dataset.splits)}"
-            )
-    return names
-
-
 def _localizer(config: ConfigDict, context: Context) -> Trained | None:
     """The network that draws boxes, if there is one."""
     if config.localizer_from:
-        return other_localizer(Path(config.localizer_from))
+        return other_run(Path(config.localizer_from), "localizer", "localizer_from")
     return _own("localizer", context)
 
 
 def _own(stage: str, context: Context) -> Trained | None:
     found = [name for name in (stage, "joint") if name in context.configs]
     return Trained(found[0], context.configs[found[0]], context.workdir) if found else None
-
-
-def other_localizer(workdir: Path) -> Trained:
-    """The localizer of another run, on whatever photos.
-
-    Raises:
-        InputError: there is no finished one.
-    """
-    made_from = identity.read(workdir, "localizer")
-    if made_from is None or not made_from.finished:
-        raise InputError(f"localizer_from: {workdir} has no finished localizer; expected the workdir of a run")
-    return Trained("localizer", ConfigDict(made_from.config), workdir)
 
 
 def _predict_split(split: str, config: ConfigDict, context: Context) -> Predictions:
@@ -221,14 +146,14 @@ def join(box: Predictions | None, classes: Predictions | None) -> Predictions:
 
 def _say(trained: Trained, crops: bool, split: str, config: ConfigDict, context: Context) -> Prediction:
     """What a network says about a split: of ten crops of each photo, or of one."""
-    method = _method(trained.stage, trained.config, context)
+    method = make_method(trained.stage, trained.config, len(context.dataset.classes))
     size, resized = input_size(trained.config), resize_size(trained.config)
     window = test_window(config.test_geometry, size / resized)
     if crops:
         method, window, size = ten_crop(method, size), WHOLE, resized
     return predict_photos(
         method,
-        load_variables(trained.workdir / trained.stage / "checkpoints"),
+        load_variables(trained.checkpoints),
         context.dataset,
         context.dataset.splits[split],
         window,

@@ -15,7 +15,8 @@ from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
 from wsol_jax.files import write_atomically
 from wsol_jax.pseudo.stage import boxes_file, heat_file
 from wsol_jax.psol import join
-from wsol_jax.report.page import Page, Photo, write_page
+from wsol_jax.report.page import COLUMNS, Page, Photo, write_page
+from wsol_jax.report.published import published_rows
 from wsol_jax.tables import Predictions, read_predictions
 from wsol_jax.training.train import read_log
 
@@ -67,19 +68,21 @@ def report(config: ConfigDict, context: Context) -> None:
     sources = boxes_by_source(workdir, dataset, split)
     ious = {source: measure(dataset.splits[split], found).iou for source, found in sources.items()}
     losses = {}
-    for stage in ("localizer", "classifier"):
+    for stage in ("localizer", "classifier", "joint"):
         log = read_log(workdir / stage)
         if log:
             losses[stage] = (np.array([line["step"] for line in log]), np.array([line["loss"] for line in log]))
-    metrics = workdir / "metrics.json"
+    file = workdir / "metrics.json"
+    metrics = json.loads(file.read_text()) if file.exists() else {}
     page = Page(
         title=f"PSOL: {workdir.resolve().name}",
-        metrics=json.loads(metrics.read_text()) if metrics.exists() else {},
+        metrics=metrics,
         classes=dataset.classes,
         photos=_photos(workdir, dataset, split, sources, ious, config.photos),
         results=ious,
         losses=losses,
         config=(workdir / "config.json").read_text(),
+        published=published_rows(config.published, [name for name in COLUMNS if name in metrics]),
     )
     write_page(workdir / "report", page)
     logging.info("report: %s", workdir / "report" / "index.html")

@@ -26,6 +26,13 @@ def test_scales_are_those_of_torch():
     assert (block["bn1"]["scale"] == 1).all() and (block["bn1"]["bias"] == 0).all()
 
 
+def test_a_1x1_convolution_as_head_is_xavier_uniform_without_bias():
+    head = initialise(jax.random.key(0), build("resnet50", 10, pointwise=True))["params"]["head"]["fc"]
+    bound = np.sqrt(6 / (2048 + 10))
+    assert 0.99 * bound < np.abs(head["kernel"]).max() <= bound and (head["bias"] == 0).all()
+    assert np.isclose(head["kernel"].std(), bound / np.sqrt(3), rtol=0.02)
+
+
 def test_a_network_without_batch_norm_has_empty_statistics():
     variables = initialise(jax.random.key(0), trunk("vgg16"))
     assert set(variables) == {"params", "batch_stats"} and variables["batch_stats"] == {}

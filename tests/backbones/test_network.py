@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -12,28 +13,46 @@ from PIL import Image
 from wsol_jax.backbones import BACKBONES, build, initialise, load_weights, names, preprocess, trunk
 from wsol_jax.errors import InputError
 
+# architecture: side of the input
+GOLDENS = {
+    "vgg16": 224,
+    "resnet50": 224,
+    "inception_v3": 299,
+    "densenet161": 224,
+    "dpn131": 224,
+    "efficientnet_lite0": 224,
+    "efficientnet_b7": 160,
+}
 
-@pytest.mark.parametrize("arch", ["vgg16", "resnet50", "efficientnet_lite0"])
-def test_whole_network_is_that_of_torchvision_or_timm(arch, goldens):
+
+@functools.lru_cache(maxsize=1)  # the largest has a hundred million numbers
+def filled(path):
+    """What a published state dict would hold, from the file that lists its names and shapes."""
+    shapes = json.loads(path.read_text())
+    return {name: fill(name, shape) for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-8)])
+@pytest.mark.parametrize("arch", GOLDENS)
+def test_whole_network_is_that_of_torchvision_or_timm(arch, dtype, tolerance, goldens):
     golden = np.load(goldens / "backbones" / f"{arch}.npz")
-    keys = json.loads((goldens / "backbones" / f"{arch}_keys.json").read_text())
-    network = build(arch, 1000)
-    template = jax.eval_shape(lambda key: network.init(key, jnp.zeros((1, 224, 224, 3)), False), jax.random.key(0))
-    shapes = {names.name_of(path): leaf for path, leaf in flatten_dict(template).items()}
-    state = {name: fill(name, shape).astype(np.float32) for name, shape in keys.items() if name in shapes}
-    assert set(shapes) == {name for name in keys if not name.endswith("num_batches_tracked")}
-    assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(template["params"])) == golden["params"]
-
-    variables = names.from_state_dict(state, template)
-    x = image(224, 224).transpose(0, 2, 3, 1).astype(np.float32)
-    maps, logits, *_ = jax.jit(lambda variables, x: network.apply(variables, x, False))(variables, x)
+    state = {name: value.astype(dtype) for name, value in filled(goldens / "backbones" / f"{arch}_keys.json").items()}
+    x = image(GOLDENS[arch], GOLDENS[arch]).transpose(0, 2, 3, 1).astype(dtype)
+    with jax.enable_x64(dtype == "float64"):
+        network = build(arch, 1000, dtype)
+        template = jax.eval_shape(lambda key: network.init(key, x, False), jax.random.key(0))
+        assert set(state) == {names.name_of(path) for path in flatten_dict(template)}
+        assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(template["params"])) == golden["params"]
+        variables = names.from_state_dict(state, template)
+        maps, logits, *_ = small.run(network, variables, x)
     features = np.asarray(maps[list(network.backbone.stages)[-1]])
     for value, name in (
         (logits, "logits"),
         (features.mean((1, 2)), "features_mean_over_space"),
         (features.mean(3), "features_mean_over_channels"),
     ):
-        np.testing.assert_allclose(value, golden[name], rtol=0, atol=1e-4 * np.abs(golden[name]).max())
+        assert value.dtype == dtype
+        np.testing.assert_allclose(value, golden[name], rtol=0, atol=tolerance * np.abs(golden[name]).max())
 
 
 @pytest.mark.real
@@ -76,24 +95,25 @@ def test_stages_come_in_order_and_own_every_parameter_once(arch):
     names_seen = []
 
     def last(variables):
-        maps = backbone.apply(variables, small.photos(), False)
+        maps = backbone.apply(variables, small.photos(size=small.side(arch)), False)
         names_seen.extend(maps)
         return list(maps.values())[-1]
 
     shape = jax.eval_shape(last, variables).shape
     layers = [layer for layers in backbone.stages.values() for layer in layers]
-    assert names_seen == list(backbone.stages)
+    assert [name for name in names_seen if name in backbone.stages] == list(backbone.stages)
     assert sorted(layers) == sorted(variables["params"])
     assert shape[1:3] == (2, 2)
 
 
+@pytest.mark.parametrize("trained", ["all", "last two"])
 @pytest.mark.parametrize("arch", small.NARROW)
-def test_frozen_stages_get_no_gradient_and_keep_their_averages(arch):
-    *below, freeze, _, _ = small.backbone(arch).stages
-    network = small.network(arch, freeze=freeze)
+def test_frozen_stages_alone_get_no_gradient_and_keep_their_averages(arch, trained):
+    stages = list(small.backbone(arch).stages)[:-2] if trained == "last two" else []
+    network = small.network(arch, freeze=stages[-1] if stages else "")
     variables = small.variables(network)
-    loss, gradient, changed = train_once(network, variables)
-    frozen = {layer for stage in (*below, freeze) for layer in network.backbone.stages[stage]}
+    loss, gradient, changed = train_once(network, variables, small.photos(size=small.side(arch, train=True)))
+    frozen = {layer for stage in stages for layer in network.backbone.stages[stage]}
     assert loss > 0
     for path, value in flatten_dict(gradient).items():
         still = path[0] == "backbone" and path[1] in frozen
@@ -103,14 +123,16 @@ def test_frozen_stages_get_no_gradient_and_keep_their_averages(arch):
         assert np.array_equal(value, before[path]) == (path[1] in frozen), path
 
 
-def train_once(network, variables):
+def train_once(network, variables, photos):
     def loss(params):
         state = {**variables, "params": params}
         options = dict(mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)})
-        out, changed = network.apply(state, small.photos(), True, **options)
-        return (out.head**2).sum(), changed.get("batch_stats", {})
+        out, changed = network.apply(state, photos, True, **options)
+        heads = [out.head] if out.auxiliary is None else [out.head, out.auxiliary]
+        return sum((head**2).sum() for head in heads), changed.get("batch_stats", {})
 
-    (value, changed), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    differentiate = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=small.QUICK)
+    (value, changed), gradient = differentiate(variables["params"])
     return value, gradient, changed
 
 
@@ -143,13 +165,20 @@ def test_stride_on_first_changes_the_maps_but_not_the_names():
     assert not np.allclose(a["layer2"], b["layer2"])
 
 
+@pytest.mark.parametrize("arch", small.NARROW)
+def test_bfloat16_reaches_every_map_and_stops_before_the_head(arch):
+    network = small.network(arch, dtype="bfloat16")
+    photos = small.photos(size=small.side(arch)).astype(jnp.bfloat16)
+    out = jax.eval_shape(lambda variables: network.apply(variables, photos, False), small.variables(network))
+    assert {value.dtype for value in out.maps.values()} == {np.dtype(jnp.bfloat16)} and out.head.dtype == np.float32
+
+
 @pytest.mark.parametrize("arch", ["vgg_gap", "resnet50", "efficientnet_lite0"])
 def test_bfloat16_is_near_float32_and_leaves_parameters_alone(arch):
     exact, rough = small.network(arch, "box"), small.network(arch, "box", dtype="bfloat16")
     variables = small.variables(rough)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
-    maps, box, *_ = small.run(rough, variables, small.photos().astype(jnp.bfloat16))
-    assert box.dtype == jnp.float32 and {value.dtype for value in maps.values()} == {np.dtype(jnp.bfloat16)}
+    box = small.run(rough, variables, small.photos().astype(jnp.bfloat16)).head
     np.testing.assert_allclose(box, small.run(exact, variables, small.photos()).head, atol=0.02)
 
 
@@ -163,6 +192,12 @@ def test_bfloat16_is_near_float32_and_leaves_parameters_alone(arch):
         (("vgg_gap", 3), dict(widths=(0, 1, 1, 1, 1)), "with positive numbers"),
         (("resnet50", 3), dict(freeze="layer9"), "freeze='layer9' is no stage; there are conv1, layer1"),
         (("resnet50", 3), dict(dtype="float16"), "dtype='float16'; expected 'float32' or 'bfloat16'"),
+        (("resnet50", 3), dict(dtype="float64"), "dtype='float64'; expected 'float32' or 'bfloat16'"),
+        (("resnet50", 3), dict(stride=4), "resnet50: stride=4; expected 32, 16 or 8"),
+        (("vgg_gap", 3), dict(stride="8"), "vgg_gap: stride='8'; expected 32, 16 or 8"),
+        (("vgg_gap", 3), dict(stride=16, freeze="pool5"), "freeze='pool5' is no stage; there are relu1_1"),
+        (("vgg_gap", 3), dict(conv6=-1), "vgg_gap: conv6=-1; expected something like 0"),
+        (("efficientnet_lite0", 3), dict(stride=16), "efficientnet_lite0 has no argument 'stride'"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, kwargs, message):

@@ -1,10 +1,13 @@
+import itertools
+
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 import small
 
-from wsol_jax.backbones import build, initialise, load_weights, names, trunk
-from wsol_jax.backbones.weight_files import read_weights
+from wsol_jax.backbones import build, initialise, load_weights, names, save_weights, trunk
+from wsol_jax.backbones.weight_files import read_arrays, read_weights
 from wsol_jax.errors import InputError
 
 
@@ -62,6 +65,77 @@ def test_float64_becomes_float32(tmp_path):
         small.network("resnet50"), small.variables(small.network("resnet50")), source, "resnet50", new_head=False
     )
     np.testing.assert_array_equal(loaded["params"]["backbone"]["bn1"]["bias"], wide.astype(np.float32), strict=True)
+
+
+KINDS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize(
+    "arch, head, joint",
+    [("resnet50", 3, False), ("efficientnet_lite0", "box", False), ("vgg_gap", 3, True)],
+)
+def test_saved_weights_come_back_bit_for_bit_in_their_types(arch, head, joint, tmp_path):
+    network = small.network(arch, head, joint=joint)
+    leaves, tree = jax.tree.flatten(small.variables(network))
+    kinds = itertools.cycle(KINDS)
+    variables = jax.tree.unflatten(tree, [leaf.astype(kind) for leaf, kind in zip(leaves, kinds, strict=False)])
+    save_weights(variables, tmp_path / "w.safetensors")
+    state, _ = read_arrays(str(tmp_path / "w.safetensors"))
+    nothing = jax.tree.map(np.zeros_like, variables)
+    loaded, message = load_weights(network, nothing, str(tmp_path / "w.safetensors"), arch, new_head=False)
+    widened = jax.tree.map(lambda leaf: leaf.astype(np.float32), variables)
+    for given, back in ((variables, names.from_state_dict(state, nothing)), (widened, loaded)):
+        assert jax.tree.structure(given) == jax.tree.structure(back)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), given, back)
+    assert "left out" not in message and "new" not in message
+
+
+@pytest.mark.parametrize("new_head, joint", [(False, False), (True, True), (True, False)])
+def test_what_is_not_wanted_of_a_joint_network_is_left_out(new_head, joint, tmp_path):
+    save_weights(small.variables(small.network("resnet50", joint=True), seed=1), tmp_path / "w.safetensors")
+    network = small.network("resnet50", joint=joint)
+    before = small.variables(network)
+    after, message = load_weights(network, before, str(tmp_path / "w.safetensors"), "resnet50", new_head)
+    assert (f"{6 if new_head else 4} left out (box.0, box.2{', fc' if new_head else ''})") in message
+    for part in ("head", "box"):
+        same = jax.tree.map(np.array_equal, before["params"].get(part, {}), after["params"].get(part, {}))
+        assert all(jax.tree.leaves(same)) == (new_head or part == "box")
+
+
+def test_layers_that_a_variant_adds_come_from_a_file_that_has_them(tmp_path):
+    network = small.network("vgg_gap", conv6=5)
+    save_weights(small.variables(network, seed=1), tmp_path / "w.safetensors")
+    state = names.to_state_dict(small.variables(network, seed=1))
+    loaded, message = load_weights(
+        network, small.variables(network), str(tmp_path / "w.safetensors"), "vgg_gap", new_head=False
+    )
+    assert "new" not in message
+    assert all(np.array_equal(value, state[name]) for name, value in names.to_state_dict(loaded).items())
+
+
+def test_weights_of_another_network_are_told_by_name(tmp_path):
+    save_weights(small.variables(small.network("vgg_gap")), tmp_path / "vgg.safetensors")
+    network = small.network("resnet50")
+    with pytest.raises(InputError) as error:
+        load_weights(network, small.variables(network), str(tmp_path / "vgg.safetensors"), "resnet50", new_head=True)
+    expected = len(names.to_state_dict(small.variables(small.backbone("resnet50"))))
+    assert f"vgg.safetensors for resnet50: {expected} missing (" in str(error.value)
+    assert (
+        "14 unexpected (classifier.bias, classifier.weight, features.0.bias, features.0.weight, features.11.bias, ...)"
+        in str(error.value)
+    )
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_a_head_of_other_classes_is_for_a_new_head(tmp_path):
+    save_weights(small.variables(small.network("resnet50", 200)), tmp_path / "w.safetensors")
+    network = small.network("resnet50", 7)
+    arguments = (network, small.variables(network), str(tmp_path / "w.safetensors"), "resnet50")
+    with pytest.raises(InputError) as error:
+        load_weights(*arguments, new_head=False)
+    assert "2 misshapen (fc.bias (200,) instead of (7,), fc.weight (200, 128) instead of (7, 128))" in str(error.value)
+    _, message = load_weights(*arguments, new_head=True)
+    assert message.endswith("; 2 left out (fc); new: fc")
 
 
 CHANGES = {

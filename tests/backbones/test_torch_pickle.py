@@ -1,3 +1,4 @@
+import argparse
 import os
 import pickle
 import zipfile
@@ -21,17 +22,33 @@ def test_both_formats_give_the_tensors_back(write, tmp_path):
     tree["transposed"] = Tensor(ARRAY, shape=(4, 3), strides=(1, 4))
     tree["part"] = Tensor(ARRAY, offset=5, shape=(2, 2), strides=(4, 1))
     write(tmp_path / "w.pth", tree)
-    state = torch_pickle.read_state_dict(tmp_path / "w.pth")
-    expected = dict(a=ARRAY, b=7, c=ARRAY.astype("f2"), d=ARRAY[:0], transposed=ARRAY.T, part=ARRAY[1:, 1:3])
-    assert list(state) == list(expected)
+    state, others = torch_pickle.read_state_dict(tmp_path / "w.pth")
+    expected = dict(a=ARRAY, b=np.array(7), c=ARRAY.astype("f2"), d=ARRAY[:0], transposed=ARRAY.T, part=ARRAY[1:, 1:3])
+    assert list(state) == list(expected) and not others
     for name, array in expected.items():
-        np.testing.assert_array_equal(state[name], array, strict=name != "b")
+        np.testing.assert_array_equal(state[name], array, strict=True)
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_training_checkpoint_gives_its_state_dict(write, tmp_path):
-    write(tmp_path / "w.pth", {"epoch": 3, "arch": "resnet50", "state_dict": {"a": Tensor(ARRAY)}})
-    assert list(torch_pickle.read_state_dict(tmp_path / "w.pth")) == ["a"]
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_a_training_checkpoint_gives_its_network_and_tells_what_else_there_is(wrapper, write, tmp_path):
+    optimizer = {"state": {0: {"momentum_buffer": Tensor(ARRAY)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    tree = {"epoch": 3, wrapper: {"module.a": Tensor(ARRAY)}, "optimizer": optimizer}
+    write(tmp_path / "w.pth", tree | {"args": argparse.Namespace(lr=0.1, resume=None)})
+    state, origin = read_weights(str(tmp_path / "w.pth"))
+    assert origin == f"{tmp_path / 'w.pth'}, without its epoch, optimizer, args, without the prefix 'module.'"
+    np.testing.assert_array_equal(state["a"], ARRAY, strict=True)
+
+
+def test_a_network_may_have_an_entry_called_model(tmp_path):
+    write_zip(tmp_path / "w.pth", {"model": Tensor(ARRAY), "b": Tensor(ARRAY)})
+    assert set(read_weights(str(tmp_path / "w.pth"))[0]) == {"model", "b"}
+
+
+def test_arguments_of_a_script_leave_nothing_behind(tmp_path):
+    write_zip(tmp_path / "w.pth", argparse.Namespace(state_dict={"a": Tensor(ARRAY)}))
+    with pytest.raises(InputError, match="it holds a Namespace; expected a dict of tensors"):
+        read_weights(str(tmp_path / "w.pth"))
 
 
 class Command:

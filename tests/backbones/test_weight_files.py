@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from torch_file import Tensor, write_zip
 
 from wsol_jax.backbones import weight_files
-from wsol_jax.backbones.weight_files import read_weights
+from wsol_jax.backbones.weight_files import read_arrays, read_weights, write_weights
 from wsol_jax.errors import InputError
 
 ARRAY = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -41,13 +41,77 @@ def test_every_kind_gives_the_same_arrays(file, tmp_path):
     assert {name: array.dtype for name, array in read.items()} == {"a.weight": "f4", "half": "f4", "double": "f8"}
 
 
-def test_bfloat16_is_widened(tmp_path):
-    rounded = ARRAY.astype(ml_dtypes.bfloat16)
-    entry = {"dtype": "BF16", "shape": ARRAY.shape, "data_offsets": [0, rounded.nbytes]}
+def write_bfloat16(path, array):
+    """A .safetensors file as its specification says, without its library."""
+    entry = {"dtype": "BF16", "shape": array.shape, "data_offsets": [0, array.nbytes]}
     header = json.dumps({"a": entry}).encode()
-    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + rounded.tobytes())
-    read, _ = read_weights(str(tmp_path / "w.safetensors"))
+    path.write_bytes(len(header).to_bytes(8, "little") + header + array.tobytes())
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
+def test_bfloat16_is_widened_for_networks_alone(file, tmp_path):
+    rounded = ARRAY.astype(ml_dtypes.bfloat16)
+    if file == "w.safetensors":
+        write_bfloat16(tmp_path / file, rounded)
+    else:
+        write_pth(tmp_path / file, {"a": rounded})
+    read, _ = read_weights(str(tmp_path / file))
     np.testing.assert_array_equal(read["a"], rounded.astype(np.float32), strict=True)
+    np.testing.assert_array_equal(read_arrays(str(tmp_path / file))[0]["a"], rounded, strict=True)
+
+
+@pytest.mark.parametrize("file", WRITERS)
+def test_arrays_are_read_as_they_are(file, tmp_path):
+    state = {f"a.{kind}": ARRAY.astype(kind) for kind in ("f2", "f4", "f8")} | {"bn.num_batches_tracked": np.array(5)}
+    WRITERS[file](tmp_path / file, {f"module.{name}": array for name, array in state.items()})
+    read, origin = read_arrays(str(tmp_path / file))
+    assert set(read) == set(state) and "without the prefix 'module.'" in origin
+    for name, array in state.items():
+        np.testing.assert_array_equal(read[name], array, strict=True)
+
+
+def test_numbers_of_another_byte_order_are_the_same_numbers(tmp_path):
+    np.savez(tmp_path / "w.npz", a=ARRAY.astype(">f4"))
+    np.testing.assert_array_equal(read_arrays(str(tmp_path / "w.npz"))[0]["a"], ARRAY, strict=True)
+
+
+KINDS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int64]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_written_comes_back_bit_for_bit(kind, seed, tmp_path):
+    rng = np.random.default_rng(seed)  # random bits: negative zeros, infinities, NaNs of all kinds
+    state = {
+        name: rng.bytes(6 * np.dtype(kind).itemsize) for name in ("a.weight", "a.bias", "transposed", "every other")
+    }
+    state = {name: np.frombuffer(data, kind) for name, data in state.items()}
+    state |= {"a.weight": state["a.weight"].reshape(3, 1, 2), "transposed": state["transposed"].reshape(2, 3).T}
+    state |= {
+        "every other": state["every other"][::2],
+        "scalar": state["a.bias"][0].reshape(()),
+        "none": state["a.bias"][:0],
+    }
+    write_weights(state, tmp_path / "new" / "w.safetensors")
+    back, _ = read_arrays(str(tmp_path / "new" / "w.safetensors"))
+    assert set(back) == set(state)
+    for name, array in state.items():
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
+        assert back[name].tobytes() == array.tobytes()
+
+
+def test_types_that_safetensors_lacks_are_named(tmp_path):
+    with pytest.raises(InputError, match="b holds numbers of type complex64; expected F64, F32, F16, BF16, I64"):
+        write_weights({"a": ARRAY, "b": ARRAY.astype(np.complex64)}, tmp_path / "w.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [{"a": -ARRAY}, {"a": ARRAY.T}, {"a": ARRAY.view(np.int32)}, {"b": ARRAY}])
+def test_a_file_of_something_else_is_noticed(change, tmp_path):
+    write_weights({"a": ARRAY}, tmp_path / "w.safetensors")
+    name = next(iter(change))
+    with pytest.raises(OSError, match=f"{name} reads back as something else than was written"):
+        weight_files._verify(tmp_path / "w.safetensors", {"a": ARRAY} | change)
 
 
 @pytest.mark.parametrize("file", WRITERS)

@@ -10,14 +10,15 @@ import zipfile
 
 import numpy as np
 
-CODES = {"f4": "FloatStorage", "f8": "DoubleStorage", "f2": "HalfStorage", "i8": "LongStorage"}
+CODES = {"float32": "FloatStorage", "float64": "DoubleStorage", "float16": "HalfStorage", "int64": "LongStorage"}
+CODES["bfloat16"] = "BFloat16Storage"
 
 
 class Tensor:
     """An array as torch pickles it, or as a forger would: offset, shape and strides may be anything."""
 
     def __init__(self, array, offset=0, shape=None, strides=None):
-        self.array = np.ascontiguousarray(array)
+        self.array = np.asarray(array, order="C")
         steps = tuple(step // self.array.itemsize for step in self.array.strides)
         self.place = offset, self.array.shape if shape is None else shape, steps if strides is None else strides
 
@@ -46,7 +47,7 @@ class Pickler(pickle.Pickler):
     def persistent_id(self, value):
         if not isinstance(value, np.ndarray) or value.dtype == object:
             return None
-        kind = type(CODES[value.dtype.str[1:]], (), {"__module__": "torch"})
+        kind = type(CODES[value.dtype.name], (), {"__module__": "torch"})
         setattr(sys.modules["torch"], kind.__name__, kind)
         key = str(len(self.storages))
         self.storages[key] = value

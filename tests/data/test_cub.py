@@ -24,8 +24,6 @@ def root(tmp_path, write_photo):
 
 
 def test_reads_the_tree(root, data_config):
-    (root / "segmentations" / "009.B").mkdir(parents=True)
-    Image.fromarray(np.eye(8, 12, dtype=np.uint8) * 255).save(root / "segmentations" / "009.B" / "c.png")
     dataset = load_dataset(data_config("cub", root), seed=0)
     assert dataset.classes == ["Auk", "Bee eater"]
     train, test = dataset.splits["train"], dataset.splits["test"]
@@ -33,8 +31,34 @@ def test_reads_the_tree(root, data_config):
     assert [record.label for record in test] == [0, 1]
     np.testing.assert_allclose(train[0].boxes, [[1 / 12, 2 / 8, 4 / 12, 6 / 8]])
     assert dataset.read(train[0]).shape == (8, 12, 3)
-    assert train[0].mask is None
-    assert dataset.read_mask(test[1]).sum() == 8
+    assert not any(record.masks for record in train + test)
+
+
+@pytest.fixture
+def segmentations(root):
+    for name in ("007.A/a 1.png", "007.A/b.png", "009.B/c.png", "009.B/d.png"):
+        (root / "segmentations" / name).parent.mkdir(parents=True, exist_ok=True)
+        # Grey levels tell how many of five annotators agree.
+        Image.fromarray(np.eye(8, 12, dtype=np.uint8) * 51).save(root / "segmentations" / name)
+    return root / "segmentations"
+
+
+def test_masks(root, segmentations, data_config):
+    dataset = load_dataset(data_config("cub", root), seed=0)
+    record = dataset.splits["train"][0]
+    assert (record.masks, record.ignore) == (("segmentations/007.A/a 1.png",), None)
+    square = dataset.read_mask(record, 24)
+    assert square.shape == (24, 24)
+    assert (square == np.repeat(np.repeat(np.eye(8, 12, dtype=np.uint8), 3, axis=0), 2, axis=1)).all()
+
+
+def test_a_mask_that_is_missing_or_of_another_shape(root, segmentations, data_config):
+    (segmentations / "009.B" / "c.png").unlink()
+    with pytest.raises(InputError, match=r"009\.B/c\.png: no such mask, .* for images/009\.B/c\.jpg"):
+        load_dataset(data_config("cub", root), seed=0)
+    Image.new("L", (8, 12)).save(segmentations / "009.B" / "c.png")
+    with pytest.raises(InputError, match=r"009\.B/c\.png: a mask of 8 x 12 pixels, .* 12 x 8"):
+        load_dataset(data_config("cub", root), seed=0)
 
 
 def test_classes_need_no_names(root, data_config):

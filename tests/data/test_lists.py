@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from PIL import Image
 
-from wsol_jax.data import load_dataset
+from wsol_jax.data import load_dataset, photos
 from wsol_jax.errors import InputError
 
 FILES = {
@@ -10,6 +11,7 @@ FILES = {
     "image_sizes.txt": "c/a.jpg,120,80\nc/b,1.jpg,12,8\nd/e.jpg,12,8",
     "localization.txt": "c/a.jpg,30,20,120,60\nc/a.jpg,0,0,12,8\nc/b,1.jpg,1,1,2,2\nnot/listed.jpg,1,1,2,2",
 }
+MASKS = "c/a.jpg,c/a_0.png,c/a_ignore.png\nc/b,1.jpg,b.png,\nc/a.jpg,c/a_1.png,\nnot/listed.jpg,gone.png,"
 
 
 @pytest.fixture
@@ -40,6 +42,22 @@ def test_reads_the_lists(root, data_config):
     assert all(record.boxes.shape == (0, 4) for record in dataset.splits["train"])
 
 
+@pytest.fixture
+def masked(root):
+    """The folder with files of masks beside those of boxes."""
+    for split in ("train", "test"):
+        prefix = "train/" if split == "train" else ""
+        (root / "metadata" / split / "masks.txt").write_text(MASKS.replace("c/a.jpg", f"{prefix}c/a.jpg"))
+    (root / "masks" / "c").mkdir(parents=True)
+    for number, name in enumerate(("c/a_0", "c/a_1", "c/a_ignore", "b")):
+        column = np.tile(np.arange(6) == number, (4, 1))
+        Image.fromarray(column).save(root / "masks" / f"{name}.png")
+    return root
+
+
+MASKED = {"lists.masks": "masks.txt", "lists.mask_dir": "masks"}
+
+
 def test_no_training_lists_and_no_boxes(root, data_config):
     changes = {"lists.train": "", "lists.boxes": "", "lists.images": "images/train", "lists.test": "metadata/test"}
     dataset = load_dataset(data_config("lists", root, changes), seed=0)
@@ -64,7 +82,7 @@ def test_classes_are_named(root, data_config, file, text, names):
     ("name", "text", "message"),
     [
         ("image_ids.txt", None, r"image_ids\.txt: no such file"),
-        ("image_ids.txt", FILES["image_ids.txt"] + "\nc/a.jpg", "1 photos are listed more than once, .*images/c/a.jpg"),
+        ("image_ids.txt", FILES["image_ids.txt"] + "\nc/a.jpg", r"image_ids\.txt, line 4: c/a\.jpg comes twice"),
         ("image_ids.txt", "c/gone.jpg", r"class_labels\.txt: 1 photos .* have no line, the first is c/gone\.jpg"),
         ("image_ids.txt", "/etc/passwd", "class_labels.txt: 1 photos"),
         (
@@ -89,6 +107,7 @@ def test_classes_are_named(root, data_config, file, text, names):
         ("localization.txt", None, r"localization\.txt: no such file"),
         ("localization.txt", "c/a.jpg,mask.png,", "line 1: expected 'path,x0,y0,x1,y1'"),
         ("localization.txt", "c/a.jpg,30,20,30,60", r"images/c/a\.jpg: box .* is empty"),
+        ("localization.txt", "c/a.jpg,120,20,30,60", r"images/c/a\.jpg: box \[120.0, 20.0, 30.0, 60.0\] .* is empty"),
         ("localization.txt", "c/a.jpg,121,20,130,60", r"images/c/a\.jpg: box .* outside .* 120 x 80"),
     ],
 )
@@ -97,6 +116,19 @@ def test_what_is_wrong_is_named(root, data_config, name, text, message):
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(InputError, match=message):
         load_dataset(data_config("lists", root), seed=0)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a.jpg", "c/../../a.jpg"])
+def test_photos_stay_inside_the_folder(root, data_config, name):
+    for file, columns in (("image_ids", ""), ("class_labels", ",0"), ("image_sizes", ",12,8")):
+        (root / "metadata" / "test" / f"{file}.txt").write_text(name + columns)
+    with pytest.raises(InputError, match=f"{name}' is not a file inside"):
+        load_dataset(data_config("lists", root), seed=0)
+
+
+def test_a_photo_in_two_splits_is_named(root, data_config):
+    with pytest.raises(InputError, match=r"3 photos are listed more than once, the first is images/c/b,1\.jpg"):
+        load_dataset(data_config("lists", root, {"lists.val": "metadata/test"}), seed=0)
 
 
 def test_a_listed_photo_has_to_be_there(root, data_config):
@@ -110,12 +142,93 @@ def test_a_listed_photo_has_to_be_there(root, data_config):
     [
         ("lists.train", "metadata/val", r"--config\.data\.lists\.train: there is no folder"),
         ("lists.test", "../elsewhere", "expected a relative path"),
+        ("lists.val", "metadata/val", r"--config\.data\.lists\.val: there is no folder"),
         ("lists.boxes", "../localization.txt", "expected a relative path"),
+        ("lists.masks", "../localization.txt", "expected a relative path"),
+        ("lists.masks", "gone.txt", r"metadata/test/gone\.txt: no such file"),
+        ("lists.masks", "localization.txt", r"localization\.txt: expected 'path,mask.png,ignore.png' for photos"),
     ],
 )
 def test_wrong_keys(root, data_config, key, value, message):
     with pytest.raises(InputError, match=message):
         load_dataset(data_config("lists", root, {key: value}), seed=0)
+
+
+def test_boxes_and_masks(masked, data_config):
+    dataset = load_dataset(data_config("lists", masked, MASKED), seed=0)
+    first, second, third = dataset.splits["test"]
+    assert (first.masks, first.ignore) == (("masks/b.png",), None)
+    assert (second.masks, second.ignore) == (("masks/c/a_0.png", "masks/c/a_1.png"), "masks/c/a_ignore.png")
+    assert (third.masks, third.ignore) == ((), None)
+    assert [len(record.boxes) for record in (first, second, third)] == [1, 2, 0]
+    assert dataset.read_mask(second, 6)[0].tolist() == [1, 1, 255, 0, 0, 0]
+    assert [len(record.masks) for record in dataset.splits["train"]] == [0, 2, 0]
+    with pytest.raises(InputError, match=r"images/d/e\.jpg has no mask"):
+        dataset.read_mask(third, 6)
+
+
+def test_one_file_of_masks_in_place_of_boxes(masked, data_config):
+    (masked / "metadata" / "train" / "localization.txt").unlink()
+    (masked / "metadata" / "test" / "localization.txt").write_text(MASKS)
+    dataset = load_dataset(data_config("lists", masked, MASKED | {"lists.masks": "localization.txt"}), seed=0)
+    assert [len(record.masks) for record in dataset.splits["test"]] == [1, 2, 0]
+    assert not any(len(record.boxes) for records in dataset.splits.values() for record in records)
+    assert not any(record.masks for record in dataset.splits["train"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("c/a.jpg,c/a_0.png", r"masks\.txt, line 1: expected 'path,mask\.png,ignore\.png'"),
+        ("c/a.jpg,,c/a_ignore.png", r"masks\.txt, line 1: .* no mask for c/a\.jpg"),
+        ("c/a.jpg,c/a_0.png,\nc/a.jpg,c/a_1.png,c/a_ignore.png", "line 2: .* first line of .* alone, got c/a_ignore"),
+        ("c/a.jpg,gone.png,", r"masks/gone\.png: no such mask, .* for images/c/a\.jpg"),
+        ("c/a.jpg,../images/c/a.jpg,", "expected a relative path without"),
+        ("c/a.jpg,/etc/passwd,", "expected a relative path without"),
+        ("c/a.jpg,b.png,/etc/passwd", "expected a relative path without"),
+        ("c/a.jpg,tall.png,", r"tall\.png: a mask of 4 x 6 pixels, but its photo images/c/a\.jpg is 120 x 80"),
+        ("c/a.jpg,b.png,tall.png", r"tall\.png: a mask of 4 x 6 pixels, but its photo images/c/a\.jpg is 120 x 80"),
+    ],
+)
+def test_what_is_wrong_with_masks_is_named(masked, data_config, line, message):
+    Image.new("L", (4, 6)).save(masked / "masks" / "tall.png")
+    (masked / "metadata" / "test" / "masks.txt").write_text(line)
+    with pytest.raises(InputError, match=message) as error:
+        load_dataset(data_config("lists", masked, MASKED), seed=0)
+    assert "\n" not in str(error.value)
+
+
+def test_no_sizes_leaves_them_to_the_photos(root, data_config):
+    (root / "metadata" / "test" / "image_sizes.txt").write_text("")
+    (root / "metadata" / "test" / "localization.txt").write_text("c/a.jpg,3,2,12,6")
+    test = load_dataset(data_config("lists", root), seed=0).splits["test"]
+    assert [record.size for record in test] == [(12, 8)] * 3
+    np.testing.assert_allclose(test[1].boxes, [[0.25, 0.25, 1, 0.75]])
+
+
+def test_val_in_a_folder_of_its_own(root, write_photo, data_config):
+    """As CUBV2 and ImageNetV2 have it."""
+    folder = root / "metadata" / "val"
+    folder.mkdir()
+    for file, columns in (
+        ("image_ids", ""),
+        ("class_labels", ",1"),
+        ("image_sizes", ",9,7"),
+        ("localization", ",1,1,9,7"),
+    ):
+        (folder / f"{file}.txt").write_text(f"val2/1/0.jpeg{columns}")
+    write_photo(root / "images" / "val2" / "1" / "0.jpeg", (9, 7))
+    changes = {"lists.val": "metadata/val"}
+    dataset = load_dataset(data_config("lists", root, changes), seed=0)
+    assert {name: len(records) for name, records in dataset.splits.items()} == {"train": 3, "test": 3, "val": 1}
+    (record,) = dataset.splits["val"]
+    assert (record.path, record.label, len(record.boxes)) == ("images/val2/1/0.jpeg", 1, 1)
+    assert dataset.read(record).shape == (7, 9, 3)
+    with pytest.raises(InputError, match="val_per_class=1, but the dataset has lists of 'val'"):
+        load_dataset(data_config("lists", root, changes | {"val_per_class": 1}), seed=0)
+    (folder / "localization.txt").unlink()
+    with pytest.raises(InputError, match=r"val/localization\.txt: no such file"):
+        load_dataset(data_config("lists", root, changes), seed=0)
 
 
 def test_too_few_class_names(root, data_config):
@@ -133,6 +246,59 @@ def test_real_butterflies(shared, data_config):
     first = dataset.splits["train"][0]
     np.testing.assert_allclose(first.boxes * (500, 375, 500, 375), [[25, 110, 397, 314]])
     assert dataset.read(first).shape == (375, 500, 3)
+
+
+@pytest.mark.real
+def test_real_butterflies_masks(shared, data_config):
+    root = shared / "data" / "butterflies"
+    changes = {"lists.train": "", "lists.test": "metadata/val", "lists.boxes": "localization_boxes.txt"}
+    changes |= {"lists.masks": "localization_masks.txt", "lists.mask_dir": "masks"}
+    dataset = load_dataset(data_config("lists", root, changes), seed=0)
+    for record in dataset.splits["test"][::4]:
+        (mask,) = record.masks
+        rows, columns = np.nonzero(photos.read_mask(root / mask))
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
+        np.testing.assert_allclose(record.boxes * (record.size * 2), box)
+        square = dataset.read_mask(record, 224)
+        assert set(np.unique(square)) == {0, 1}
+        assert (square == 1).mean() == pytest.approx(len(rows) / np.prod(record.size), rel=0.02)
+
+
+@pytest.mark.real
+def test_real_openimages_lists(shared, data_config, tmp_path, write_photo):
+    """Its lists and masks as they are; the few photos whose masks are at hand are noise."""
+    data = shared / "data" / "openimages30k_val_metadata"
+    ids = [f"0bt_c3/{name}.jpg" for name in ("3a29f0b33894d4a6", "3b3b9931325d65c9", "1cd9ac0169ec7df0")]
+    (tmp_path / "lists").mkdir()
+    for file in ("image_ids", "class_labels", "localization", "image_sizes"):
+        lines = [line for line in (data / f"{file}.txt").read_text().split("\n") if any(name in line for name in ids)]
+        (tmp_path / "lists" / f"{file}.txt").write_text("\n".join(lines))
+    for name, size in zip(ids, [(1024, 680), (1024, 682), (744, 1024)], strict=True):
+        write_photo(tmp_path / "images" / "val" / name, size)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "val").symlink_to(data / "masks")
+    changes = {"lists.train": "", "lists.test": "lists", "lists.masks": "localization.txt", "lists.mask_dir": "masks"}
+    dataset = load_dataset(data_config("lists", tmp_path, changes), seed=0)
+    counts = {}
+    for record in dataset.splits["test"]:
+        square = dataset.read_mask(record, 224)
+        counts[record.path[-20:]] = len(record.masks), (square == 1).sum(), (square == 255).sum()
+        assert record.label == 80
+    assert counts == {
+        "3a29f0b33894d4a6.jpg": (2, 833, 0),
+        "3b3b9931325d65c9.jpg": (1, 347, 35919),
+        "1cd9ac0169ec7df0.jpg": (1, 43031, 0),
+    }
+    (tmp_path / "images" / "val" / ids[0]).unlink()
+    with pytest.raises(InputError, match=r"3a29f0b33894d4a6\.jpg: no such photo, though the dataset lists it"):
+        load_dataset(data_config("lists", tmp_path, changes), seed=0)
+
+
+@pytest.mark.real
+def test_real_openimages_without_its_photos(shared, data_config):
+    changes = {"lists.train": "", "lists.test": "openimages30k_val_metadata", "lists.masks": "localization.txt"}
+    with pytest.raises(InputError, match=r"images/val/01226z/32fdab44f6e415f1\.jpg: no such photo"):
+        load_dataset(data_config("lists", shared / "data", changes), seed=0)
 
 
 @pytest.mark.real

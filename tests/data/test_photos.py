@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from wsol_jax.data import photos
-from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -165,9 +164,6 @@ def test_mask_is_true_where_it_is_not_black(tmp_path):
     mask = photos.read_mask(save(tmp_path / "m.png", Image.fromarray(levels)))
     assert mask.dtype == bool
     assert mask.tolist() == [[False, True, True, True]]
-    assert photos.MaskFiles(tmp_path)(Record("a.png", 0, (4, 1), NO_BOXES, "m.png")).sum() == 3
-    with pytest.raises(InputError, match=r"a\.png has no mask"):
-        photos.MaskFiles(tmp_path)(Record("a.png", 0, (4, 1), NO_BOXES))
 
 
 def test_names_stay_inside_the_folder(tmp_path):

@@ -135,7 +135,7 @@ def test_central_crop(size, crop):
 
 
 def views(seed=0, positions=range(40), augment="psol"):
-    return list(plan.training_views(seed, SIZES, BOXES, augment, positions))
+    return list(plan.training_views(seed, SIZES, BOXES, augment, (224, 256), positions))
 
 
 def same(a, b):

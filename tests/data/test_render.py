@@ -30,7 +30,7 @@ def batches(scenes, rows=slice(0, 8), steps=range(6), target=None) -> list[Batch
     """What the rows `rows` of each batch of eight hold."""
     records = scenes.splits["train"]
     positions = plan.training_positions(steps.start, steps.stop, 8, rows)
-    views = plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", positions)
+    views = plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", (64, 64), positions)
     return list(render(scenes.read, records, views, SIZE, rows.stop - rows.start, target))
 
 
@@ -70,7 +70,9 @@ def test_every_row_is_what_was_planned(scenes):
         return view.index + np.array([0.1, 0.2, 0.3, 0.4])
 
     records = scenes.splits["train"]
-    views = list(plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", range(48)))
+    views = list(
+        plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", (64, 64), range(48))
+    )
     rows = [Batch(*row) for batch in batches(scenes, target=target) for row in zip(*batch, strict=True)]
     for row, view in zip(rows, views, strict=True):
         record = records[view.index]

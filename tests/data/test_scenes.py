@@ -33,8 +33,10 @@ def test_a_scene_is_what_its_name_says(load):
 def test_the_box_is_tight_around_the_mask(load, size):
     dataset = load(size=size)
     for record in dataset.splits["train"]:
-        mask = dataset.read_mask(record)
+        mask = dataset.read_mask(record, size)
+        assert mask.dtype == np.uint8
         assert mask.shape == (size, size)
+        assert set(np.unique(mask)) == {0, 1}
         x0, y0, x1, y1 = np.rint(record.boxes[0] * size).astype(int)
         rows, columns = np.nonzero(mask)
         assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
@@ -50,6 +52,7 @@ def test_every_size_shows_the_same_picture(load):
         assert abs(a.boxes - b.boxes).max() < 1.5 / 56
         reduced = np.asarray(Image.fromarray(large.read(b)).reduce(4), float)
         assert abs(small.read(a) - reduced).mean() < 12
+        assert np.array_equal(large.read_mask(b, 56), large.read_mask(b, 224)[::4, ::4])
 
 
 def test_the_class_is_told_by_a_small_part_alone(load):
@@ -57,7 +60,7 @@ def test_the_class_is_told_by_a_small_part_alone(load):
     for record in dataset.splits["train"][:10]:
         image = dataset.read(record).astype(int)
         changed = (image != dataset.read(record._replace(label=(record.label + 1) % 5))).any(axis=-1)
-        mask = dataset.read_mask(record)
+        mask = dataset.read_mask(record, 224) == 1
         assert 0.03 * mask.sum() < changed.sum() < 0.07 * mask.sum()
         assert not (changed & ~mask).any()
 
@@ -66,7 +69,7 @@ def test_the_pebble_stands_out(load):
     dataset = load(size=224)
     differences = []
     for record in dataset.splits["train"]:
-        image, mask = dataset.read(record), dataset.read_mask(record)
+        image, mask = dataset.read(record), dataset.read_mask(record, 224) == 1
         differences.append(abs(image[mask].mean(axis=0) - image[~mask].mean(axis=0)).max())
     assert np.median(differences) > 25
 

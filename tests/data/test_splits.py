@@ -42,6 +42,8 @@ def test_the_seed_alone_decides():
 def test_each_class_keeps_a_training_photo():
     with pytest.raises(InputError, match="class 'class1' has 2 training photos; expected at least 3"):
         splits.set_aside(dataset([5, 2]), 2, seed=0)
+    with pytest.raises(InputError, match="val_per_class=1, but the dataset has lists of 'val'"):
+        splits.set_aside(splits.set_aside(dataset([5]), 1, seed=0), 1, seed=0)
     with pytest.raises(InputError, match="no training photos to set aside"):
         splits.set_aside(dataset([5])._replace(splits={"test": []}), 1, seed=0)
 

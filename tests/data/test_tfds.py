@@ -59,7 +59,7 @@ def test_reads_photos_labels_and_boxes(folder, data_config):
     np.testing.assert_allclose(record.boxes, [[0.5, 0.25, 1.0, 0.75]])
     assert np.array_equal(dataset.read(record), PHOTOS[2])
     with pytest.raises(InputError, match="test/000000 has no mask"):
-        dataset.read_mask(record)
+        dataset.read_mask(record, 8)
 
 
 def test_any_number_of_boxes(folder, data_config):

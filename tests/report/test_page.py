@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from wsol_jax.report.page import Page, Photo, gallery, other_metrics, row_name, table, write_page
+from wsol_jax.report.published import Row
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 CLASSES = ["wren", f"crow{EVIL}"]
@@ -141,6 +142,31 @@ def test_numbers_intervals_and_gaps(tmp_path):
     assert text.index("Best centred box 55.0") < text.index("More numbers") < text.index("Localizer · PSOL code")
     assert "Pseudo boxes · training photos 79.0" in text
     assert "max_box_acc 66" in text
+
+
+def test_published_rows_stand_beside_ours(tmp_path):
+    rows = [
+        Row(
+            f"PSOL{EVIL}", f"DDT{EVIL}", f"VGG16{EVIL}", {"gt_known_loc": "84.55"}, {"gt_known_loc": f"misprint{EVIL}"}
+        ),
+        Row("PSOL, Table 2", "ADL", "", {"top5_loc": "62.30"}, {}),
+    ]
+    html, reader = read(tmp_path, published=rows)
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Published") :])
+    assert f"Method Backbone GT-known Loc Top-5 Loc From birds{EVIL} 81.25 – this run" in text
+    assert f"DDT{EVIL} VGG16{EVIL} 84.55† – PSOL{EVIL}" in text
+    assert "ADL – 62.30 PSOL, Table 2" in text
+    assert reader.all("td", title=f"misprint{EVIL}")
+    assert "alert(1)</script>" not in html
+    assert not reader.all("img")
+
+
+def test_published_rows_alone_or_none_at_all(tmp_path):
+    _, reader = read(tmp_path, published=[Row("a", "b", "c", {"top1_loc": "1.0"}, {})], metrics={})
+    assert "this run" not in reader.text
+    assert len(reader.all("table")) == 1
+    _, reader = read(tmp_path)
+    assert "Published" not in reader.text
 
 
 def test_rows_by_whose_they_are():

@@ -169,7 +169,7 @@ def test_lines_past_the_step_gone_on_from_are_dropped(tmp_path):
 def test_batches_hold_the_boxes_to_learn_in_the_frame_of_the_crop(experiment):
     records, boxes = experiment.dataset.splits["train"], tiny.true_boxes(experiment.dataset)
     sizes = [record.size for record in records]
-    views = list(plan.training_views(0, sizes, boxes, "psol", range(8, 24)))
+    views = list(plan.training_views(0, sizes, boxes, "psol", (64, 64), range(8, 24)))
     batches = list(experiment.batches(range(1, 3), tiny.mesh(1)))
     assert np.concatenate([batch.index for batch in batches]).tolist() == [view.index for view in views]
     expected = np.stack([plan.target_box(boxes[v.index], sizes[v.index], v) for v in views])

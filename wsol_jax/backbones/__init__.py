@@ -3,7 +3,7 @@
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.backbones.layers import Preprocessing, preprocess
 from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
-from wsol_jax.backbones.pretrained import load_weights
+from wsol_jax.backbones.pretrained import load_weights, save_weights
 
 __all__ = [
     "BACKBONES",
@@ -14,5 +14,6 @@ __all__ = [
     "initialise",
     "load_weights",
     "preprocess",
+    "save_weights",
     "trunk",
 ]

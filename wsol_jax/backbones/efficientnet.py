@@ -1,5 +1,11 @@
-"""EfficientNet-Lite0 (Tan and Le, 2019; the Lite variant has no squeeze-and-excitation), with timm's names."""
+"""EfficientNet-B0 to B7 (Tan and Le, 2019) and Lite0, which can be quantised, with timm's names.
 
+The networks are those whose weights come from TensorFlow (timm's tf_efficientnet_*). Published weights drop no blocks
+when they are used, and training here does not drop any either (the paper: up to a fifth of them).
+"""
+
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -36,19 +42,70 @@ GROUPS = (
 )
 
 
+class Scale(NamedTuple):
+    """How a network is larger than B0: the paper's compound scaling, with the published constants.
+
+    Attributes:
+        width: how many times wider.
+        depth: how many times deeper.
+        size: side of the square input it was trained with, pixels.
+        dropout: before the last layer.
+    """
+
+    width: float
+    depth: float
+    size: int
+    dropout: float
+
+
+SCALES = {
+    "efficientnet_b0": Scale(1.0, 1.0, 224, 0.2),
+    "efficientnet_b1": Scale(1.0, 1.1, 240, 0.2),
+    "efficientnet_b2": Scale(1.1, 1.2, 260, 0.3),
+    "efficientnet_b3": Scale(1.2, 1.4, 300, 0.3),
+    "efficientnet_b4": Scale(1.4, 1.8, 380, 0.4),
+    "efficientnet_b5": Scale(1.6, 2.2, 456, 0.4),
+    "efficientnet_b6": Scale(1.8, 2.6, 528, 0.5),
+    "efficientnet_b7": Scale(2.0, 3.1, 600, 0.5),
+}
+
+
+class SqueezeAndExcitation(nn.Module):
+    """Each channel is multiplied by a number in 0..1 that depends on the means over space of all of them.
+
+    Attributes:
+        width: channels of the first of its two 1x1 convolutions.
+        dtype: what they are computed in.
+    """
+
+    width: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Features [b, h, w, d] to features of the same shape."""
+        conv = partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype, conv_general_dilated=layers.convolution)
+        y = nn.silu(conv(self.width, name="conv_reduce")(x.mean(axis=(1, 2), keepdims=True)))
+        return x * nn.sigmoid(conv(x.shape[-1], name="conv_expand")(y))
+
+
 class Block(nn.Module):
-    """Widen (1x1), depthwise k x k, narrow (1x1, no ReLU); a shortcut where the shape stays.
+    """Widen (1x1), depthwise k x k, squeeze-and-excitation, narrow (1x1); a shortcut where the shape stays.
+
+    There is SiLU after the first two.
 
     Attributes:
         width: channels of the output.
         stride: by which the map shrinks.
         group: its kernel and expansion; one that does not expand has no first convolution.
+        lite: no squeeze-and-excitation, and ReLU6 instead of SiLU.
         dtype: what the map is computed in.
     """
 
     width: int
     stride: int
     group: Group
+    lite: bool
     dtype: str
 
     @nn.compact
@@ -59,9 +116,12 @@ class Block(nn.Module):
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype, epsilon=_EPSILON)
         expands = self.group.expansion > 1
         inner_norm, narrow, outer_norm = ("bn2", "conv_pwl", "bn3") if expands else ("bn1", "conv_pw", "bn2")
-        y = nn.relu6(norm("bn1")(conv(inside, (1, 1), name="conv_pw")(x))) if expands else x
+        activation = nn.relu6 if self.lite else nn.silu
+        y = activation(norm("bn1")(conv(inside, (1, 1), name="conv_pw")(x))) if expands else x
         y = conv(inside, kernel, strides=self.stride, feature_group_count=inside, name="conv_dw")(y)
-        y = nn.relu6(norm(inner_norm)(y))
+        y = activation(norm(inner_norm)(y))
+        if not self.lite:
+            y = SqueezeAndExcitation(max(1, x.shape[-1] // 4), self.dtype, name="se")(y)
         y = norm(outer_norm)(conv(self.width, (1, 1), name=narrow)(y))
         return x + y if x.shape == y.shape else y
 
@@ -87,6 +147,7 @@ class EfficientNet(nn.Module):
         depths: blocks of each group.
         stem: channels of the first convolution.
         top: channels of the last.
+        lite: no squeeze-and-excitation, and ReLU6 instead of SiLU.
         dtype: what the maps are computed in; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
     """
@@ -97,6 +158,7 @@ class EfficientNet(nn.Module):
     depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)
     stem: int = 32
     top: int = 1280
+    lite: bool = False
     dtype: str = "float32"
     freeze: str = ""
 
@@ -110,32 +172,54 @@ class EfficientNet(nn.Module):
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Preprocessed photos [b, h, w, 3] to the map of every stage; see `layers.walk`."""
         rows = dict(zip(self.stages, (None, *zip(self.widths, GROUPS, strict=True), None), strict=True))
+        activation = nn.relu6 if self.lite else nn.silu
 
         def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
             if name == "conv_stem":
                 x = _convolution(self.stem, (3, 3), strides=2, dtype=self.dtype, name=name)(x)
-                return nn.relu6(layers.batch_norm("bn1", train, self.dtype, _EPSILON)(x))
+                return activation(layers.batch_norm("bn1", train, self.dtype, _EPSILON)(x))
             if name == "conv_head":
                 x = _convolution(self.top, (1, 1), dtype=self.dtype, name=name)(x)
-                return nn.relu6(layers.batch_norm("bn2", train, self.dtype, _EPSILON)(x))
+                return activation(layers.batch_norm("bn2", train, self.dtype, _EPSILON)(x))
             width, group = rows[name]
             for i, layer in enumerate(self.stages[name]):
-                x = Block(width, group.stride if i == 0 else 1, group, self.dtype, name=layer)(x, train)
+                stride = group.stride if i == 0 else 1
+                x = Block(width, stride, group, self.lite, self.dtype, name=layer)(x, train)
             return x
 
         return layers.walk(self, image, train, 32, stage)
 
 
-def from_efficientnet_pytorch(name: str) -> str:
-    """The name in timm of an entry of the PyPI package efficientnet_pytorch's EfficientNet-Lite0."""
+def scaled(scale: Scale) -> dict[str, int | tuple[int, ...]]:
+    """The keyword arguments of an `EfficientNet` that is B0 scaled.
+
+    Channels become the nearest multiple of 8 that is not below nine tenths of what the scale says; depths round up.
+    """
+
+    def wide(channels: int) -> int:
+        exact = channels * scale.width
+        rounded = max(8, int(exact + 4) // 8 * 8)
+        return rounded if rounded >= 0.9 * exact else rounded + 8
+
+    b0 = EfficientNet()
+    return dict(
+        widths=tuple(wide(channels) for channels in b0.widths),
+        depths=tuple(math.ceil(depth * scale.depth) for depth in b0.depths),
+        stem=wide(b0.stem),
+        top=wide(b0.top),
+    )
+
+
+def from_efficientnet_pytorch(name: str, depths: Sequence[int]) -> str:
+    """The name in timm of an entry of the PyPI package efficientnet_pytorch's network with these depths."""
     whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    narrow = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    wide = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
-    wide |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
-    blocks = [layer for stage, names in EfficientNet().stages.items() if stage.startswith("blocks") for layer in names]
+    both = {"_depthwise_conv": "conv_dw", "_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+    narrow = both | {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    wide = both | {"_expand_conv": "conv_pw", "_bn0": "bn1", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
+    blocks = [(f"blocks.{g}.{i}", GROUPS[g].expansion > 1) for g, depth in enumerate(depths) for i in range(depth)]
     ours = dict(whole)
-    for i, block in enumerate(blocks):
-        inner = wide if i else narrow
+    for i, (block, expands) in enumerate(blocks):
+        inner = wide if expands else narrow
         ours |= {f"_blocks.{i}.{theirs}": f"{block}.{layer}" for theirs, layer in inner.items()}
     layer, _, leaf = name.rpartition(".")
     return f"{ours[layer]}.{leaf}" if layer in ours else name

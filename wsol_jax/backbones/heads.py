@@ -74,8 +74,13 @@ def _averages(n: int, size: int) -> np.ndarray:
     return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def _precise(x: jax.Array) -> jnp.dtype:
+    """What a head computes in: float32, whatever less the backbone computes in."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
 class Classifier(nn.Module):
-    """One linear layer, always in float32.
+    """One linear layer, never in less than float32.
 
     Attributes:
         classes: how many.
@@ -91,15 +96,17 @@ class Classifier(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """A vector [b, d], or the vectors of a map [b, h, w, d], to logits, float32 [..., classes]."""
         if not self.pointwise:
-            return nn.Dense(self.classes, dtype=jnp.float32, name=self.name_of_layer)(x)
+            return nn.Dense(self.classes, dtype=_precise(x), name=self.name_of_layer)(x)
         layer = nn.Conv(
-            self.classes, (1, 1), dtype=jnp.float32, conv_general_dilated=layers.convolution, name=self.name_of_layer
+            self.classes, (1, 1), dtype=_precise(x), conv_general_dilated=layers.convolution, name=self.name_of_layer
         )
         return layer(x) if x.ndim == 4 else layer(x[:, None, None])[:, 0, 0]
 
 
 class Box(nn.Module):
-    """PSOL's box regression head, always in float32: linear, ReLU, linear, sigmoid (`models.py` of the published code).
+    """PSOL's box regression head: linear, ReLU, linear, sigmoid (`models.py` of the published code).
+
+    It computes in float32 at least.
 
     The paper speaks of two layers "and corresponding ReLU layers"; a second ReLU before the sigmoid would hold every
     output at or above one half, and the published code has none.
@@ -115,5 +122,5 @@ class Box(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[b, d] to left, top, width, height in 0..1 of the network's input, float32 [b, 4]."""
-        x = nn.relu(nn.Dense(self.hidden, dtype=jnp.float32, name=f"{self.name_of_layer}.0")(x))
-        return nn.sigmoid(nn.Dense(4, dtype=jnp.float32, name=f"{self.name_of_layer}.2")(x))
+        x = nn.relu(nn.Dense(self.hidden, dtype=_precise(x), name=f"{self.name_of_layer}.0")(x))
+        return nn.sigmoid(nn.Dense(4, dtype=_precise(x), name=f"{self.name_of_layer}.2")(x))

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from wsol_jax.backbones.names import parts_of
+
 Variables = dict[str, dict]
 
 
@@ -16,7 +18,8 @@ def initialise(key: jax.Array, module: nn.Module, image_shape: tuple[int, ...] =
     """Initial variables of a module that takes (image, train).
 
     Convolutions are He normal by fan-out with zero biases, linear layers uniform in +-1 / sqrt(fan_in), biases too, as
-    torch has them. A value depends on the key and its own path alone, not on the rest of the network.
+    torch has them. A head that is a 1x1 convolution is Xavier uniform, as in DA-WSOL's code. A value depends on the key
+    and its own path alone, not on the rest of the network.
 
     Args:
         key: a jax random key.
@@ -26,15 +29,21 @@ def initialise(key: jax.Array, module: nn.Module, image_shape: tuple[int, ...] =
     Returns:
         {'params': float32 numpy leaves, 'batch_stats': likewise, {} where there are none}.
     """
-    collections = ("params", "batch_stats")
-    image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
-    shapes = jax.eval_shape(
-        lambda key, image: module.init(key, image, train=False, mutable=collections), jax.random.key(0), image
-    )
-    leaves = flatten_dict(dict(shapes))
+    leaves = flatten_dict(shapes(module, image_shape))
     seed = [int(word) for word in jax.random.key_data(key)]
     filled = {path: _fill(seed, path, leaves) for path in leaves}
     return {"params": {}, "batch_stats": {}} | unflatten_dict(filled)
+
+
+def shapes(module: nn.Module, image_shape: tuple[int, ...] = (1, 224, 224, 3)) -> Variables:
+    """Like `initialise`, but with a jax.ShapeDtypeStruct for every leaf."""
+    collections = ("params", "batch_stats")
+    image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
+    return dict(
+        jax.eval_shape(
+            lambda key, image: module.init(key, image, train=False, mutable=collections), jax.random.key(0), image
+        )
+    )
 
 
 def _fill(seed: list[int], path: tuple[str, ...], leaves: dict[tuple[str, ...], jax.ShapeDtypeStruct]) -> np.ndarray:
@@ -42,6 +51,8 @@ def _fill(seed: list[int], path: tuple[str, ...], leaves: dict[tuple[str, ...], 
     shape, leaf = leaves[path].shape, path[-1]
     kernel = leaves.get((*path[:-1], "kernel"))
     rng = np.random.default_rng([*seed, zlib.crc32(".".join(path).encode())])
+    if leaf == "kernel" and len(shape) == 4 and "head" in parts_of(path):
+        return (2 * rng.random(shape, np.float32) - 1) * np.float32(math.sqrt(6 / (shape[2] + shape[3])))
     if leaf == "kernel" and len(shape) == 4:
         fan_out = math.prod(shape[:2]) * (shape[3] if shape[2] > 1 else 1)  # a depthwise kernel is [k, k, 1, d]
         return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_out))

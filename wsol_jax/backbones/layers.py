@@ -1,6 +1,6 @@
 """What every backbone is made of: preprocessing, quick convolutions, batch norm, the walk over its stages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -42,8 +42,9 @@ def convolution(
 ) -> jax.Array:
     """`lax.conv_general_dilated` on NHWC and HWIO, written otherwise where XLA's CPU compiler is slow.
 
-    On CPU a 1x1 convolution is a matrix product (its weight gradient is up to twice as quick so), and a depthwise one
-    is k * k shifted multiply-adds (many times as quick). Which form is used is decided when the program is lowered for
+    On CPU a 1x1 convolution is a matrix product (its weight gradient is up to twice as quick so), a depthwise one is
+    k * k shifted multiply-adds (many times as quick), and the weight gradient of one in groups is k * k products of
+    matrices for each group (hundreds of times as quick). Which form is used is decided when the program is lowered for
     a device; both give the same numbers up to the order of the sums. For `nn.Conv(conv_general_dilated=convolution)`.
 
     Args:
@@ -69,11 +70,15 @@ def convolution(
     dilated = any(d != 1 for name in ("lhs_dilation", "rhs_dilation") for d in options.get(name) or ())
     pointwise = size == (1, 1) and feature_group_count == 1 and all(p == (0, 0) for p in padding)
     depthwise = 1 < feature_group_count == lhs.shape[-1] == rhs.shape[-1]
-    if dilated or not (pointwise or depthwise):
+    if dilated or not (pointwise or feature_group_count > 1):
         return general(lhs, rhs)
 
     def on_cpu(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
-        return _pointwise(lhs, rhs, strides) if pointwise else _depthwise(lhs, rhs, strides, padding)
+        if pointwise:
+            return _pointwise(lhs, rhs, strides)
+        if depthwise:
+            return _depthwise(lhs, rhs, strides, padding)
+        return _grouped(general, lhs, rhs, strides, padding)
 
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=general)
 
@@ -82,16 +87,50 @@ def _pointwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int])
     return features[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
 
 
-def _depthwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: list) -> jax.Array:
+def _shifted(
+    features: jax.Array, size: tuple[int, int], strides: tuple[int, int], padding: list
+) -> Iterator[tuple[tuple[int, int], jax.Array]]:
+    """Each (row, column) of a kernel of this size, and the features [b, h', w', d] that it meets."""
     padded = jnp.pad(features, ((0, 0), *padding, (0, 0)))
-    (down, right), (kh, kw) = strides, kernel.shape[:2]
-    height, width = ((n - k) // s + 1 for n, k, s in zip(padded.shape[1:3], (kh, kw), strides, strict=True))
-    total = 0
+    (down, right), (kh, kw) = strides, size
+    height, width = ((n - k) // s + 1 for n, k, s in zip(padded.shape[1:3], size, strides, strict=True))
     for i in range(kh):
         for j in range(kw):
-            rows, columns = slice(i, i + down * height, down), slice(j, j + right * width, right)
-            total += padded[:, rows, columns] * kernel[i, j].reshape(1, 1, 1, -1)
-    return total
+            yield (i, j), padded[:, i : i + down * height : down, j : j + right * width : right]
+
+
+def _depthwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: list) -> jax.Array:
+    shifted = _shifted(features, kernel.shape[:2], strides, padding)
+    return sum(met * kernel[position].reshape(1, 1, 1, -1) for position, met in shifted)
+
+
+def _grouped(
+    general: Callable[[jax.Array, jax.Array], jax.Array],
+    features: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, int],
+    padding: list,
+) -> jax.Array:
+    """`general`, a convolution in groups, with a weight gradient of its own; lax's is the only part that is slow."""
+
+    def forward(features: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        return general(features, kernel), (features, kernel)
+
+    def backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+        features, kernel = saved
+        (of_features,) = jax.vjp(lambda features: general(features, kernel), features)[1](gradient)
+        depth = kernel.shape[2]
+        groups = features.shape[-1] // depth
+        by_group = gradient.reshape(*gradient.shape[:3], groups, -1)
+        of_kernel = [
+            jnp.einsum("bhwgc,bhwgd->cgd", met.reshape(*met.shape[:3], groups, depth), by_group)
+            for _, met in _shifted(features, kernel.shape[:2], strides, padding)
+        ]
+        return of_features, jnp.stack(of_kernel).reshape(kernel.shape)
+
+    convolve = jax.custom_vjp(general)
+    convolve.defvjp(forward, backward)
+    return convolve(features, kernel)
 
 
 def batch_norm(name: str, train: bool, dtype: str, epsilon: float = 1e-5) -> nn.BatchNorm:
@@ -121,6 +160,16 @@ def frozen_stages(module: nn.Module) -> list[str]:
     return names[: names.index(module.freeze) + 1] if module.freeze else []
 
 
+Hook = Callable[[nn.Module, str, jax.Array, bool], jax.Array]
+"""(backbone, name of a stage or block, its features, train) -> features: a method's way to change them on their way."""
+
+
+def hooked(module: nn.Module, name: str, features: jax.Array, train: bool) -> jax.Array:
+    """What a backbone's `hook`, if it has one, makes of the features of a stage or block."""
+    hook = getattr(module, "hook", None)
+    return features if hook is None else hook(module, name, features, train)
+
+
 def walk(
     module: nn.Module,
     image: jax.Array,
@@ -134,7 +183,7 @@ def walk(
     Gradients with respect to a stage's map are taken through the collection 'perturbations', {stage: zeros like it}.
 
     Args:
-        module: the backbone; has `stages` and `freeze`.
+        module: the backbone; has `stages`, `freeze` and perhaps `hook`.
         image: float [b, h, w, 3].
         train: whether the stages that are not frozen normalise by the batch and remember its averages.
         smallest: the shortest side, in pixels, that leaves one cell of the last map.
@@ -151,8 +200,8 @@ def walk(
         raise InputError(f"photos of shape {image.shape}; expected [b, h, w, 3] with h and w at least {smallest}")
     x, maps = image, {}
     for position, name in enumerate(module.stages, start=1):
-        x = stage(name, x, train and position > frozen)
-        if position == frozen:
+        x = hooked(module, name, stage(name, x, train and position > frozen), train)
+        if position <= frozen:  # each: an auxiliary head may look at any of them
             x = lax.stop_gradient(x)
         if not module.is_initializing():  # there a stage may not share its name with a layer, as 'conv1' does
             x = module.perturb(name, x)

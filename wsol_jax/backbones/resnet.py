@@ -44,14 +44,17 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """A convolution, a max-pool, and groups of bottlenecks, each of which but the first halves the map.
 
-    Its stages are conv1 (after the ReLU, before the pool), layer1, layer2, ...
+    Its stages are conv1 (after the ReLU, before the pool), layer1, layer2, ... Where `stride` is 16 the last group does
+    not halve the map, where it is 8 the last two do not (wsolevaluation, DA-WSOL); the weights are the same.
 
     Attributes:
         depths: bottlenecks of each group.
         width: channels of conv1; group i has 4 * width * 2^i.
         stride_on_first: v1 (True), or v1.5 as torchvision has it.
+        stride: pixels of the photo to a cell of the last map: 32, 16 or 8.
         dtype: what the maps are computed in; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
+        hook: see `layers.Hook`.
     """
 
     added: ClassVar[tuple[str, ...]] = ()
@@ -59,8 +62,10 @@ class ResNet(nn.Module):
     depths: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     stride_on_first: bool = False
+    stride: int = 32
     dtype: str = "float32"
     freeze: str = ""
+    hook: layers.Hook | None = None
 
     @property
     def stages(self) -> dict[str, tuple[str, ...]]:
@@ -72,19 +77,22 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Preprocessed photos [b, h, w, 3] to the map of every stage; see `layers.walk`."""
+        """Preprocessed photos [b, h, w, 3] to the map of every bottleneck and stage; see `layers.walk`."""
+        blocks = {}
 
-        def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
+        def stage(name: str, x: jax.Array, learns: bool) -> jax.Array:
             if name == "conv1":
                 x = nn.Conv(self.width, (7, 7), 2, padding=3, use_bias=False, dtype=self.dtype, name="conv1")(x)
-                return nn.relu(layers.batch_norm("bn1", train, self.dtype)(x))
+                return nn.relu(layers.batch_norm("bn1", learns, self.dtype)(x))
             group = int(name.removeprefix("layer"))
             if group == 1:
                 x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
             for i, layer in enumerate(self.stages[name]):
-                stride = 2 if i == 0 and group > 1 else 1
+                stride = 2 if i == 0 and group > 1 and 2 ** (group + 1) <= self.stride else 1
                 width = self.width * 2 ** (group - 1)
-                x = Bottleneck(width, stride, self.stride_on_first, self.dtype, name=layer)(x, train)
+                x = Bottleneck(width, stride, self.stride_on_first, self.dtype, name=layer)(x, learns)
+                x = blocks[layer] = layers.hooked(self, layer, x, train)
             return x
 
-        return layers.walk(self, image, train, 2 ** (len(self.depths) + 1), stage)
+        maps = layers.walk(self, image, train, self.stride, stage)
+        return blocks | maps

@@ -18,6 +18,7 @@ import numpy as np
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # begins torch's old stream, before the zip files of torch 1.6
 _MAX_DEPTH, _MAX_ENTRIES = 8, 100_000
+_WRAPPERS = ("state_dict", "model")  # under which training scripts keep a network beside an optimiser, an epoch, ...
 
 _STORAGES = {
     "DoubleStorage": np.float64,
@@ -87,6 +88,7 @@ class _Unpickler(pickle.Unpickler):
             return name
         admitted = {
             "collections.OrderedDict": OrderedDict,
+            "argparse.Namespace": type("Namespace", (), {"__setstate__": lambda *_: None}),  # a script's arguments
             "torch._utils._rebuild_tensor": lambda *record: _Tensor(*record),
             "torch._utils._rebuild_tensor_v2": lambda *record: _Tensor(*record[:4]),
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
@@ -109,8 +111,10 @@ class _Unpickler(pickle.Unpickler):
         return storage
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """A torch checkpoint, zip or old stream, as {name: array}; of one that has a 'state_dict', that.
+def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """A torch checkpoint, zip or old stream: {name: array}, and the names of what else it holds.
+
+    Of a training checkpoint, the dict under 'state_dict' or 'model'; what lies beside that is not looked at.
 
     Raises:
         Exception: of any kind, where the file is damaged or holds anything but tensors, numbers and strings.
@@ -169,11 +173,13 @@ def _numbers(data: bytes, storage: _Storage) -> np.ndarray:
     return np.frombuffer(data, dtype)
 
 
-def _state_dict(tree: Any, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    state = tree["state_dict"] if isinstance(tree, dict) and "state_dict" in tree else tree
-    if not isinstance(state, dict):
-        raise ValueError(f"it holds a {type(state).__name__}; expected a dict of tensors")
-    return {str(name): _array(value, stored, name) for name, value in state.items()}
+def _state_dict(tree: Any, stored: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
+    if not isinstance(tree, dict):
+        raise ValueError(f"it holds a {type(tree).__name__}; expected a dict of tensors")
+    wrapper = next((name for name in _WRAPPERS if isinstance(tree.get(name), dict)), None)
+    state = tree if wrapper is None else tree[wrapper]
+    others = [] if wrapper is None else [str(name) for name in tree if name != wrapper]
+    return {str(name): _array(value, stored, name) for name, value in state.items()}, others
 
 
 def _tree(node: Any, stored: dict[str, np.ndarray], count: list[int], path: tuple[str, ...]) -> Any:

@@ -2,8 +2,8 @@
 
 The folder holds images.txt (`id path`), image_class_labels.txt (`id class`), train_test_split.txt
 (`id is_training_image`), bounding_boxes.txt (`id x y width height`, pixels), perhaps classes.txt (`class name`), the
-photos below images/ and perhaps their masks below segmentations/. Classes count from 1. A class is the number in the
-file, whatever its photos' folder is called.
+photos below images/ and perhaps the mask of each of them below segmentations/. Classes count from 1. A class is the
+number in the file, whatever its photos' folder is called.
 """
 
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
-from wsol_jax.data import annotations, photos
+from wsol_jax.data import annotations, masks, photos
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 
@@ -28,7 +28,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
     Raises:
         InputError: a file or photo is missing, a line is malformed, the files disagree, a box is empty or outside of
-            its photo.
+            its photo; segmentations/ is there, but lacks a mask or has one of another shape than its photo.
     """
     root = photos.root_folder(config.dir, "cub")
     paths = _table(root / "images.txt", "path")
@@ -50,10 +50,11 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             label=_label(*labels[number], classes),
             size=size,
             boxes=annotations.normalised_boxes([pixels], size, name),
-            mask=_mask(root, paths[number][1]),
+            masks=_masks(root, paths[number][1]),
         )
         splits["train" if _flag(*in_train[number]) else "test"].append(record)
-    return Dataset(classes, splits, photos.PhotoFiles(root), photos.MaskFiles(root))
+    masks.require_masks(root, splits["train"] + splits["test"])
+    return Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
 
 
 def _table(path: Path, columns: str) -> dict[str, tuple[str, str]]:
@@ -102,6 +103,6 @@ def _flag(where: str, text: str) -> bool:
     return text == "1"
 
 
-def _mask(root: Path, path: str) -> str | None:
-    mask = str(PurePosixPath("segmentations", path).with_suffix(".png"))
-    return mask if (root / mask).is_file() else None
+def _masks(root: Path, path: str) -> tuple[str, ...]:
+    folder = PurePosixPath("segmentations")
+    return (str(folder / PurePosixPath(path).with_suffix(".png")),) if (root / folder).is_dir() else ()

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax.data import photos
+from wsol_jax.data import masks, photos
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
 from wsol_jax.errors import InputError
@@ -37,7 +37,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     else:
         classes = [folder.name for folder in class_folders(root)]
         splits = _split(_records(root, root, classes), fraction, seed)
-    return Dataset(classes, splits, photos.PhotoFiles(root), photos.MaskFiles(root))
+    return Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
 
 
 def class_folders(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from ml_collections import ConfigDict
 
-from wsol_jax.data import annotations, lists, photos
+from wsol_jax.data import annotations, lists, masks, photos
 from wsol_jax.data.folder import class_folders, photo_names
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.errors import InputError
@@ -31,14 +31,14 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     splits = {"train": _in_class_folders(root, "train", synsets)}
     boxes = root / config.imagenet.boxes
     if boxes.is_file():
-        splits["test"] = lists.read_split(root, boxes.parent, "", boxes.name)
+        splits["test"] = lists.read_split(root, boxes.parent, lists.Files(images="", boxes=boxes.name))
     elif config.imagenet.boxes and not boxes.is_dir():
         raise InputError(f"--config.data.imagenet.boxes: there is no file or folder {boxes}")
     elif config.imagenet.boxes:
         splits["test"] = [_annotated(root, name, boxes, synsets) for name in photo_names(root, root / "val")]
     elif (root / "val").is_dir():
         splits["test"] = _in_class_folders(root, "val", synsets)
-    return Dataset(list(synsets), splits, photos.PhotoFiles(root), photos.MaskFiles(root))
+    return Dataset(list(synsets), splits, photos.PhotoFiles(root), masks.MaskFiles(root))
 
 
 def _in_class_folders(root: Path, split: str, synsets: dict[str, int]) -> list[Record]:

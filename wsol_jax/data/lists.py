@@ -1,87 +1,154 @@
 """Photos in the text lists of wsolevaluation (Choe et al., CVPR 2020), the form of most published WSOL data.
 
 A folder of lists holds image_ids.txt (`path`), class_labels.txt (`path,class`, from 0), image_sizes.txt
-(`path,width,height`) and a file of boxes (`path,x0,y0,x1,y1`, any number of lines for a photo).
+(`path,width,height`), and a file of boxes (`path,x0,y0,x1,y1`), one of masks (`path,mask.png,ignore.png`, the third
+on a photo's first line at most) or both, each with any number of lines for a photo. wsolevaluation calls either one
+localization.txt.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax.data import annotations, photos
+from wsol_jax.data import annotations, masks, photos
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
+
+
+class Files(NamedTuple):
+    """Where the photos of lists are, and what is known of them.
+
+    Attributes:
+        images: the folder in the dataset's root that the photos' paths start from; '' is the root itself.
+        boxes: the name of the file of boxes in a folder of lists, '' for none.
+        masks: the name of the file of masks in a folder of lists, '' for none.
+        mask_dir: the folder in the root that the masks' paths start from.
+    """
+
+    images: str
+    boxes: str = ""
+    masks: str = ""
+    mask_dir: str = ""
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
     """The photos in the order of image_ids.txt.
 
-    A photo's size and boxes are those of the lists: the original's, even if the file was resized since. Classes are
-    named by classes.txt (`class name`) or synset_words.txt (a line for each class, in order), else by their numbers.
+    A photo's size and boxes are those of the lists: the original's, even if the file was resized since. Where
+    image_sizes.txt is empty, as OpenImages' is, the files' own sizes are taken. Classes are named by classes.txt
+    (`class name`) or synset_words.txt (a line for each class, in order), else by their numbers.
 
     Args:
-        config: `config.data`. `dir` is the root; `lists.train` and `lists.test` are folders of lists in it, '' for
-            none; `lists.images` is the folder that their paths start from; `lists.boxes` is the file of boxes, '' for
-            none. Training photos do without it.
+        config: `config.data`. `dir` is the root; `lists.train`, `lists.test` and `lists.val` are folders of lists in
+            it, '' for none; `lists.images` is the folder that their photos' paths start from; `lists.boxes` and
+            `lists.masks` are the files of boxes and masks, '' for none (one file holds one of them: given as both, it
+            holds masks); `lists.mask_dir` is the folder that the masks' paths start from. Training photos do without
+            boxes and masks.
         seed: not needed, nothing is drawn.
 
     Raises:
-        InputError: a list or photo is missing, a line is malformed, a photo comes twice or lacks a class or a size, a
-            box is empty or outside of its photo.
+        InputError: a list, photo or mask is missing, or leads out of the root; a line is malformed; a photo comes twice
+            or lacks a class or a size; a box is empty or outside of its photo; a mask is of another shape than its
+            photo, or of what to ignore and not on its photo's first line.
     """
     root, keys = photos.root_folder(config.dir, "lists"), config.lists
+    files = Files(keys.images, "" if keys.boxes == keys.masks else keys.boxes, keys.masks, keys.mask_dir)
     splits = {}
-    for name in ("train", "test"):
+    for name in ("train", "test", "val"):
         if not keys[name]:
             continue
         folder = photos.inside(root, keys[name])
         if not folder.is_dir():
             raise InputError(f"--config.data.lists.{name}: there is no folder {folder}; set it to '' if there is none")
-        boxes = keys.boxes if name == "test" or (folder / keys.boxes).is_file() else ""
-        splits[name] = read_split(root, folder, keys.images, boxes)
-    return Dataset(_classes(root, splits), splits, photos.PhotoFiles(root), photos.MaskFiles(root))
+        splits[name] = read_split(root, folder, _at_hand(folder, files) if name == "train" else files)
+    return Dataset(_classes(root, splits), splits, photos.PhotoFiles(root), masks.MaskFiles(root))
 
 
-def read_split(root: Path, folder: Path, images: str, boxes: str) -> list[Record]:
+def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
     """The photos of one folder of lists, in the order of its image_ids.txt.
 
     Args:
         root: of the dataset.
         folder: of the lists.
-        images: the folder in `root` that the paths of the lists start from; '' is `root` itself.
-        boxes: the name of the file of boxes in `folder`, '' for none.
+        files: where the photos are, and what is known of them.
 
     Raises:
         InputError: as `load`.
     """
-    names = [name for name, _, _ in _rows(folder / "image_ids.txt", "path")]
+    names = list(_one_row_each(folder / "image_ids.txt", "path"))
+    paths = [str(PurePosixPath(files.images, name)) for name in names]
     labels = _one_row_each(folder / "class_labels.txt", "path,class", names)
-    sizes = _one_row_each(folder / "image_sizes.txt", "path,width,height", names)
-    corners = _boxes(photos.inside(folder, boxes), names) if boxes else {}
-    records = []
-    for name in names:
-        path = str(PurePosixPath(images, name))
+    sizes = _sizes(root, folder / "image_sizes.txt", names, paths)
+    for path in paths:
         photos.existing(root, path)
-        label, size = _label(*labels[name]), _size(*sizes[name])
-        records.append(Record(path, label, size, annotations.normalised_boxes(corners.get(name, []), size, path)))
+    corners = _boxes(photos.inside(folder, files.boxes), names) if files.boxes else {}
+    shapes = _masks(photos.inside(folder, files.masks), names, files.mask_dir) if files.masks else {}
+    records = []
+    for name, path, size in zip(names, paths, sizes, strict=True):
+        boxes = annotations.normalised_boxes(corners.get(name, []), size, path)
+        records.append(Record(path, _label(*labels[name]), size, boxes, *shapes.get(name, ())))
+    masks.require_masks(root, records)
     return records
 
 
-def _boxes(path: Path, names: list[str]) -> dict[str, list[list[float]]]:
+def _at_hand(folder: Path, files: Files) -> Files:
+    """`files` without those of boxes and masks that `folder` lacks."""
+    boxes, shapes = (name if (folder / name).is_file() else "" for name in (files.boxes, files.masks))
+    return files._replace(boxes=boxes, masks=shapes)
+
+
+def _sizes(root: Path, file: Path, names: list[str], paths: list[str]) -> list[tuple[int, int]]:
+    """Widths and heights of the photos `names`, which are at `paths`."""
+    if not annotations.numbered_lines(file):
+        return photos.photo_sizes(root, paths, "photo sizes")
+    rows = _one_row_each(file, "path,width,height", names)
+    return [_size(*rows[name]) for name in names]
+
+
+def _boxes(file: Path, names: list[str]) -> dict[str, list[list[float]]]:
     """The boxes (x0, y0, x1, y1) of those of the photos `names` that have some, in pixels."""
-    wanted, boxes, others = set(names), defaultdict(list), 0
-    for name, where, values in _rows(path, "path,x0,y0,x1,y1"):
+    rows = _rows_of(file, "path,x0,y0,x1,y1", names)
+    return {name: [annotations.numbers(values, where) for where, values in rows[name]] for name in rows}
+
+
+def _masks(file: Path, names: list[str], folder: str) -> dict[str, tuple[tuple[str, ...], str | None]]:
+    """`Record.masks` and `Record.ignore` of those of the photos `names` that have some."""
+    columns, found = "path,mask.png,ignore.png", {}
+    for name, rows in _rows_of(file, columns, names).items():
+        for number, (where, (mask, ignore)) in enumerate(rows):
+            if not mask:
+                raise InputError(f"{where}: expected '{columns}', got no mask for {name}")
+            if ignore and number:
+                raise InputError(f"{where}: expected what to ignore on the first line of {name} alone, got {ignore}")
+        ignore = rows[0][1][1]
+        found[name] = (
+            tuple(str(PurePosixPath(folder, mask)) for _, (mask, _) in rows),
+            str(PurePosixPath(folder, ignore)) if ignore else None,
+        )
+    return found
+
+
+def _rows_of(file: Path, columns: str, names: list[str]) -> dict[str, list[tuple[str, list[str]]]]:
+    """(where, the other columns) of every line of those of the photos `names` that have some, as at least one has."""
+    wanted, rows, others = set(names), defaultdict(list), []
+    for name, where, values in _rows(file, columns):
         if name in wanted:
-            boxes[name].append(annotations.numbers(values, where))
+            rows[name].append((where, values))
         else:
-            others += 1
+            others.append(name)
+    if others and not rows:
+        raise InputError(
+            f"{file}: expected '{columns}' for photos of image_ids.txt, but has none; its first is {others[0]}"
+        )
     if others:
-        logging.info("%s: %d boxes are of photos that image_ids.txt does not list", path, others)
-    if len(boxes) < len(names):
-        logging.warning("%s: %d of %d photos have no box", path, len(names) - len(boxes), len(names))
-    return boxes
+        logging.info("%s: %d lines are of photos that image_ids.txt does not list", file, len(others))
+    if len(rows) < len(names):
+        logging.warning("%s: %d of %d photos have no line", file, len(names) - len(rows), len(names))
+    return rows
 
 
 def _rows(path: Path, columns: str) -> list[tuple[str, str, list[str]]]:
@@ -95,7 +162,7 @@ def _rows(path: Path, columns: str) -> list[tuple[str, str, list[str]]]:
     return rows
 
 
-def _one_row_each(path: Path, columns: str, names: list[str]) -> dict[str, tuple[str, list[str]]]:
+def _one_row_each(path: Path, columns: str, names: Sequence[str] = ()) -> dict[str, tuple[str, list[str]]]:
     """(where, the other columns) by photo; every one of `names` has to have a line, and no photo two."""
     rows = {}
     for name, where, values in _rows(path, columns):

@@ -43,22 +43,6 @@ class PhotoFiles(NamedTuple):
         return read_photo(inside(self.root, record.path))
 
 
-class MaskFiles(NamedTuple):
-    """`Dataset.read_mask` of a dataset whose masks are files below `root`."""
-
-    root: Path
-
-    def __call__(self, record: Record) -> np.ndarray:
-        """The record's mask, as `read_mask` gives it.
-
-        Raises:
-            InputError: the record has no mask, or it cannot be read.
-        """
-        if record.mask is None:
-            raise InputError(f"{record.path} has no mask")
-        return read_mask(inside(self.root, record.mask))
-
-
 def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
     """A photo's pixels, as a viewer would show them.
 
@@ -81,6 +65,8 @@ def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """A mask file as bool [h, w], upright: true wherever its grey value of 0..255 is not 0 (wsolevaluation: > 0.5).
+
+    The masks of CUB-200-2011 are grey where its annotators disagree: there, one of them is enough.
 
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.

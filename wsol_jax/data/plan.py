@@ -64,8 +64,30 @@ def training_view(seed: int, position: int, index: int, size: tuple[int, int], b
     return View(index, crop / np.tile(size, 2), bool(rng.random() < 0.5), True)
 
 
+def resized_view(seed: int, position: int, index: int, size: int, resized: int) -> View:
+    """A random square of a photo that was squashed to a larger one, mirrored half of the time.
+
+    wsolevaluation and DA-WSOL train on this: Resize(256), RandomCrop(224), RandomHorizontalFlip.
+
+    Args:
+        seed: of the run.
+        position: in the training stream.
+        index: of the record.
+        size: side of the square that is seen, pixels.
+        resized: side of the larger one, pixels.
+    """
+    rng = _stream(~np.uint64(seed), position)
+    corner = rng.integers(0, resized - size + 1, 2)
+    return View(index, np.concatenate([corner, corner + size]) / resized, bool(rng.random() < 0.5), True)
+
+
 def training_views(
-    seed: int, sizes: Sequence[tuple[int, int]], boxes_to_meet: np.ndarray, augment: str, positions: Iterable[int]
+    seed: int,
+    sizes: Sequence[tuple[int, int]],
+    boxes_to_meet: np.ndarray,
+    augment: str,
+    square: tuple[int, int],
+    positions: Iterable[int],
 ) -> Iterator[View]:
     """What training sees at each of `positions`.
 
@@ -73,13 +95,17 @@ def training_views(
         seed: of the run.
         sizes: width and height of every record, pixels.
         boxes_to_meet: [n, 4], normalised xyxy; `WHOLE` for records without one.
-        augment: 'psol': a random crop and a mirror; 'none': the whole photo.
+        augment: 'psol': a random crop that meets the box; 'wsol': a random square of the squashed photo; both mirrored
+            half of the time; 'none': the whole photo.
+        square: sides of the network's input and of the squashed photo it may be cut from, pixels.
         positions: of the endless stream.
     """
     for position in positions:
         index = index_at(seed, position, len(sizes))
         if augment == "psol":
             yield training_view(seed, position, index, sizes[index], boxes_to_meet[index])
+        elif augment == "wsol":
+            yield resized_view(seed, position, index, *square)
         else:
             yield View(index, WHOLE, False, True)
 

@@ -16,14 +16,16 @@ class Record(NamedTuple):
         label: its class, 0-based.
         size: width and height in pixels, upright.
         boxes: float64 [m, 4], the true boxes, normalised xyxy, for evaluation only; m = 0 where nobody drew one.
-        mask: path of its true mask, relative to the dataset's root, if there is one.
+        masks: paths of its true masks, relative to the dataset's root: one for each object, or none.
+        ignore: path of the mask of what is not known to be object or background, if there is one.
     """
 
     path: str
     label: int
     size: tuple[int, int]
     boxes: np.ndarray
-    mask: str | None = None
+    masks: tuple[str, ...] = ()
+    ignore: str | None = None
 
 
 class Dataset(NamedTuple):
@@ -33,13 +35,14 @@ class Dataset(NamedTuple):
         classes: the classes' names; `Record.label` indexes them.
         splits: 'train', 'test' and, where asked for, 'val', each a list of records in a fixed order.
         read: record -> uint8 [h, w, 3] RGB, upright.
-        read_mask: record -> bool [h, w], for records that have a mask.
+        read_mask: record and size -> uint8 [size, size], the whole photo squeezed into a square: 1 object,
+            0 background, 255 ignored; for records that have masks.
     """
 
     classes: Sequence[str]
     splits: dict[str, list[Record]]
     read: Callable[[Record], np.ndarray]
-    read_mask: Callable[[Record], np.ndarray]
+    read_mask: Callable[[Record, int], np.ndarray]
 
 
 NO_BOXES = np.zeros((0, 4))
@@ -47,5 +50,5 @@ NO_BOXES = np.zeros((0, 4))
 
 def digest(records: Sequence[Record]) -> str:
     """A fingerprint (sha256, hex) of paths, labels, sizes, boxes and masks, in order, wherever their folder is."""
-    rows = [[r.path, r.label, list(r.size), np.round(r.boxes, 9).tolist(), r.mask] for r in records]
+    rows = [[r.path, r.label, r.size, np.round(r.boxes, 9).tolist(), r.masks, r.ignore] for r in records]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

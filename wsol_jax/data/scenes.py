@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image, ImageChops, ImageDraw
 
+from wsol_jax.data import masks
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 
@@ -72,15 +73,20 @@ def read(seed: int, record: Record) -> np.ndarray:
     return np.ascontiguousarray((ground.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 
-def read_mask(seed: int, record: Record) -> np.ndarray:
-    """`Dataset.read_mask`: where the pebble is, bool [size, size]."""
+def read_mask(seed: int, record: Record, size: int) -> np.ndarray:
+    """`Dataset.read_mask`: 1 where the pebble is, uint8 [size, size]."""
+    return masks.combine([_mask(seed, record)], None, size)
+
+
+def _mask(seed: int, record: Record) -> np.ndarray:
+    """Where the pebble is in the scene itself, bool [h, w]."""
     return _coverage(_body(_random(seed, record.path)).outline, record.size[0]) >= 0.5
 
 
 def _record(seed: int, split: str, number: int, classes: int, size: int) -> Record:
     path = f"scenes/{split}/{number:05d}.png"
-    record = Record(path, number % classes, (size, size), np.zeros((0, 4)), mask=path.replace(".png", "_mask.png"))
-    mask = read_mask(seed, record)
+    record = Record(path, number % classes, (size, size), np.zeros((0, 4)), masks=(path.replace(".png", "_mask.png"),))
+    mask = _mask(seed, record)
     (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
     return record._replace(boxes=np.array([[left, top, right + 1, bottom + 1]]) / size)
 

@@ -27,8 +27,12 @@ def set_aside(dataset: Dataset, count: int, seed: int) -> Dataset:
     """The dataset with `count` photos of every class moved from 'train' to 'val'; both keep their order.
 
     Raises:
-        InputError: there is no 'train', or a class would be left without a training photo.
+        InputError: there is no 'train', or a 'val' already; or a class would be left without a training photo.
     """
+    if "val" in dataset.splits:
+        raise InputError(
+            f"--config.data.val_per_class={count}, but the dataset has lists of 'val'; expected one of the two"
+        )
     if "train" not in dataset.splits:
         raise InputError("--config.data.val_per_class: this dataset has no training photos to set aside")
     records, chosen = dataset.splits["train"], set()

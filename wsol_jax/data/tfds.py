@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from ml_collections import ConfigDict
 
-from wsol_jax.data import annotations, photos
+from wsol_jax.data import annotations, masks, photos
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
@@ -52,7 +52,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     def read(record: Record) -> np.ndarray:
         return photos.read_photo(io.BytesIO(encoded[record.path]), record.path)
 
-    return Dataset(features["label"].names, splits, read, photos.MaskFiles(Path(builder.data_dir)))
+    return Dataset(features["label"].names, splits, read, masks.MaskFiles(Path(builder.data_dir)))
 
 
 def _builder(name: str, folder: str | None) -> "DatasetBuilder":

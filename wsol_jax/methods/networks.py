@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import jax
@@ -13,15 +13,41 @@ from wsol_jax import boxes
 from wsol_jax.backbones.layers import frozen_stages, preprocess
 from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
 from wsol_jax.data.render import Batch
+from wsol_jax.errors import InputError
 from wsol_jax.methods.method import Variables
 
 AUXILIARY_WEIGHT = 0.3
 
 
-def make_network(config: ConfigDict, head: str | int, joint: bool = False) -> Network:
-    """The network of a training's configuration; see `build`."""
-    freeze = config.freeze if config.trainable == "all" else _last_published_stage(config)
-    return build(config.arch, head, config.dtype, freeze, joint, **config.arch_kwargs)
+class MapNetwork(nn.Module):
+    """A backbone and a head that looks at its maps, and in training at the labels; see `Network`.
+
+    Attributes:
+        backbone: photos -> maps of its stages.
+        head: (maps, labels or None) -> whatever its method needs.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def __call__(self, image: jax.Array, train: bool, label: jax.Array | None = None) -> tuple[dict, Any]:
+        """Preprocessed photos, float [b, h, w, 3], to the map of every stage and what the head makes of them."""
+        maps = self.backbone(image, train)
+        return maps, self.head(maps, label)
+
+
+def make_network(config: ConfigDict, head: str | int, joint: bool = False, **changes: Any) -> Network:
+    """The network of a training's configuration, its backbone with other arguments; see `build`."""
+    return build(config.arch, head, config.dtype, _freeze(config), joint, **config.arch_kwargs, **changes)
+
+
+def make_trunk(config: ConfigDict, **changes: Any) -> nn.Module:
+    """Its backbone alone; see `trunk`."""
+    return trunk(config.arch, config.dtype, freeze=_freeze(config), **config.arch_kwargs, **changes)
+
+
+def _freeze(config: ConfigDict) -> str:
+    return config.freeze if config.trainable == "all" else _last_published_stage(config)
 
 
 def _last_published_stage(config: ConfigDict) -> str:
@@ -48,31 +74,41 @@ def preparation(architecture: Architecture, dtype: str) -> Callable[[jax.Array],
 
 
 def apply(
-    network: nn.Module, variables: Variables, image: jax.Array, key: jax.Array | None, train: bool
+    network: nn.Module, variables: Variables, image: jax.Array, key: jax.Array | None, train: bool, *more: Any
 ) -> tuple[Any, Any]:
     """What the network returns, and its batch statistics, which only training changes; `key` draws the dropout."""
     if not train:
-        return network.apply(variables, image, False), variables["batch_stats"]
-    returned, changed = network.apply(variables, image, True, rngs={"dropout": key}, mutable=["batch_stats"])
+        return network.apply(variables, image, False, *more), variables["batch_stats"]
+    returned, changed = network.apply(variables, image, True, *more, rngs={"dropout": key}, mutable=["batch_stats"])
     return returned, changed.get("batch_stats", {})
 
 
-def parameter_group(network: Network, new_head: bool, trainable: str = "all") -> Callable[[tuple[str, ...]], str]:
+def parameter_group(
+    network: Network | MapNetwork, new_head: bool, trainable: str = "all", new_from: str = ""
+) -> Callable[[tuple[str, ...]], str]:
     """Parameter path -> 'frozen' up to the stage `freeze`, 'new' for what starts anew, 'base' for the rest.
 
     Args:
         network: that has the parameters.
         new_head: whether the last layers start anew.
         trainable: 'all', or 'head': the neck is frozen too.
+        new_from: a stage from which on the layers count as new too; '' for none.
+
+    Raises:
+        InputError: no stage is called `new_from`.
     """
     stages = network.backbone.stages
-    frozen = {module for stage in frozen_stages(network.backbone) for module in stages[stage]}
+    frozen = {layer for stage in frozen_stages(network.backbone) for layer in stages[stage]}
+    if new_from and new_from not in stages:
+        raise InputError(f"new_from={new_from!r} is no stage; there are {', '.join(stages)}")
+    late = dropwhile(lambda stage: stage != new_from, stages) if new_from else ()
+    new = {layer for stage in late for layer in stages[stage]} | set(network.backbone.added)
 
     def group(path: tuple[str, ...]) -> str:
         if (path[0] == "backbone" and path[1] in frozen) or (path[0] == "neck" and trainable == "head"):
             return "frozen"
-        new = path[0] == "box" or path[1] in network.backbone.added or (new_head and "head" in path[:2])
-        return "new" if new else "base"
+        is_new = path[0] == "box" or path[1] in new or (new_head and "head" in path[:2])
+        return "new" if is_new else "base"
 
     return group
 

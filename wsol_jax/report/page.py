@@ -14,6 +14,7 @@ from PIL import Image
 from wsol_jax import boxes
 from wsol_jax.files import write_atomically
 from wsol_jax.report import figures
+from wsol_jax.report.published import Row
 
 THUMBNAIL = 256  # pixels, longest side
 COLUMNS = {
@@ -71,6 +72,7 @@ class Page(NamedTuple):
         results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] of the test photos, for the curves.
         losses: stage -> steps [n], losses [n].
         config: the resolved config, as text.
+        published: rows of published tables to print beside ours.
     """
 
     title: str
@@ -80,6 +82,7 @@ class Page(NamedTuple):
     results: Mapping[str, np.ndarray]
     losses: Mapping[str, tuple[np.ndarray, np.ndarray]]
     config: str
+    published: Sequence[Row] = ()
 
 
 class Cell(NamedTuple):
@@ -126,6 +129,8 @@ def write_page(folder: Path, page: Page) -> None:
         rows={row_name(prefix): cells for prefix, cells in rows.items() if prefix in WHOSE},
         more_rows={row_name(prefix): cells for prefix, cells in rows.items() if prefix not in WHOSE},
         other_metrics=other_metrics(page.metrics),
+        ours=rows.get("", {}),
+        published_columns={m: COLUMNS[m] for m in COLUMNS if any(m in row.values for row in page.published)},
         cards=cards,
         legend={whose: name for whose, name in LEGEND.items() if whose in drawn},
         curves=_curves(page.results),

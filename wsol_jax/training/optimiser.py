@@ -4,18 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
-    """The rate at each step: constant, or divided by `decay_factor` after every `decay_every` epochs."""
+    """The rate at each step: constant, or divided by `decay_factor` after every `decay_every` epochs.
+
+    The first time is `decay_early` epochs before that: published DA-WSOL divides before epoch 3, not after it.
+    """
     if not config.decay_every:
         return optax.constant_schedule(config.learning_rate)
-    decays = round(config.epochs / config.decay_every)
-    boundaries = {
-        round(i * config.decay_every * steps_per_epoch): 1 / config.decay_factor for i in range(1, decays + 1)
-    }
+    epochs = np.arange(config.decay_every - config.decay_early, config.epochs, config.decay_every)
+    boundaries = {round(epoch * steps_per_epoch): 1 / config.decay_factor for epoch in epochs.tolist()}
     return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
 
 

@@ -17,7 +17,7 @@ from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.methods.method import Method, Variables
-from wsol_jax.methods.networks import input_size
+from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.progress import track
 from wsol_jax.training import devices
 from wsol_jax.training.checkpoints import finish, open_checkpoints, restore, save
@@ -49,7 +49,8 @@ def training_batches(
     positions = plan.training_positions(steps.start, steps.stop, config.batch_size, rows)
     sizes = [r.size for r in records]
     to_meet = np.tile(plan.WHOLE, (len(records), 1)) if boxes is None else boxes
-    views = plan.training_views(seed, sizes, to_meet, config.augment, positions)
+    square = input_size(config), resize_size(config)
+    views = plan.training_views(seed, sizes, to_meet, config.augment, square, positions)
 
     def target(view: plan.View) -> np.ndarray:
         return plan.target_box(boxes[view.index], sizes[view.index], view)

@@ -1,0 +1,136 @@
+"""The variants for localisation: maps of 1/16 and 1/8 of the photo's side, more layers, a 1x1 convolution as head."""
+
+import jax
+import numpy as np
+import pytest
+import small
+from flax.traverse_util import flatten_dict
+
+from wsol_jax.backbones import load_weights, names, trunk
+from wsol_jax.backbones.heads import Classifier
+from wsol_jax.backbones.layers import frozen_stages
+
+VARIANTS = {
+    "resnet50": dict(added="", omitted=(), kwargs={}),
+    "resnet50_v1": dict(added="", omitted=(), kwargs={}),
+    "vgg_gap": dict(added="conv6", omitted=(), kwargs=dict(conv6=10)),
+    "inception_v3": dict(
+        added="SPG_A3_1b.0, SPG_A3_2b.0", omitted=("AuxLogits", "Mixed_7a", "Mixed_7b", "Mixed_7c"), kwargs={}
+    ),
+}
+
+
+def variant(arch, stride, **kwargs):
+    return small.network(arch, stride=stride, **VARIANTS[arch]["kwargs"], **kwargs)
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "vgg16", "inception_v3"])
+@pytest.mark.parametrize("stride, cells", [(16, 14), (8, 28)])
+def test_224_pixels_make_as_many_cells_as_published(arch, stride, cells):
+    conv6 = dict(conv6=1024) if arch == "vgg16" else {}
+    backbone = trunk(arch, stride=stride, **conv6)
+    shapes = jax.eval_shape(lambda key: backbone.init_with_output(key, small.photos(1, 224), False), jax.random.key(0))
+    maps, _ = shapes
+    depth = {"resnet50": 2048, "vgg16": 1024, "inception_v3": 1024}[arch]
+    assert maps[list(backbone.stages)[-1]].shape == (1, cells, cells, depth)
+    assert set(maps) == set(backbone.stages)
+
+
+@pytest.mark.parametrize("arch", VARIANTS)
+@pytest.mark.parametrize("stride", [16, 8])
+def test_published_weights_load_and_what_is_new_is_named(arch, stride, tmp_path):
+    """All that a variant shares with the whole network comes from the file; nothing else changes."""
+    state = names.to_state_dict(small.variables(small.network(arch, 7), seed=1))
+    np.savez(tmp_path / "w.npz", **state)
+    network = variant(arch, stride)
+    before = small.variables(network)
+    loaded, message = load_weights(network, before, str(tmp_path / "w.npz"), arch, new_head=True)
+    added, omitted, _ = VARIANTS[arch].values()
+    head = {"vgg_gap": "classifier"}.get(arch, "fc")
+    new = (*(added.split(", ") if added else ()), head)
+    assert message.endswith(f"; new: {', '.join(sorted(new))}")
+    mine, old = names.to_state_dict(loaded), names.to_state_dict(before)
+    shared = {name for name in state if not name.startswith((*omitted, head))}
+    fresh = {name for name in old if name.startswith(new)}
+    assert set(mine) == shared | fresh
+    assert all(np.array_equal(mine[name], state[name]) for name in shared)
+    assert all(np.array_equal(mine[name], old[name]) for name in fresh)
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "resnet50_v1", "vgg_gap"])
+def test_stride_moves_no_weight_and_changes_no_earlier_map(arch):
+    whole = small.backbone(arch)
+    variables, photos = small.variables(whole), small.photos(1)
+    expected = small.run(whole, variables, photos)
+    for stride, first in (
+        (16, {"vgg_gap": "pool5"}.get(arch, "layer4")),
+        (8, {"vgg_gap": "pool4"}.get(arch, "layer3")),
+    ):
+        backbone = small.backbone(arch, stride=stride)
+        template = small.variables(backbone)
+        assert jax.tree.structure(template) == jax.tree.structure(variables)
+        assert jax.tree.all(jax.tree.map(np.array_equal, template, variables))
+        maps = small.run(backbone, variables, photos)
+        for stage in whole.stages:
+            if stage == first:
+                break
+            np.testing.assert_allclose(maps[stage], expected[stage], rtol=1e-5, atol=1e-5)
+        assert maps[list(backbone.stages)[-1]].shape[1:3] == (64 // stride, 64 // stride)
+
+
+def test_layer_without_its_stride_sees_every_second_cell_as_before():
+    """At the cells (2i, 2j) the first bottleneck without a stride gives what the one with it gives at (i, j)."""
+    narrow = small.NARROW["resnet50"] | dict(depths=(1, 1, 1, 1))
+    coarse, fine = (trunk("resnet50", stride=stride, **narrow) for stride in (32, 16))
+    variables, photos = small.variables(coarse), small.photos(1, 96)
+    a, b = (small.run(backbone, variables, photos)["layer4"] for backbone in (coarse, fine))
+    np.testing.assert_allclose(b[:, ::2, ::2], a, rtol=1e-4, atol=1e-5)
+
+
+def test_vgg_without_pool4_pools_no_more_than_three_times():
+    backbone = small.backbone("vgg_gap", stride=8, conv6=10)
+    assert [stage for stage in backbone.stages if stage.startswith("pool")] == ["pool1", "pool2", "pool3"]
+    assert list(backbone.stages)[-2:] == ["relu5_1", "conv6"]
+    variables = small.variables(backbone)
+    maps = small.run(backbone, variables, small.photos(1, 16))
+    x, kernel = np.pad(maps["relu5_1"], ((0, 0), (1, 1), (1, 1), (0, 0))), variables["params"]["conv6"]["kernel"]
+    expected = sum(x[:, i : i + 2, j : j + 2] @ kernel[i, j] for i in range(3) for j in range(3))
+    np.testing.assert_allclose(maps["conv6"], np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch, freeze", [("resnet50", ""), ("vgg_gap", ""), ("inception_v3", "Mixed_6d")])
+def test_every_parameter_of_a_variant_learns(arch, freeze):
+    network = variant(arch, 8, pointwise=True, freeze=freeze)
+    variables, photos = small.variables(network), small.photos(2, 48)
+    frozen = {layer for stage in frozen_stages(network.backbone) for layer in network.backbone.stages[stage]}
+
+    def loss(params):
+        options = dict(mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)})
+        out, _ = network.apply({**variables, "params": params}, photos, True, **options)
+        return (out.head**2).sum()
+
+    for path, value in flatten_dict(jax.jit(jax.grad(loss))(variables["params"])).items():
+        assert np.any(value != 0) != (path[1] in frozen), path
+
+
+def test_pointwise_head_is_the_linear_one_and_takes_a_map():
+    linear, convolution = (small.network("resnet50", stride=8, pointwise=p) for p in (False, True))
+    variables = small.variables(linear)
+    state = names.to_state_dict(variables)
+    state["fc.weight"] = state["fc.weight"][:, :, None, None]
+    assert (
+        names.to_state_dict(small.variables(convolution))["fc.weight"].shape
+        == state["fc.weight"].shape
+        == (3, 128, 1, 1)
+    )
+    moved = names.from_state_dict(state, small.variables(convolution))
+    photos = small.photos()
+    expected, out = small.run(linear, variables, photos), small.run(convolution, moved, photos)
+    np.testing.assert_allclose(out.head, expected.head, rtol=1e-5, atol=1e-6)
+    cells = Classifier(3, "fc", pointwise=True).apply({"params": moved["params"]["head"]}, out.maps["layer4"])
+    assert cells.shape == (2, 8, 8, 3)
+    np.testing.assert_allclose(cells.mean((1, 2)), out.head, rtol=1e-4, atol=1e-5)
+
+
+def test_head_is_as_published_unless_said_otherwise():
+    assert small.variables(small.network("resnet50"))["params"]["head"]["fc"]["kernel"].shape == (128, 3)

@@ -1,0 +1,62 @@
+"""ACoL: the second classifier sees what is left, both learn, the larger map counts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from flax.traverse_util import flatten_dict
+
+from wsol_jax.losses.classes import cross_entropy
+from wsol_jax.methods.acol import TwoClassifiers
+from wsol_jax.methods.maps import of_class, unit_range
+from wsol_jax.methods.method import total_loss
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return tiny.experiment("train", method="acol")
+
+
+@pytest.fixture(scope="module")
+def batch(experiment):
+    return next(experiment.batches(range(1), tiny.mesh(1)))
+
+
+def test_what_the_first_one_looks_at_is_erased_for_the_second():
+    stages = {"last": jnp.float32(np.random.default_rng(0).uniform(size=(2, 6, 6, 4)))}
+    head, label = TwoClassifiers(3, 0.6, "", False, "float32"), jnp.array([2, 0])
+    variables = head.init(jax.random.key(0), stages, label)
+    maps = head.apply(variables, stages, label)
+    attention = unit_range(of_class(maps["classes"], label))
+    left = stages["last"] * (attention < 0.6)[..., None]
+    assert 0 < float((left == 0).mean()) < 1
+    layers = {name.replace("_B", "_A"): value for name, value in variables["params"].items() if "_B" in name}
+    swapped = {"params": variables["params"] | layers}
+    np.testing.assert_allclose(head.apply(swapped, {"last": left}, label)["classes"], maps["erased"], atol=1e-5)
+    chosen = head.apply(variables, stages, maps["classes"].mean((1, 2)).argmax(-1))["erased"]
+    np.testing.assert_array_equal(head.apply(variables, stages, None)["erased"], chosen)
+
+
+def test_both_learn_with_the_same_weight(experiment, batch):
+    method, variables = experiment.method, experiment.variables
+    image = method.prepare(batch.image)
+    outputs, _ = method.network(variables, image, batch.label, jax.random.key(0), True)
+    loss, _, _ = method.objective(outputs, batch.label, batch, (), None, None)
+    expected = sum(cross_entropy(outputs.maps[name].mean((1, 2)), batch.label) for name in ("classes", "erased"))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+    def run(params):
+        return total_loss(method, variables | {"params": params}, batch, (), jax.random.key(0), jnp.zeros(()))[0]
+
+    gradient = flatten_dict(jax.jit(jax.grad(run))(variables["params"]))
+    assert all(np.any(value != 0) for value in gradient.values())
+
+
+def test_the_larger_of_both_maps_counts(experiment, batch):
+    method, variables = experiment.method, experiment.variables
+    outputs, _ = method.network(variables, method.prepare(batch.image), batch.label, None, False)
+    both = [unit_range(of_class(outputs.maps[name], batch.label)) for name in ("classes", "erased")]
+    prediction = method.predict(variables, batch, batch.label)
+    np.testing.assert_allclose(prediction.map, np.maximum(*both), atol=1e-5)
+    np.testing.assert_allclose(prediction.logits, outputs.logits["classes"], rtol=1e-5)

@@ -1,0 +1,89 @@
+"""ACoL: a second classifier sees only what the first one did not look at (Zhang et al., CVPR 2018)."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from wsol_jax.backbones import BACKBONES, layers
+from wsol_jax.losses.classes import accuracy, cross_entropy
+from wsol_jax.methods.maps import of_class, unit_range
+from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
+from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
+
+WIDTH = 1024
+BEFORE = {"inception_v3": "Mixed_6e"}  # whose map both classifiers see, where it is not the last
+
+
+def acol(config: ConfigDict, classes: int) -> Method:
+    """Two classifiers on one map; a photo's map is the larger of theirs, each in 0..1.
+
+    VGG pools differently for it, as in wsolevaluation: 3x3 windows, and a 3x3 maximum and mean at the end.
+
+    Args:
+        config: the keys of `train` in configs/base.py, among them `acol`.
+        classes: how many there are.
+    """
+    is_vgg, stage = config.arch.startswith("vgg"), BEFORE.get(config.arch, "")
+    backbone = make_trunk(config, **(dict(pool=3) if is_vgg else {}))
+    network = MapNetwork(backbone, TwoClassifiers(classes, config.acol.threshold, stage, is_vgg, config.dtype))
+    prepare = preparation(BACKBONES[config.arch], config.dtype)
+
+    def forward(variables, image, label, key, train):
+        (stages, maps), batch_stats = apply(network, variables, image, key, train, label)
+        logits = {name: value.mean(axis=(1, 2)) for name, value in maps.items()}
+        return Outputs(stages, logits, maps), batch_stats
+
+    def objective(outputs, label, batch, memory, key, progress):
+        logits = outputs.logits["classes"]
+        loss = cross_entropy(logits, label) + cross_entropy(outputs.logits["erased"], label)
+        return loss, memory, {"accuracy": accuracy(logits, label)}
+
+    def predict(variables, batch, label=None):
+        outputs, _ = forward(variables, prepare(batch.image), label, None, False)
+        logits = outputs.logits["classes"]
+        label = logits.argmax(-1) if label is None else label
+        first, second = (unit_range(of_class(outputs.maps[name], label)) for name in ("classes", "erased"))
+        return Prediction(logits, map=jnp.maximum(first, second))
+
+    group = parameter_group(network, True, config.trainable, config.new_from)
+    return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
+
+
+class TwoClassifiers(nn.Module):
+    """Three convolutions on a map, and three more on what is left of it.
+
+    Attributes:
+        classes: how many.
+        threshold: where the first classifier's map of a photo's class, in 0..1, reaches it, the second sees nothing.
+        stage: whose map they see; '' for the last.
+        smooth: a 3x3 maximum and a 3x3 mean come first.
+        dtype: what they are computed in.
+    """
+
+    classes: int
+    threshold: float
+    stage: str
+    smooth: bool
+    dtype: str
+
+    @nn.compact
+    def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array]:
+        """The backbone's maps and labels int [b] (None: what the first says) to two maps, float32 [b, h, w, k]."""
+        features = stages[self.stage] if self.stage else list(stages.values())[-1]
+        if self.smooth:
+            features = nn.max_pool(features, (3, 3), padding="SAME")
+            features = nn.avg_pool(features, (3, 3), padding="SAME")
+        first = self._classify("classifier_A", features)
+        label = first.mean(axis=(1, 2)).argmax(-1) if label is None else label
+        attention = unit_range(of_class(jax.lax.stop_gradient(first), label))
+        left = (attention < self.threshold)[..., None].astype(features.dtype)
+        return {"classes": first, "erased": self._classify("classifier_B", features * left)}
+
+    def _classify(self, name: str, x: jax.Array) -> jax.Array:
+        conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        for i in (0, 2):
+            x = nn.relu(conv(WIDTH, (3, 3), padding=1, name=f"{name}.{i}")(x))
+        return conv(self.classes, (1, 1), name=f"{name}.4")(x).astype(jnp.float32)

@@ -1,0 +1,49 @@
+"""CutMix: a rectangle of a training photo and that share of its label are another photo's (Yun et al., ICCV 2019)."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from wsol_jax.methods.cam import cam
+from wsol_jax.methods.method import Method
+
+
+def cutmix(config: ConfigDict, classes: int) -> Method:
+    """CAM on mixed photos; a batch is mixed with probability `cutmix.probability`.
+
+    Args:
+        config: the keys of `train` in configs/base.py, among them `cutmix`.
+        classes: how many there are.
+    """
+    keys = config.cutmix
+
+    def perturb(key, image, label):
+        chance, order, area, place = jax.random.split(key, 4)
+        other = jax.random.permutation(order, len(label))
+        share = jax.random.beta(area, keys.beta, keys.beta)
+        inside = rectangle(place, image.shape[1:3], share)
+        inside &= jax.random.bernoulli(chance, keys.probability)
+        mixed = jnp.where(inside[None, :, :, None], image[other], image)
+        kept = 1 - inside.mean()
+        return mixed, [(label, kept), (label[other], 1 - kept)]
+
+    return cam(config, classes)._replace(perturb=perturb)
+
+
+def rectangle(key: jax.Array, size: tuple[int, int], share: jax.Array) -> jax.Array:
+    """Mask [h, w], true inside of a rectangle with sides floor(sqrt(1 - share)) of the photo's, cut off at its edges.
+
+    As published, its centre is drawn uniformly over the pixels and its half sides are whole pixels, so that it may be
+    one pixel smaller than its sides.
+
+    Args:
+        key: of the centre.
+        size: height and width of the photos, pixels.
+        share: how much of the photo stays, in [0, 1].
+    """
+    inside = []
+    for axis_key, side in zip(jax.random.split(key), size, strict=True):
+        half = (side * jnp.sqrt(1 - share)).astype(jnp.int32) // 2
+        centre, pixel = jax.random.randint(axis_key, (), 0, side), jnp.arange(side)
+        inside.append((pixel >= centre - half) & (pixel < centre + half))
+    return inside[0][:, None] & inside[1][None, :]

@@ -1,0 +1,41 @@
+"""HaS: parts of training photos are hidden, so that other parts are looked at too (Singh, Lee; ICCV 2017)."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from wsol_jax.methods.cam import cam
+from wsol_jax.methods.method import Method
+
+
+def has(config: ConfigDict, classes: int) -> Method:
+    """CAM on photos with hidden parts; see `hide`.
+
+    Args:
+        config: the keys of `train` in configs/base.py, among them `has`.
+        classes: how many there are.
+    """
+
+    def perturb(key, image, label):
+        return hide(key, image, config.has.cell, config.has.rate), [(label, 1.0)]
+
+    return cam(config, classes)._replace(perturb=perturb)
+
+
+def hide(key: jax.Array, image: jax.Array, cell: int, rate: float) -> jax.Array:
+    """Sets cells of photos to zero, the mean colour, as wsolevaluation does.
+
+    Args:
+        key: of the draw.
+        image: preprocessed photos [b, h, w, 3].
+        cell: side of a cell, pixels; the last of a row or column may be cut.
+        rate: the probability that a cell is hidden.
+
+    Returns:
+        [b, h, w, 3].
+    """
+    b, h, w, _ = image.shape
+    seen = jax.random.bernoulli(key, 1 - rate, (b, math.ceil(h / cell), math.ceil(w / cell), 1))
+    return jnp.where(seen.repeat(cell, axis=1)[:, :h].repeat(cell, axis=2)[:, :, :w], image, 0)
