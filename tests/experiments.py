@@ -111,7 +111,13 @@ def files(workdir: Path) -> set[str]:
 def contract(splits: list[str], classes: list[str], photo_files: bool, trained: list[str]) -> set[str]:
     """What `files` of a finished run are."""
     stages = ("pseudo_boxes", *trained, "predict", "evaluate", "report")
-    names = {"config.json", "metrics.json", "report/index.html", *(f"stages/{stage}.json" for stage in stages)}
+    names = {
+        "config.json",
+        "metrics.json",
+        "curves.json",
+        "report/index.html",
+        *(f"stages/{stage}.json" for stage in stages),
+    }
     names |= {"photos.json"} if photo_files else set()
     names |= {"pseudo_boxes/boxes.parquet", "pseudo_boxes/boxes_test.parquet"}
     names |= {"pseudo_boxes/heat_train.npy", "pseudo_boxes/heat_test.npy"}

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from wsol_jax import run
 from wsol_jax.combine import sources
 from wsol_jax.errors import InputError
-from wsol_jax.psol import top_classes
+from wsol_jax.predictions import top_classes
 from wsol_jax.tables import Predictions, write_predictions
 
 

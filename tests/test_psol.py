@@ -9,7 +9,7 @@ import pytest
 
 from wsol_jax import run
 from wsol_jax.errors import InputError
-from wsol_jax.psol import join, top_classes
+from wsol_jax.predictions import join, top_classes
 from wsol_jax.tables import Predictions, read_predictions, write_predictions
 
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])

@@ -18,12 +18,14 @@ from wsol_jax.training.checkpoints import load_variables
 
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
-    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "evaluate", "report"},
-    "localizer": {"localizer", "predict", "evaluate", "report"},
-    "classifier": {"classifier", "predict", "evaluate", "report"},
-    "joint": {"joint", "predict", "evaluate", "report"},
+    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "evaluate", "report"},
+    "localizer": {"localizer", "predict", "maps", "evaluate", "report"},
+    "classifier": {"classifier", "predict", "maps", "evaluate", "report"},
+    "joint": {"joint", "predict", "maps", "evaluate", "report"},
+    "train": {"train", "predict", "maps", "evaluate", "report"},
+    "maps": {"maps", "read_maps", "evaluate", "report"},
     "combine": {"combine"},
-    "predict": {"predict", "evaluate", "report"},
+    "predict": {"predict", "maps", "evaluate", "report"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},
     "seed": set(STAGES),
@@ -135,7 +137,7 @@ def test_an_input_made_from_something_else_stops_the_run(overwrite, workdir):
     before = written(workdir)
     with pytest.raises(InputError) as error:
         run(experiments.tiny(**{"stages": "report", "pseudo.layer": "pool4"}, overwrite=overwrite), workdir)
-    assert "pseudo.layer was 'pool5', is 'pool4'; --config.overwrite=True redoes the stages of" in one_line(error)
+    assert "pseudo.layer was '', is 'pool4'; --config.overwrite=True redoes the stages of" in one_line(error)
     assert redone(workdir, before) == set()
 
 

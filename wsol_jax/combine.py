@@ -16,7 +16,7 @@ from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.direct_boxes import compute, measure
 from wsol_jax.files import write_atomically
-from wsol_jax.psol import join, likeliest
+from wsol_jax.predictions import join, likeliest
 from wsol_jax.tables import Predictions, read_images, read_predictions
 
 METRICS = ("gt_known_loc", "top1_loc", "top5_loc", "top1_cls", "top5_cls")

@@ -45,6 +45,7 @@ POSITIVE = [
     "train.cutmix.beta",
     "evaluate.resamples",
     "evaluate.map_size",
+    "maps.size",
 ]
 NOT_NEGATIVE = [
     "seed",
@@ -72,7 +73,8 @@ OTHERS = [
     *_each(("classifier", "joint", "train"), "new_head"),
     *_each(("combine",), "split", "boxes", "classes"),
     *_each(("predict",), "splits", "ten_crop", "localizer_from", "boxes_from", "classes_from"),
-    *_each(("predict",), "grad_cam_from", "grad_cam_stage", "save_maps"),
+    *_each(("predict",), "grad_cam_from", "grad_cam_stage"),
+    *_each(("maps",), "dir", "splits", "prefix"),
     "train.grad_cam.stage",
 ]
 

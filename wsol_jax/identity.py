@@ -40,7 +40,10 @@ def identify(config: ConfigDict, seed: int, inputs: dict[str, str], records: dic
 
 
 def digest_of(file: Path) -> str:
-    """A digest of a file's content (sha256, hex)."""
+    """A digest (sha256, hex) of a file's content, or of the names, sizes and times of the files below a folder."""
+    if file.is_dir():
+        found = [(path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(file.rglob("*"))]
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

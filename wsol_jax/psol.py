@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
-from scipy.special import softmax
 
 from wsol_jax import identity
 from wsol_jax.context import Context
@@ -15,6 +14,7 @@ from wsol_jax.methods.method import Prediction
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.methods.predict import predict_photos
 from wsol_jax.methods.ten_crop import ten_crop
+from wsol_jax.predictions import join, top_classes
 from wsol_jax.pseudo.stage import boxes_file, make_pseudo_boxes
 from wsol_jax.report.coco import write_coco
 from wsol_jax.tables import Predictions, read_predictions, write_predictions
@@ -28,8 +28,6 @@ from wsol_jax.trained import (
     training_records,
 )
 from wsol_jax.training.checkpoints import load_variables
-
-TOP = 5
 
 
 def pseudo_boxes(config: ConfigDict, context: Context) -> None:
@@ -89,9 +87,10 @@ def predict(config: ConfigDict, context: Context) -> None:
 
 
 def files_of_predict(config: ConfigDict) -> list[Path]:
-    """The files of others that `predict` reads; for another run's localizer the one that says what it was made from."""
+    """The files of others that `predict` reads; for another run the one that says what its network was made from."""
     files = [Path(file) for file in (config.boxes_from, config.classes_from) if file]
-    return files + ([identity.file_of(Path(config.localizer_from), "localizer")] if config.localizer_from else [])
+    runs = {"localizer": config.localizer_from, "classifier": config.grad_cam_from}
+    return files + [identity.file_of(Path(run), stage) for stage, run in runs.items() if run]
 
 
 def check_predict(config: ConfigDict, context: Context) -> None:
@@ -138,12 +137,6 @@ def _predict_split(split: str, config: ConfigDict, context: Context) -> Predicti
     return join(box, classes)
 
 
-def join(box: Predictions | None, classes: Predictions | None) -> Predictions:
-    """The box of one source and the classes of another; None for a source that says nothing."""
-    box, classes = box or Predictions(), classes or Predictions()
-    return box._replace(top5_class=classes.top5_class, top5_prob=classes.top5_prob)
-
-
 def _say(trained: Trained, crops: bool, split: str, config: ConfigDict, context: Context) -> Prediction:
     """What a network says about a split: of ten crops of each photo, or of one."""
     method = make_method(trained.stage, trained.config, len(context.dataset.classes))
@@ -162,15 +155,3 @@ def _say(trained: Trained, crops: bool, split: str, config: ConfigDict, context:
         f"{trained.stage}, {split}",
         context.mesh,
     )
-
-
-def top_classes(logits: np.ndarray) -> Predictions:
-    """The five likeliest classes of logits [n, k] and their probabilities, likeliest first."""
-    return likeliest(softmax(logits.astype(np.float64), axis=-1))
-
-
-def likeliest(probability: np.ndarray) -> Predictions:
-    """The five likeliest classes of probabilities [n, k], likeliest first; of equals the first."""
-    best = np.argsort(-probability, axis=-1, kind="stable")[:, :TOP]
-    likely = np.take_along_axis(probability, best, axis=-1)
-    return Predictions(top5_class=best.astype(np.int32), top5_prob=likely.astype(np.float32))

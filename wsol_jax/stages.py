@@ -9,14 +9,14 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import NamedTuple
 
 import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import combine, identity, psol, results
+from wsol_jax import combine, identity, maps, psol, results
 from wsol_jax.config import check_values
 from wsol_jax.context import Context
 from wsol_jax.data import load_dataset
@@ -50,24 +50,38 @@ class Stage(NamedTuple):
     files: Callable[[ConfigDict], Sequence[Path]] = lambda config: ()
 
 
+def _family(config: ConfigDict, context: Context) -> ModuleType:
+    """Whose predictions they are: those of score maps, or PSOL's."""
+    return maps if config.grad_cam_from or "train" in context.configs else psol
+
+
 STAGES: dict[str, Stage] = {
     "pseudo_boxes": Stage("pseudo", (), ("pseudo_boxes",), psol.pseudo_boxes, files=psol.files_of_pseudo_boxes),
     "localizer": Stage("localizer", ("pseudo_boxes",), ("localizer",), psol.train_localizer, psol.check_localizer),
     "classifier": Stage("classifier", (), ("classifier",), psol.train_classifier, psol.check_classifier),
+    "train": Stage("train", (), ("model",), maps.train, maps.check_train),
     "joint": Stage("joint", ("pseudo_boxes",), ("joint",), psol.train_joint, psol.check_joint),
     "predict": Stage(
         "predict",
-        ("localizer", "classifier", "joint"),
+        ("localizer", "classifier", "joint", "train"),
         ("predictions",),
-        psol.predict,
-        psol.check_predict,
-        instead={"localizer": ("boxes_from", "localizer_from"), "classifier": ("classes_from",)},
+        lambda config, context: _family(config, context).predict(config, context),
+        lambda config, context: _family(config, context).check_predict(config, context),
+        instead={
+            "localizer": ("boxes_from", "localizer_from"),
+            "classifier": ("classes_from",),
+            "train": ("grad_cam_from",),
+        },
         files=psol.files_of_predict,
     ),
-    "evaluate": Stage("evaluate", ("pseudo_boxes", "predict"), ("metrics.json",), results.evaluate),
+    "maps": Stage("maps", ("predict",), ("maps",), maps.save_maps),
+    "read_maps": Stage("maps", (), ("maps.json",), maps.read_maps, maps.check_read_maps, files=maps.files_of_maps),
+    "evaluate": Stage(
+        "evaluate", ("pseudo_boxes", "predict", "read_maps"), ("metrics.json", "curves.json"), results.evaluate
+    ),
     "report": Stage(
         "report",
-        ("pseudo_boxes", "localizer", "classifier", "joint", "predict", "evaluate"),
+        ("pseudo_boxes", "localizer", "classifier", "joint", "train", "predict", "read_maps", "evaluate"),
         ("report",),
         results.report,
     ),
@@ -163,7 +177,7 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
     found: dict[str, Identity] = {}
     for name, stage in STAGES.items():
         inputs = {n: found[n].fingerprint for n in _inputs(config, workdir, chosen, name)}
-        inputs |= {str(file): identity.digest_of(file) for file in stage.files(config[stage.key]) if file.is_file()}
+        inputs |= {str(file): identity.digest_of(file) for file in stage.files(config[stage.key]) if file.exists()}
         found[name] = identity.identify(config[stage.key], config.seed, inputs, records)
     return found
 

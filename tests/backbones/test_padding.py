@@ -74,7 +74,7 @@ def test_a_pixel_is_seen_by_the_same_cells_as_published(arch):
         expected.append([np.arange(side) == position for side, position in zip(SIDES, pixel, strict=True)])
     backbone = small.backbone(arch)
     maps = small.run(backbone, jax.tree.map(np.abs, small.variables(backbone)), photos)
-    assert set(STAGES[arch]) == set(maps)
+    assert set(STAGES[arch]) <= set(maps)
     for stage, layers in STAGES[arch].items():
         for layer in layers:
             expected = [[seeing(axis, *layer) for axis in axes] for axes in expected]

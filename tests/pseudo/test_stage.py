@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from configs.base import get_config
 from wsol_jax import boxes
+from wsol_jax.backbones import trunk
 from wsol_jax.data import load_dataset
 from wsol_jax.data.records import NO_BOXES, Dataset
 from wsol_jax.errors import InputError
@@ -121,3 +122,23 @@ def test_real_birds(shared, mesh, tmp_path):
     assert not found.fallback.any()
     assert (found.score > 0).all()
     assert compute(measure(few, found))["gt_known_loc"] >= 75
+
+
+@pytest.mark.parametrize(
+    "arch, cells", [("vgg16", 14), ("resnet50", 14), ("densenet161", 14), ("inception_v3", 12), ("efficientnet_b7", 14)]
+)
+def test_the_last_map_of_a_network_has_a_grid_of_its_own(arch, cells):
+    network, photo = trunk(arch), jax.ShapeDtypeStruct((1, 448, 448, 3), np.float32)
+    maps = jax.eval_shape(lambda photo: network.init_with_output(jax.random.key(0), photo, False)[0], photo)
+    assert maps[list(network.stages)[-1]].shape[1:3] == (cells, cells)
+
+
+@pytest.mark.parametrize("arch, kwargs, cells", [("inception_v3", {"width": 2}, 2), ("resnet50", {"width": 4}, 4)])
+def test_any_network_finds_boxes_on_its_last_map(arch, kwargs, cells, scenes, mesh, tmp_path):
+    config = tiny_config(arch=arch, layer="", size=128)
+    with config.unlocked():
+        config.arch_kwargs = kwargs
+    make_pseudo_boxes(config, 0, scenes, tmp_path, mesh)
+    found = read_predictions(boxes_file(tmp_path, "train"), scenes.splits["train"]).box
+    np.testing.assert_allclose(found * cells, np.round(found * cells), atol=1e-9)
+    assert np.load(heat_file(tmp_path, "test")).shape == (5, cells, cells)

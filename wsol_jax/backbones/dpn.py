@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from wsol_jax.backbones import layers
 from wsol_jax.backbones.layers import Preprocessing
 
-_EPSILON = 1e-3  # of batch norm, as in MXNet's weights
+_EPSILON = 1e-3  # of batch norm, as in the published weights, which come from MXNet
 
-PREPROCESSING = Preprocessing(mean=(124.0, 117.0, 104.0), std=(1 / 0.0167, 1 / 0.0167, 1 / 0.0167))
+MXNET = Preprocessing(mean=(124.0, 117.0, 104.0), std=(1 / 0.0167, 1 / 0.0167, 1 / 0.0167))
 
 
 class NormedConvolution(nn.Module):

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from wsol_jax.backbones import dpn
 from wsol_jax.backbones.densenet import DenseNet, from_old_torchvision
-from wsol_jax.backbones.dpn import DPN
+from wsol_jax.backbones.dpn import DPN, MXNET
 from wsol_jax.backbones.efficientnet import SCALES, EfficientNet, Scale, from_efficientnet_pytorch, scaled
 from wsol_jax.backbones.heads import Box, Classifier, FullyConnected, GlobalPool
 from wsol_jax.backbones.inception import Auxiliary, InceptionV3
@@ -70,7 +69,7 @@ def _pool(_: nn.Module) -> nn.Module:
 
 def _dpn(depths: tuple[int, ...], increments: tuple[int, ...], **widths: int) -> Architecture:
     backbone = partial(DPN, depths=depths, increments=increments, **widths)
-    return Architecture(backbone, _pool, "classifier", pointwise=True, preprocessing=dpn.PREPROCESSING)
+    return Architecture(backbone, _pool, "classifier", pointwise=True, preprocessing=MXNET)
 
 
 def _efficientnet(scale: Scale, lite: bool = False) -> Architecture:

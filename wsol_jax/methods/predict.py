@@ -24,6 +24,7 @@ def predict_photos(
     batch_size: int,
     what: str,
     mesh: Mesh,
+    of_own_class: bool = False,
 ) -> Prediction:
     """Runs a trained method over records.
 
@@ -37,6 +38,7 @@ def predict_photos(
         batch_size: over all devices.
         what: a name for the progress.
         mesh: the devices.
+        of_own_class: whether maps are to be those of the photos' labels, not of the likeliest classes.
 
     Returns:
         A Prediction whose arrays are numpy and hold n rows.
@@ -44,7 +46,7 @@ def predict_photos(
     rows = devices.local_slice(batch_size, mesh)
     views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
     batches = devices.prefetch(render(dataset.read, records, views, size, rows.stop - rows.start), mesh)
-    run = jax.jit(lambda variables, batch: method.predict(variables, batch, None))
+    run = jax.jit(lambda variables, batch: method.predict(variables, batch, batch.label if of_own_class else None))
     variables = devices.replicate(variables, mesh)
     starts = range(0, len(records), batch_size)
     pieces = []

@@ -87,7 +87,8 @@ def _ddt_boxes(config: ConfigDict, seed: int, dataset: Dataset, folder: Path, me
 def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
     """The network of configs/base.py's `pseudo` up to `layer`, compiled, its batch spread over the devices."""
     network = trunk(config.arch, config.dtype, **config.arch_kwargs)
-    if config.layer not in network.stages:
+    layer = config.layer or list(network.stages)[-1]
+    if layer not in network.stages:
         raise InputError(f"pseudo.layer is {config.layer!r}; {config.arch} has {', '.join(network.stages)}")
     variables = initialise(jax.random.key(seed), network, (1, config.size, config.size, 3))
     if config.weights:
@@ -95,7 +96,7 @@ def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
         logging.info("%s", message)
     variables = devices.replicate(variables, mesh)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
-    features = jax.jit(lambda variables, image: network.apply(variables, prepare(image), False)[config.layer])
+    features = jax.jit(lambda variables, image: network.apply(variables, prepare(image), False)[layer])
     return partial(features, variables)
 
 

@@ -1,0 +1,131 @@
+"""PxAP (wsolevaluation) and peak IoU (DA-WSOL) of score maps against true masks.
+
+Both come from two histograms of scores, one of the object's pixels and one of the background's, pooled over all photos:
+no map has to be kept, and histograms of parts add up to those of the whole.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from wsol_jax.errors import InputError
+from wsol_jax.evaluation.score_maps import STEP, checked, thresholds
+
+BACKGROUND, OBJECT, IGNORED = 0, 1, 255  # in the masks of data/masks.py
+
+
+class PixelScores(NamedTuple):
+    """The state of the metrics: how many pixels have a score in each bin.
+
+    Attributes:
+        object, background: int64 [k + 2], for k thresholds; the bins begin at the thresholds, 1 and 2, and the last
+            ends at 3. A score of 1 is in [1, 2); the last bin is empty, and published.
+    """
+
+    object: np.ndarray
+    background: np.ndarray
+
+
+def measure(name: str, score_map: np.ndarray, mask: np.ndarray, step: float = STEP) -> PixelScores:
+    """The state of one photo.
+
+    Args:
+        name: of the photo, for errors.
+        score_map: floats [h, w] in [0, 1].
+        mask: uint8 [h, w] of OBJECT, BACKGROUND and IGNORED.
+        step: between thresholds.
+
+    Raises:
+        InputError: the map is not a score map, or not of the mask's size.
+    """
+    scores = checked(name, score_map, mask.shape[::-1])
+    edges = np.append(thresholds(step), [1.0, 2.0, 3.0])
+    return PixelScores(*_histograms(scores.ravel(), mask.ravel(), edges, step))
+
+
+def merge(states: Iterable[PixelScores]) -> PixelScores:
+    """The state of the photos of all states, of which there has to be one; all with the same step."""
+    total, *others = states
+    for state in others:
+        total = PixelScores(total.object + state.object, total.background + state.background)
+    return total
+
+
+def compute(state: PixelScores, step: float = STEP) -> dict[str, float]:
+    """The numbers, percent.
+
+    Returns:
+        pxap: the area under precision over recall, a step for each bin from the highest score to the lowest.
+        piou: the best IoU, over thresholds, of the pixels at or above the threshold with all object pixels of all
+        photos together; piou/threshold: the highest that reaches it.
+
+    Raises:
+        InputError: no pixel belongs to an object.
+    """
+    precision, recall = precision_recall(state)
+    some = state.object[::-1].cumsum() + state.background[::-1].cumsum() != 0
+    iou = iou_curve(state)
+    return {
+        "pxap": float(100 * (precision[1:] * np.diff(recall))[some[1:]].sum()),
+        "piou": float(iou.max()),
+        "piou/threshold": float(_descending(step)[iou.argmax()]),
+    }
+
+
+def compute_at(state: PixelScores, validated: dict[str, float], step: float = STEP) -> dict[str, float]:
+    """`val_threshold/piou`: the IoU, percent, at the threshold that was best for the photos of `validated`."""
+    at = np.abs(_descending(step) - validated["piou/threshold"]).argmin()
+    return {"val_threshold/piou": float(iou_curve(state)[at])}
+
+
+def precision_recall(state: PixelScores) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall as more and more bins count as object, the highest first: two float64 [k + 2], in 0..1.
+
+    Precision is NaN until there is a pixel.
+
+    Raises:
+        InputError: no pixel belongs to an object.
+    """
+    right, wrong, missed = _counts(state)
+    with np.errstate(invalid="ignore"):
+        return right / (right + wrong), right / (right + missed)
+
+
+def iou_curve(state: PixelScores) -> np.ndarray:
+    """IoU as more and more bins count as object, the highest first: float64 [k + 2], percent.
+
+    Raises:
+        InputError: no pixel belongs to an object.
+    """
+    right, wrong, missed = _counts(state)
+    return right / (right + wrong + missed) * 100
+
+
+def _counts(state: PixelScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    right, wrong = (pixels[::-1].cumsum().astype(np.float64) for pixels in state)
+    if right[-1] == 0:
+        raise InputError("true masks: no pixel of any belongs to an object; expected some, for PxAP and peak IoU")
+    return right, wrong, right[-1] - right
+
+
+def _descending(step: float) -> np.ndarray:
+    return np.append(thresholds(step), [1.0, 2.0])[::-1]
+
+
+@njit(nogil=True, cache=True)
+def _histograms(scores: np.ndarray, mask: np.ndarray, edges: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """np.histogram of both kinds of pixels: a guess at the bin from its width, then put right by the edges."""
+    objects, background = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
+    for i in range(len(scores)):
+        b = min(int(scores[i] / step), len(edges) - 3)
+        while scores[i] < edges[b]:
+            b -= 1
+        while scores[i] >= edges[b + 1]:
+            b += 1
+        if mask[i] == OBJECT:
+            objects[b] += 1
+        elif mask[i] == BACKGROUND:
+            background[b] += 1
+    return objects, background
