@@ -61,6 +61,7 @@ def get_config() -> ConfigDict:
                 boxes="localization.txt",  # of each folder of lists; '', or the file of masks: there are no boxes
                 masks="",  # of each folder of lists: path,mask.png,ignore.png; for OpenImages localization.txt
                 mask_dir="",  # the folder that the masks start from
+                photos=True,  # False: they are not at hand, others' maps are judged without them
             ),
             folder=dict(test_fraction=0.2),  # used where there are no train/ and test/ folders
             imagenet=dict(boxes=""),  # a folder of validation XML files, or a wsolevaluation localization.txt

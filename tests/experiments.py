@@ -15,6 +15,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 SIZE, CLASSES, TRAIN, TEST, BATCH = 64, 3, 12, 6, 8
 
 NARROW = {
+    "vgg_gap": dict(widths=(4, 4, 6, 6, 8), depths=(1, 1, 1, 1, 3)),
+    "inception_v3": dict(width=2),
     "vgg16": dict(widths=(4, 4, 6, 6, 8), depths=(1, 1, 1, 1, 3)),
     "resnet50": dict(depths=(1, 1, 1, 1), width=8),
     "resnet50_v1": dict(depths=(1, 1, 1, 1), width=8),
@@ -36,7 +38,11 @@ def tiny(name: str = "base", **changes) -> ConfigDict:
     for part in (config.pseudo, config.localizer, config.classifier, config.joint):
         part.update(weights="", size=SIZE, batch_size=BATCH)
         part.arch_kwargs = ConfigDict(NARROW[part.arch])
-    for part in (config.localizer, config.classifier, config.joint):
+    narrow = NARROW[config.train.arch] | dict(stride=config.train.arch_kwargs.stride)
+    config.train.update(weights="", size=SIZE, batch_size=BATCH)
+    config.train.arch_kwargs = ConfigDict(narrow)
+    config.maps.size = config.evaluate.map_size = SIZE
+    for part in (config.localizer, config.classifier, config.joint, config.train):
         part.update(epochs=2 * BATCH / TRAIN, checkpoint_every=1, log_every=1)
     config.predict.batch_size = BATCH
     config.evaluate.resamples = 20
@@ -50,6 +56,11 @@ def scenes(train: int = TRAIN, test: int = TEST) -> Dataset:
     config = load().data
     config.scenes.update(classes=CLASSES, train=train, test=test, size=SIZE)
     return load_dataset(config, seed=0)
+
+
+def load_data(name: str, folder: Path) -> Dataset:
+    """The dataset that a file of configs/ reads in a folder."""
+    return load_dataset(load(name, **{"data.dir": str(folder)}).data, seed=0)
 
 
 def write_folder(root: Path, train: int = TRAIN, test: int = TRAIN // 4) -> None:
@@ -91,6 +102,31 @@ def write_imagenet(root: Path) -> None:
             f"<annotation><size><width>{SIZE}</width><height>{SIZE}</height></size>"
             f"<object><name>{escape(synset)}</name><bndbox>{box}</bndbox></object></annotation>"
         )
+
+
+def write_lists(root: Path) -> None:
+    """Photos, masks and lists of wsolevaluation as configs/cam_butterflies.py and cam_openimages.py read them."""
+    dataset = scenes()
+    for split, folders in (("train", ["train"]), ("test", ["val", "test"])):
+        lines = {"image_ids": [], "class_labels": [], "image_sizes": [], "localization_boxes": []}
+        lines |= {"localization_masks": []}
+        for i, record in enumerate(dataset.splits[split]):
+            name = f"{split}/{i}.jpg"
+            _save(dataset, record, root / "images" / name)
+            mask = root / "masks" / split / f"{i}.png"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(255 * dataset.read_mask(record, SIZE)).save(mask)
+            lines["image_ids"].append(name)
+            lines["class_labels"].append(f"{name},{record.label}")
+            lines["image_sizes"].append(f"{name},{SIZE},{SIZE}")
+            corners = ",".join(str(round(value)) for value in record.boxes[0] * SIZE)
+            lines["localization_boxes"].append(f"{name},{corners}")
+            lines["localization_masks"].append(f"{name},{split}/{i}.png,")
+        lines["localization"] = lines["localization_masks"]
+        for folder in folders:
+            (root / "metadata" / folder).mkdir(parents=True, exist_ok=True)
+            for file, rows in lines.items():
+                (root / "metadata" / folder / f"{file}.txt").write_text("\n".join(rows))
 
 
 def _numbered(dataset: Dataset) -> list[tuple[str, Record]]:

@@ -48,10 +48,19 @@ def test_its_docstring_has_its_command(name):
 
 
 TRAINED = {"joint_birds25": ["joint"]}
-OTHER_STAGES = ("base", "combine", "transfer")  # what tests/test_stages, test_combine and test_psol run
+OTHER_STAGES = ("base", "combine", "transfer", "evaluate_maps", "grad_cam")  # run by other tests
+SCORE_MAPS = {
+    "cam_cub": experiments.write_cub,
+    "cam_cub_vgg16": experiments.write_cub,
+    "cam_cub_inception": experiments.write_cub,
+    "cam_ilsvrc": experiments.write_imagenet,
+    "cam_openimages": experiments.write_lists,
+    "cam_butterflies": experiments.write_lists,
+    "cam_birds25": experiments.write_cub,
+}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHER_STAGES])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*OTHER_STAGES, *SCORE_MAPS)])
 def test_it_runs_and_writes_the_contract(name, tmp_path):
     config, classes = experiments.tiny(name), SCENES
     if name in TREES:
@@ -92,3 +101,23 @@ def _check_metrics(metrics: dict[str, float], with_boxes: bool) -> None:
         for metric in ("gt_known_loc", "top1_loc", "top5_loc", "psol_code/gt_known_loc"):
             assert (source + metric in metrics) == with_boxes
             assert not with_boxes or 0 <= metrics[source + metric] <= 100
+
+
+@pytest.mark.parametrize("name", SCORE_MAPS)
+def test_it_draws_maps_and_judges_them(name, tmp_path):
+    SCORE_MAPS[name](tmp_path / "data")
+    config = experiments.tiny(name, **{"data.dir": str(tmp_path / "data")})
+    if name == "cam_ilsvrc":
+        config.data.imagenet.boxes = "boxes"
+    metrics = run(config, tmp_path / "w")
+    found = experiments.files(tmp_path / "w")
+    kinds = ("parquet", "coco.json", "logits.npy", "maps.npy")
+    assert {"model/log.jsonl", "curves.json", *(f"predictions/test.{kind}" for kind in kinds)} <= found
+    by_masks, by_boxes = name in ("cam_openimages", "cam_butterflies"), name != "cam_openimages"
+    for source in ("", "center_gaussian/"):
+        assert (f"{source}pxap" in metrics) == (f"{source}piou" in metrics) == by_masks
+        assert (f"{source}max_box_acc_v2" in metrics) == (f"{source}exact/max_box_acc" in metrics) == by_boxes
+    assert ("val_threshold/piou" in metrics) == (name == "cam_openimages")
+    assert {"top1_cls", "top5_cls"} <= set(metrics)
+    curves = json.loads((tmp_path / "w" / "curves.json").read_text())
+    assert all(len(x) == len(y) and max(y) <= 100 for x, y in curves.values()) and len(curves) >= 4

@@ -90,7 +90,8 @@ def save_maps(config: ConfigDict, context: Context) -> None:
         source, folder = own_maps(file, config.size), context.workdir / "maps" / split
         for i, record in enumerate(track(records, len(records), f"maps, {split}")):
             values = source(i).astype(np.float32)
-            write_atomically(folder / f"{record.path}.npy", lambda out, values=values: np.save(out, values))
+            file = folder / f"{record.path.removeprefix(config.prefix)}.npy"
+            write_atomically(file, lambda out, values=values: np.save(out, values))
 
 
 def read_maps(config: ConfigDict, context: Context) -> None:

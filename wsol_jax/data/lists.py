@@ -27,12 +27,14 @@ class Files(NamedTuple):
         boxes: the name of the file of boxes in a folder of lists, '' for none.
         masks: the name of the file of masks in a folder of lists, '' for none.
         mask_dir: the folder in the root that the masks' paths start from.
+        photos: whether the photos themselves are there; without them, nothing but maps can be judged.
     """
 
     images: str
     boxes: str = ""
     masks: str = ""
     mask_dir: str = ""
+    photos: bool = True
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
@@ -44,10 +46,10 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
     Args:
         config: `config.data`. `dir` is the root; `lists.train`, `lists.test` and `lists.val` are folders of lists in
-            it, '' for none; `lists.images` is the folder that their photos' paths start from; `lists.boxes` and
-            `lists.masks` are the files of boxes and masks, '' for none (one file holds one of them: given as both, it
-            holds masks); `lists.mask_dir` is the folder that the masks' paths start from. Training photos do without
-            boxes and masks.
+            it, '.' for itself, '' for none; `lists.images` is the folder that their photos' paths start from;
+            `lists.boxes` and `lists.masks` are the files of boxes and masks, '' for none (one file holds one of them:
+            given as both, it holds masks); `lists.mask_dir` is the folder that the masks' paths start from; without `lists.photos`
+            the photos need not be there. Training photos do without boxes and masks.
         seed: not needed, nothing is drawn.
 
     Raises:
@@ -56,16 +58,17 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             photo, or of what to ignore and not on its photo's first line.
     """
     root, keys = photos.root_folder(config.dir, "lists"), config.lists
-    files = Files(keys.images, "" if keys.boxes == keys.masks else keys.boxes, keys.masks, keys.mask_dir)
+    files = Files(keys.images, "" if keys.boxes == keys.masks else keys.boxes, keys.masks, keys.mask_dir, keys.photos)
     splits = {}
     for name in ("train", "test", "val"):
         if not keys[name]:
             continue
-        folder = photos.inside(root, keys[name])
+        folder = root if keys[name] == "." else photos.inside(root, keys[name])
         if not folder.is_dir():
             raise InputError(f"--config.data.lists.{name}: there is no folder {folder}; set it to '' if there is none")
         splits[name] = read_split(root, folder, _at_hand(folder, files) if name == "train" else files)
-    return Dataset(_classes(root, splits), splits, photos.PhotoFiles(root), masks.MaskFiles(root))
+    read = photos.PhotoFiles(root) if keys.photos else photos.blank
+    return Dataset(_classes(root, splits), splits, read, masks.MaskFiles(root))
 
 
 def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
@@ -84,7 +87,7 @@ def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
     labels = _one_row_each(folder / "class_labels.txt", "path,class", names)
     sizes = _sizes(root, folder / "image_sizes.txt", names, paths)
     for path in paths:
-        photos.existing(root, path)
+        (photos.existing if files.photos else photos.inside)(root, path)
     corners = _boxes(photos.inside(folder, files.boxes), names) if files.boxes else {}
     shapes = _masks(photos.inside(folder, files.masks), names, files.mask_dir) if files.masks else {}
     records = []

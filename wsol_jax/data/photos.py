@@ -43,6 +43,12 @@ class PhotoFiles(NamedTuple):
         return read_photo(inside(self.root, record.path))
 
 
+def blank(record: Record) -> np.ndarray:
+    """`Dataset.read` where the photos are not at hand: a white one of the record's size."""
+    width, height = record.size
+    return np.full((height, width, 3), 255, np.uint8)
+
+
 def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
     """A photo's pixels, as a viewer would show them.
 

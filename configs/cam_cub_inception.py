@@ -1,0 +1,20 @@
+"""CAM on CUB-200-2011 with InceptionV3, cut at Mixed_6e, two convolutions added, 28 x 28 cells.
+
+    python launch.py --config=configs/cam_cub_inception.py --workdir=W --config.data.dir=CUB_200_2011
+
+The rate is wsolevaluation's, as its authors gave it in issue 38 of their repository; it reports a MaxBoxAccV2 of 56.7.
+Its code gives InceptionV3 photos normalised for ResNet; here they are what the weights expect.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.cam_cub import get_config as cam_cub
+
+
+def get_config() -> ConfigDict:
+    """CUB's configuration with InceptionV3's values."""
+    config = cam_cub()
+    train = config.train
+    train.arch, train.size = "inception_v3", 224
+    train.learning_rate = 2.24844746e-3
+    return config

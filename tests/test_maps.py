@@ -1,0 +1,136 @@
+"""Score maps from stage to stage: ours, somebody else's, and those of another run's classifier."""
+
+import json
+import shutil
+
+import experiments
+import jax
+import numpy as np
+import pytest
+
+from wsol_jax import maps, run
+from wsol_jax.errors import InputError
+from wsol_jax.evaluation.map_pixels import compute
+from wsol_jax.tables import read_predictions
+
+TRAIN = {"stages": "train,predict,evaluate,report", "predict.test_geometry": "resize"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_quickly():
+    """These networks run for two steps: it takes longer to optimise them than to run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of CAM on lists with boxes and masks, its maps written for others, and the data."""
+    place = tmp_path_factory.mktemp("maps")
+    experiments.write_lists(place / "data")
+    config = experiments.tiny("cam_butterflies", **{"data.dir": str(place / "data")})
+    config.stages = "train,predict,maps,evaluate"
+    run(config, place / "w")
+    return place
+
+
+def others(place, **changes):
+    """configs/evaluate_maps.py for the maps of `finished`."""
+    data = place / "data"
+    if not (data / "image_ids.txt").exists():
+        shutil.copytree(data / "metadata" / "val", data, dirs_exist_ok=True)
+    keys = {
+        "data.dir": str(data),
+        "maps.dir": str(place / "w" / "maps" / "test"),
+        "data.lists.boxes": "localization_boxes.txt",
+        "data.lists.masks": "localization_masks.txt",
+        "data.lists.mask_dir": "masks",
+    }
+    return experiments.tiny("evaluate_maps", **(keys | changes))
+
+
+def test_our_maps_are_anybodys(finished, tmp_path):
+    ours = json.loads((finished / "w" / "metrics.json").read_text())
+    metrics = run(others(finished), tmp_path)
+    same = {name for name in metrics if not name.startswith(("top1", "center_box", "photos"))}
+    assert {"max_box_acc_v2", "pxap", "piou", "exact/max_box_acc", "center_gaussian/pxap"} <= same
+    for name in same:
+        assert metrics[name] == pytest.approx(ours[name], abs=0.2), name  # float32 on the way
+    counts = json.loads((tmp_path / "maps.json").read_text())["maps"]
+    assert counts == {"test": experiments.TEST} and (tmp_path / "report" / "index.html").exists()
+
+
+def test_boxes_and_classes_are_those_of_the_maps(finished):
+    records = experiments.load_data("cam_butterflies", finished / "data").splits["test"]
+    found = read_predictions(finished / "w" / "predictions" / "test.parquet", records, ("box", "top5_class"))
+    logits = np.load(finished / "w" / "predictions" / "test.logits.npy")
+    activations = np.load(finished / "w" / "predictions" / "test.maps.npy")
+    assert activations.shape == (experiments.TEST, 4, 4)
+    np.testing.assert_array_equal(found.top5_class[:, 0], logits.argmax(-1))
+    expected = [maps.fixed_box(activation, 0.2) for activation in activations]
+    np.testing.assert_allclose(found.box, expected, atol=1e-9)
+
+
+def test_the_box_is_that_of_the_largest_region():
+    activation = np.zeros((4, 4))
+    activation[1, 0] = 1
+    x0, y0, x1, y1 = maps.fixed_box(activation, 0.2)
+    assert x0 == 0 and 0.15 < y0 < 0.3 and 0.25 < x1 < 0.45 and 0.45 < y1 < 0.6
+    np.testing.assert_array_equal(maps.fixed_box(np.ones((4, 4)), 0.2), [0, 0, 1, 1])
+
+
+def test_the_classifier_of_another_run_draws_maps(finished, tmp_path):
+    run(experiments.tiny(stages="classifier"), tmp_path / "psol")
+    keys = {"predict.grad_cam_from": str(tmp_path / "psol"), "predict.grad_cam_stage": "layer3"}
+    metrics = run(experiments.tiny("grad_cam", **keys), tmp_path / "w")
+    assert {"max_box_acc_v2", "pxap", "top1_cls", "top1_loc_map"} <= set(metrics)  # scenes have boxes and masks
+    assert np.load(tmp_path / "w" / "predictions" / "test.maps.npy").min() >= 0
+
+
+def test_masks_are_pooled_over_photos(finished):
+    config = experiments.tiny("cam_butterflies", **{"data.dir": str(finished / "data")})
+    dataset = experiments.load_data("cam_butterflies", finished / "data")
+    records = dataset.splits["test"]
+    truth = [dataset.read_mask(record, 64).astype(np.float64) for record in records]
+    results = maps.measure("truth", dataset, records, truth.__getitem__, np.ones(len(records)), config.evaluate)
+    numbers = maps.numbers(results, 0.001)
+    assert numbers["pxap"] == numbers["piou"] == 100 and compute(results.pixels)["piou"] == 100
+    assert numbers["top1_loc_map"] == numbers["max_box_acc_v2_iou50"] == 100
+
+
+WRONG = {
+    "no folder": ({"maps.dir": "nowhere"}, r"--config\.maps: dir is 'nowhere'; expected a folder of IMAGE\.npy files"),
+    "no such split": ({"maps.splits": "val"}, "splits names 'val', of which there are no photos; expected test"),
+    "another size": ({"maps.size": 32}, r"score map of test/0\.jpg: it is 64 x 64 pixels .*, expected 32 x 32"),
+    "no map": ({"maps.prefix": "images/test/"}, r"0\.jpg\.npy: not a readable .* expected the score map of 0\.jpg"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told_in_one_line(case, finished, tmp_path):
+    changes, message = WRONG[case]
+    with pytest.raises(InputError, match=message) as error:
+        run(others(finished, **changes), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value, message", [(np.nan, "it has NaN"), (1.5, "it ranges from"), (-0.1, "it ranges from")])
+def test_a_map_with_a_wrong_number_is_named(value, message, finished, tmp_path):
+    shutil.copytree(finished / "w" / "maps" / "test", tmp_path / "maps")
+    file = tmp_path / "maps" / "test" / "3.jpg.npy"
+    broken = np.load(file)
+    broken[5, 6] = value
+    np.save(file, broken)
+    with pytest.raises(InputError, match=rf"score map of test/3\.jpg: {message}.*, expected values in \[0, 1\]"):
+        run(others(finished, **{"maps.dir": str(tmp_path / "maps")}), tmp_path / "w")
+
+
+def test_a_map_that_has_changed_is_told(finished, tmp_path):
+    shutil.copytree(finished / "w" / "maps" / "test", tmp_path / "maps")
+    config = others(finished, **{"maps.dir": str(tmp_path / "maps")})
+    run(config, tmp_path / "w")
+    file = tmp_path / "maps" / "test" / "0.jpg.npy"
+    np.save(file, np.load(file) * 0.5)
+    with pytest.raises(InputError, match=r"its input .*maps is not the same"):
+        run(config, tmp_path / "w")
