@@ -48,8 +48,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         config: `config.data`. `dir` is the root; `lists.train`, `lists.test` and `lists.val` are folders of lists in
             it, '.' for itself, '' for none; `lists.images` is the folder that their photos' paths start from;
             `lists.boxes` and `lists.masks` are the files of boxes and masks, '' for none (one file holds one of them:
-            given as both, it holds masks); `lists.mask_dir` is the folder that the masks' paths start from; without `lists.photos`
-            the photos need not be there. Training photos do without boxes and masks.
+            given as both, it holds masks); `lists.mask_dir` is the folder that the masks' paths start from; without
+            `lists.photos` the photos need not be there. Training photos do without boxes and masks.
         seed: not needed, nothing is drawn.
 
     Raises:
