@@ -11,6 +11,7 @@ import pytest
 
 from wsol_jax.backbones import __main__ as table
 from wsol_jax.backbones import layers
+from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.backbones.counting import Counts, count, count_maps, count_psol, multiply_adds
 from wsol_jax.backbones.network import BACKBONES, build
 
@@ -26,7 +27,7 @@ class Small(nn.Module):
 
     @nn.compact
     def __call__(self, image, train):
-        conv = partial(nn.Conv, use_bias=False, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, use_bias=False, conv_general_dilated=convolution)
         x = conv(6, (3, 3), strides=2, padding="VALID")(image)  # 9x9x3 to 4x4x6
         x = nn.relu(layers.batch_norm("bn", train, "float32")(x))
         x = conv(6, (3, 3), padding=1, feature_group_count=6)(x)  # depthwise

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones import convolutions, layers
 
 
 class DenseLayer(nn.Module):
@@ -25,7 +25,7 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Features [b, h, w, d] to [b, h, w, d + growth]."""
-        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
         y = conv(4 * self.growth, (1, 1), name="conv1")(nn.relu(norm("norm1")(x)))
         y = conv(self.growth, (3, 3), padding=1, name="conv2")(nn.relu(norm("norm2")(y)))
@@ -44,7 +44,7 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Features [b, h, w, d] to [b, h / 2, w / 2, d / 2]."""
-        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         x = nn.relu(layers.batch_norm("norm", train, self.dtype)(x))
         return nn.avg_pool(conv(x.shape[-1] // 2, (1, 1), name="conv")(x), (2, 2), strides=(2, 2))
 
@@ -96,7 +96,7 @@ class DenseNet(nn.Module):
             if name.startswith("transition"):
                 return Transition(self.dtype, name=first)(x, train)
             if name == "denseblock1":
-                x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+                x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
             for layer in (first, *others):
                 x = DenseLayer(self.growth, self.dtype, name=layer)(x, train)
             return x

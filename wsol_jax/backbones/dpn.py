@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones import convolutions, layers
 from wsol_jax.backbones.layers import Preprocessing
 
 _EPSILON = 1e-3  # of batch norm, as in the published weights, which come from MXNet
@@ -43,7 +43,7 @@ class NormedConvolution(nn.Module):
             feature_group_count=self.groups,
             use_bias=False,
             dtype=self.dtype,
-            conv_general_dilated=layers.convolution,
+            conv_general_dilated=convolutions.convolution,
             name="conv",
         )
         return conv(nn.relu(layers.batch_norm("bn", train, self.dtype, _EPSILON)(x)))
@@ -143,7 +143,7 @@ class DPN(nn.Module):
                 return nn.relu(norm(first, train)(x))
             group = int(name.removeprefix("conv")) - 2
             if group == 0:
-                x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+                x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
             widths = (self.width * 2**group, self.inside * 2**group, self.increments[group])
             for layer in (first, *others):
                 is_first = layer == first

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import flax.linen as nn
 import jax
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones import convolutions, layers
 
 _EPSILON = 1e-3  # of batch norm, as in TensorFlow's weights
 
@@ -84,7 +84,7 @@ class SqueezeAndExcitation(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Features [b, h, w, d] to features of the same shape."""
-        conv = partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         y = nn.silu(conv(self.width, name="conv_reduce")(x.mean(axis=(1, 2), keepdims=True)))
         return x * nn.sigmoid(conv(x.shape[-1], name="conv_expand")(y))
 
@@ -132,7 +132,7 @@ def _convolution(features: int, kernel: tuple[int, int], **options) -> nn.Conv:
         kernel,
         padding="SAME",  # TensorFlow's, which pads more on the right and below
         use_bias=False,
-        conv_general_dilated=layers.convolution,
+        conv_general_dilated=convolutions.convolution,
         **options,
     )
 

@@ -1,11 +1,13 @@
 """From the last map to a vector (necks), and from a vector to logits or a box (heads)."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones.convolutions import convolution
 
 
 class GlobalPool(nn.Module):
@@ -97,9 +99,8 @@ class Classifier(nn.Module):
         """A vector [b, d], or the vectors of a map [b, h, w, d], to logits, float32 [..., classes]."""
         if not self.pointwise:
             return nn.Dense(self.classes, dtype=_precise(x), name=self.name_of_layer)(x)
-        layer = nn.Conv(
-            self.classes, (1, 1), dtype=_precise(x), conv_general_dilated=layers.convolution, name=self.name_of_layer
-        )
+        conv = partial(nn.Conv, dtype=_precise(x), conv_general_dilated=convolution)
+        layer = conv(self.classes, (1, 1), name=self.name_of_layer)
         return layer(x) if x.ndim == 4 else layer(x[:, None, None])[:, 0, 0]
 
 

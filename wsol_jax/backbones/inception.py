@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones import convolutions, layers
 from wsol_jax.errors import InputError
 
 _EPSILON = 1e-3  # of batch norm, as in TensorFlow's weights
@@ -95,7 +95,7 @@ class Convolution(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Features [b, h, w, d] to [b, h', w', width]."""
         kernel = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
-        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         x = conv(self.width, kernel, strides=self.stride, padding=self.padding, name="conv")(x)
         return nn.relu(layers.batch_norm("bn", train, self.dtype, _EPSILON)(x))
 
@@ -135,7 +135,7 @@ class Mixed(nn.Module):
                 y = jnp.concatenate(ys, axis=-1)
             joined.append(y)
         if "branch_pool" not in self.branches:
-            joined.append(nn.max_pool(x, (3, 3), (self.stride, self.stride), self.padding))
+            joined.append(convolutions.max_pool(x, (3, 3), (self.stride, self.stride), self.padding))
         return jnp.concatenate(joined, axis=-1)
 
 
@@ -191,7 +191,7 @@ class InceptionV3(nn.Module):
 
         def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
             if name in ("Conv2d_3b_1x1", "Mixed_5b"):
-                x = _pool(x, padding=1) if for_maps else nn.max_pool(x, (3, 3), (2, 2))
+                x = _pool(x, padding=1) if for_maps else convolutions.max_pool(x, (3, 3), (2, 2))
             if name in STEM:
                 channels, kernel, stride, padding = STEM[name]
                 padding = 1 if for_maps and name == "Conv2d_1a_3x3" else padding
@@ -212,7 +212,7 @@ class InceptionV3(nn.Module):
 def _pool(features: jax.Array, padding: int) -> jax.Array:
     """A 3x3 max-pool of stride 2 whose last window may reach over the edge, as with torch's ceil_mode=True."""
     pads = [(padding, padding + (side + 1) % 2) for side in features.shape[1:3]]
-    return nn.max_pool(features, (3, 3), (2, 2), pads)
+    return convolutions.max_pool(features, (3, 3), (2, 2), pads)
 
 
 class Auxiliary(nn.Module):

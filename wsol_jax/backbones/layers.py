@@ -1,6 +1,6 @@
-"""What every backbone is made of: preprocessing, quick convolutions, batch norm, the walk over its stages."""
+"""What every backbone is made of: preprocessing, batch norm, the walk over its stages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -30,107 +30,6 @@ def preprocess(image: jax.Array, preprocessing: Preprocessing, dtype: str = "flo
     """Photos [b, h, w, 3], uint8 or float in 0..255, as the network wants them: the same shape, in `dtype`."""
     mean, std = (jnp.array(value, jnp.float32).reshape(1, 1, 1, 3) for value in preprocessing)
     return ((image.astype(jnp.float32) - mean) / std).astype(dtype)
-
-
-def convolution(
-    lhs: jax.Array,
-    rhs: jax.Array,
-    window_strides: tuple[int, int],
-    padding: str | list[tuple[int, int]],
-    feature_group_count: int = 1,
-    **options,
-) -> jax.Array:
-    """`lax.conv_general_dilated` on NHWC and HWIO, written otherwise where XLA's CPU compiler is slow.
-
-    On CPU a 1x1 convolution is a matrix product (its weight gradient is up to twice as quick so), a depthwise one is
-    k * k shifted multiply-adds (many times as quick), and the weight gradient of one in groups is k * k products of
-    matrices for each group (hundreds of times as quick). Which form is used is decided when the program is lowered for
-    a device; both give the same numbers up to the order of the sums. For `nn.Conv(conv_general_dilated=convolution)`.
-
-    Args:
-        lhs: features [b, h, w, d].
-        rhs: kernel [k, k, d / feature_group_count, d'].
-        window_strides: vertical and horizontal stride.
-        padding: 'SAME' (TensorFlow's), 'VALID', or (before, after) for both axes.
-        feature_group_count: groups of channels that do not see each other.
-        **options: the other arguments of `lax.conv_general_dilated`.
-
-    Returns:
-        Features [b, h', w', d'].
-    """
-
-    def general(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
-        return lax.conv_general_dilated(
-            lhs, rhs, window_strides, padding, feature_group_count=feature_group_count, **options
-        )
-
-    size, strides = rhs.shape[:2], tuple(window_strides)
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], size, strides, padding)
-    dilated = any(d != 1 for name in ("lhs_dilation", "rhs_dilation") for d in options.get(name) or ())
-    pointwise = size == (1, 1) and feature_group_count == 1 and all(p == (0, 0) for p in padding)
-    depthwise = 1 < feature_group_count == lhs.shape[-1] == rhs.shape[-1]
-    if dilated or not (pointwise or feature_group_count > 1):
-        return general(lhs, rhs)
-
-    def on_cpu(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
-        if pointwise:
-            return _pointwise(lhs, rhs, strides)
-        if depthwise:
-            return _depthwise(lhs, rhs, strides, padding)
-        return _grouped(general, lhs, rhs, strides, padding)
-
-    return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=general)
-
-
-def _pointwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
-    return features[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
-
-
-def _shifted(
-    features: jax.Array, size: tuple[int, int], strides: tuple[int, int], padding: list
-) -> Iterator[tuple[tuple[int, int], jax.Array]]:
-    """Each (row, column) of a kernel of this size, and the features [b, h', w', d] that it meets."""
-    padded = jnp.pad(features, ((0, 0), *padding, (0, 0)))
-    (down, right), (kh, kw) = strides, size
-    height, width = ((n - k) // s + 1 for n, k, s in zip(padded.shape[1:3], size, strides, strict=True))
-    for i in range(kh):
-        for j in range(kw):
-            yield (i, j), padded[:, i : i + down * height : down, j : j + right * width : right]
-
-
-def _depthwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: list) -> jax.Array:
-    shifted = _shifted(features, kernel.shape[:2], strides, padding)
-    return sum(met * kernel[position].reshape(1, 1, 1, -1) for position, met in shifted)
-
-
-def _grouped(
-    general: Callable[[jax.Array, jax.Array], jax.Array],
-    features: jax.Array,
-    kernel: jax.Array,
-    strides: tuple[int, int],
-    padding: list,
-) -> jax.Array:
-    """`general`, a convolution in groups, with a weight gradient of its own; lax's is the only part that is slow."""
-
-    def forward(features: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        return general(features, kernel), (features, kernel)
-
-    def backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        features, kernel = saved
-        (of_features,) = jax.vjp(lambda features: general(features, kernel), features)[1](gradient)
-        depth = kernel.shape[2]
-        groups = features.shape[-1] // depth
-        by_group = gradient.reshape(*gradient.shape[:3], groups, -1)
-        of_kernel = [
-            jnp.einsum("bhwgc,bhwgd->cgd", met.reshape(*met.shape[:3], groups, depth), by_group)
-            for _, met in _shifted(features, kernel.shape[:2], strides, padding)
-        ]
-        return of_features, jnp.stack(of_kernel).reshape(kernel.shape)
-
-    convolve = jax.custom_vjp(general)
-    convolve.defvjp(forward, backward)
-    return convolve(features, kernel)
 
 
 def batch_norm(name: str, train: bool, dtype: str, epsilon: float = 1e-5) -> nn.BatchNorm:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones import convolutions, layers
 
 
 class Bottleneck(nn.Module):
@@ -27,7 +27,7 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Features [b, h, w, d] to [b, h / stride, w / stride, 4 width]."""
-        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
         first, second = (self.stride, 1) if self.stride_on_first else (1, self.stride)
         y = conv(self.width, (1, 1), strides=first, name="conv1")(x)
@@ -86,7 +86,7 @@ class ResNet(nn.Module):
                 return nn.relu(layers.batch_norm("bn1", learns, self.dtype)(x))
             group = int(name.removeprefix("layer"))
             if group == 1:
-                x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+                x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
             for i, layer in enumerate(self.stages[name]):
                 stride = 2 if i == 0 and group > 1 and 2 ** (group + 1) <= self.stride else 1
                 width = self.width * 2 ** (group - 1)

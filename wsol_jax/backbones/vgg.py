@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from wsol_jax.backbones import layers
+from wsol_jax.backbones import convolutions, layers
 
 
 class VGG(nn.Module):
@@ -70,7 +70,9 @@ class VGG(nn.Module):
         def stage(name: str, x: jax.Array, _: bool) -> jax.Array:
             width, layer = plan[name]
             if not layer:
-                return nn.max_pool(x, (self.pool, self.pool), (2, 2), padding=[((self.pool - 1) // 2,) * 2] * 2)
+                return convolutions.max_pool(
+                    x, (self.pool, self.pool), (2, 2), padding=[((self.pool - 1) // 2,) * 2] * 2
+                )
             return nn.relu(nn.Conv(width, (3, 3), padding=1, dtype=self.dtype, name=layer)(x))
 
         return layers.walk(self, image, train, self.stride, stage)

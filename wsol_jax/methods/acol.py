@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from wsol_jax.backbones import BACKBONES, layers
+from wsol_jax.backbones import BACKBONES
+from wsol_jax.backbones.convolutions import convolution, max_pool
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.maps import of_class, unit_range
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
@@ -74,7 +75,7 @@ class TwoClassifiers(nn.Module):
         """The backbone's maps and labels int [b] (None: what the first says) to two maps, float32 [b, h, w, k]."""
         features = stages[self.stage] if self.stage else list(stages.values())[-1]
         if self.smooth:
-            features = nn.max_pool(features, (3, 3), padding="SAME")
+            features = max_pool(features, (3, 3), padding="SAME")
             features = nn.avg_pool(features, (3, 3), padding="SAME")
         first = self._classify("classifier_A", features)
         label = first.mean(axis=(1, 2)).argmax(-1) if label is None else label
@@ -83,7 +84,7 @@ class TwoClassifiers(nn.Module):
         return {"classes": first, "erased": self._classify("classifier_B", features * left)}
 
     def _classify(self, name: str, x: jax.Array) -> jax.Array:
-        conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
         for i in (0, 2):
             x = nn.relu(conv(WIDTH, (3, 3), padding=1, name=f"{name}.{i}")(x))
         return conv(self.classes, (1, 1), name=f"{name}.4")(x).astype(jnp.float32)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from wsol_jax.backbones import BACKBONES, layers
+from wsol_jax.backbones import BACKBONES
+from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.maps import of_class, unit_range
@@ -101,7 +102,7 @@ class SideHeads(nn.Module):
     @nn.compact
     def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array]:
         """The backbone's maps to 'classes', float32 [b, h, w, k], and 'b1', 'b2', 'c', [b, h', w', 1]."""
-        conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=layers.convolution)
+        conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
         wide = [conv(self.width, (3, 3), padding=1, name="SPG_B_shared.0"), conv(1, (1, 1), name="SPG_B_shared.2")]
 
         def side(name: str, x: jax.Array) -> jax.Array:

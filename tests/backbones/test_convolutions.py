@@ -1,0 +1,162 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from wsol_jax.backbones.convolutions import convolution, max_pool
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+CASES = {  # input [h, w, d], kernel, groups, stride, padding
+    "pointwise": ((6, 7, 4), (1, 1, 4, 8), 1, 1, "SAME"),
+    "pointwise, stride 2": ((7, 8, 4), (1, 1, 4, 8), 1, 2, [(0, 0), (0, 0)]),
+    "pointwise, padded": ((6, 7, 4), (1, 1, 4, 8), 1, 1, [(1, 1), (1, 1)]),
+    "depthwise": ((6, 7, 4), (3, 3, 1, 4), 4, 1, "SAME"),
+    "depthwise, stride 2": ((8, 9, 4), (5, 5, 1, 4), 4, 2, "SAME"),
+    "depthwise, unpadded": ((8, 9, 4), (3, 2, 1, 4), 4, 2, "VALID"),
+    "depthwise, widening": ((6, 6, 4), (3, 3, 1, 8), 4, 1, "SAME"),
+    "grouped": ((6, 6, 4), (3, 3, 2, 4), 2, 1, "SAME"),
+    "grouped, stride 2": ((7, 10, 6), (3, 3, 2, 9), 3, 2, [(1, 1), (1, 1)]),
+    "grouped, even side, stride 2": ((8, 5, 6), (3, 3, 3, 6), 2, 2, "SAME"),
+    "grouped, unpadded": ((9, 8, 4), (2, 3, 2, 4), 2, 3, "VALID"),
+    "grouped, pointwise": ((5, 7, 4), (1, 1, 2, 6), 2, 2, "SAME"),
+    "usual": ((6, 6, 4), (3, 3, 4, 5), 1, 2, [(1, 1), (1, 1)]),
+    "unpadded": ((9, 8, 4), (3, 2, 4, 5), 1, 1, "VALID"),
+    "large, unpadded": ((130, 132, 2), (3, 3, 2, 64), 1, 1, "VALID"),
+    "large": ((130, 131, 3), (3, 3, 3, 64), 1, 1, "SAME"),
+    "large, stride 2": ((260, 262, 3), (7, 7, 3, 64), 1, 2, [(3, 3), (3, 3)]),
+}
+
+
+def both(case, dtype="float32"):
+    """The same convolution by `layers` and by lax, and its arguments."""
+    shape, kernel, groups, stride, padding = CASES[case]
+    x, k = (jax.random.normal(jax.random.key(i), s, dtype) for i, s in enumerate([(2, *shape), kernel]))
+
+    def by(convolve):
+        options = dict(dimension_numbers=NHWC, feature_group_count=groups)
+        return lambda x, k: convolve(x, k, (stride, stride), padding, **options)
+
+    return by(convolution), by(lax.conv_general_dilated), (x, k)
+
+
+def gradient(f):
+    """Of the sum of cubes, with respect to both arguments."""
+    return jax.grad(lambda x, k: (f(x, k) ** 3).sum(), (0, 1))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-13)])
+@pytest.mark.parametrize("case", CASES)
+def test_convolution_and_its_gradients_are_those_of_lax(case, dtype, tolerance):
+    with jax.enable_x64(dtype == "float64"):
+        ours, theirs, arguments = both(case, dtype)
+        results = [(jax.jit(f)(*arguments), *jax.jit(gradient(f))(*arguments)) for f in (ours, theirs)]
+    for mine, expected in zip(*results, strict=True):
+        assert mine.dtype == dtype
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=tolerance * np.abs(np.asarray(expected)).max())
+
+
+def test_dilated_pointwise_convolution_is_left_to_lax():
+    x, k = jnp.ones((1, 4, 4, 2)), jnp.ones((1, 1, 2, 3))
+    assert convolution(x, k, (1, 1), "VALID", lhs_dilation=(2, 2), dimension_numbers=NHWC).shape == (1, 7, 7, 3)
+
+
+@pytest.mark.parametrize("case, strips", [("usual", 1), ("large", 4)])
+def test_weight_gradient_of_a_large_map_is_summed_over_strips_on_a_cpu(case, strips):
+    ours, _, arguments = both(case)
+    traced = jax.jit(gradient(ours)).trace(*arguments)
+    text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda", "tpu")}
+    counts = {p: t.count("stablehlo.convolution") for p, t in text.items()}
+    assert counts == dict(cpu=2 + strips, cuda=3, tpu=3)
+
+
+def test_strips_of_a_large_map_need_no_more_memory_than_the_whole():
+    ours, theirs, arguments = both("large")
+    needed = [jax.jit(gradient(f)).lower(*arguments).compile().memory_analysis() for f in (ours, theirs)]
+    mine, expected = (n.temp_size_in_bytes for n in needed)
+    assert mine < 1.1 * expected
+
+
+@pytest.mark.parametrize("case", ["pointwise, stride 2", "depthwise"])
+def test_form_of_a_convolution_is_chosen_for_the_device_it_is_lowered_for(case):
+    ours, _, arguments = both(case)
+    traced = jax.jit(ours).trace(*arguments)
+    text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda", "tpu")}
+    assert {p: "stablehlo.convolution" in t for p, t in text.items()} == dict(cpu=False, cuda=True, tpu=True)
+
+
+def test_weight_gradient_in_groups_is_that_of_lax_but_on_a_cpu():
+    ours, _, arguments = both("grouped")
+    traced = jax.jit(gradient(ours)).trace(*arguments)
+    text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda", "tpu")}
+    counts = {p: t.count("stablehlo.convolution") for p, t in text.items()}
+    assert counts == dict(cpu=2, cuda=3, tpu=3)  # the convolution, its gradient by the features, that by the kernel
+
+
+@pytest.mark.parametrize("case", ["pointwise, stride 2", "usual", "large"])
+def test_convolution_of_a_batch_spread_over_devices_is_that_of_one_device(case):
+    ours, _, (x, k) = both(case)
+    x = jnp.concatenate([x] * 4)
+    mesh = Mesh(jax.devices(), "batch")
+    spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
+    np.testing.assert_allclose(jax.jit(ours)(spread, k), jax.jit(ours)(x, k), rtol=1e-5, atol=1e-5)
+    compiled = jax.jit(gradient(ours)).lower(spread, k).compile()
+    for mine, expected in zip(compiled(spread, k), jax.jit(gradient(ours))(x, k), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-5 * np.abs(np.asarray(expected)).max())
+    assert "all-gather" not in compiled.as_text()  # each device keeps to its own photos
+
+
+POOLS = {  # input [h, w], window, stride, padding
+    "VGG's": ((8, 6), (2, 2), (2, 2), "VALID"),
+    "ResNet's": ((8, 7), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    "Inception's": ((9, 8), (3, 3), (2, 2), "VALID"),
+    "ACoL's": ((5, 6), (3, 3), (1, 1), "SAME"),
+    "oblong": ((9, 8), (2, 3), (3, 1), "SAME"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("case", POOLS)
+def test_max_pool_and_its_gradient_are_those_of_flax(case, dtype):
+    shape, *options = POOLS[case]
+    with jax.enable_x64(dtype == "float64"):
+        x = jax.random.randint(jax.random.key(0), (2, *shape, 3), -2, 2).astype(dtype)  # many are equal
+        ours, theirs = (lambda x, f=f: f(x, *options) for f in (max_pool, nn.max_pool))
+        pooled, pull = jax.vjp(jax.jit(ours), x)
+        expected, expected_pull = jax.vjp(jax.jit(theirs), x)
+        weights = jnp.arange(expected.size, dtype=dtype).reshape(expected.shape) % 8
+        assert pooled.dtype == dtype
+        np.testing.assert_array_equal(pooled, expected)
+        np.testing.assert_array_equal(*pull(weights), *expected_pull(weights))
+
+
+def test_max_pool_does_not_hide_what_is_no_number():
+    for position in range(4):
+        x = jnp.zeros(4).at[position].set(jnp.nan).reshape(1, 2, 2, 1)
+        assert jnp.isnan(max_pool(x, (2, 2))).all()
+
+
+def test_max_pool_over_devices_keeps_to_each_ones_photos():
+    x = jax.random.normal(jax.random.key(0), (16, 6, 6, 2))
+    spread = jax.device_put(x, NamedSharding(Mesh(jax.devices(), "batch"), PartitionSpec("batch")))
+    pooled = jax.jit(lambda x: max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))))
+    np.testing.assert_array_equal(pooled(spread), pooled(x))
+    assert "all-gather" not in pooled.lower(spread).compile().as_text()
+
+
+def test_form_of_max_pool_is_chosen_for_the_device_it_is_lowered_for():
+    traced = jax.jit(lambda x: max_pool(x, (2, 2), (2, 2))).trace(jnp.ones((1, 4, 4, 1)))
+    text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda", "tpu")}
+    assert {p: "reduce_window" in t for p, t in text.items()} == dict(cpu=False, cuda=True, tpu=True)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_padding_by_name_knows_of_dilation(padding):
+    x, k = jnp.ones((1, 9, 8, 2)), jnp.ones((3, 3, 2, 3))
+    options = dict(rhs_dilation=(2, 2), dimension_numbers=NHWC)
+    np.testing.assert_array_equal(
+        convolution(x, k, (2, 2), padding, **options), lax.conv_general_dilated(x, k, (2, 2), padding, **options)
+    )
