@@ -50,8 +50,8 @@ def count_maps(arch: str, classes: int = 1000) -> dict[int, Counts]:
 def multiply_adds(program: Jaxpr) -> int:
     """The multiply-adds of all convolutions and matrix products of a program.
 
-    Of the forms that one computation may take (`lax.platform_dependent`), the largest counts: on CPU a depthwise
-    convolution is neither. A loop's body counts once.
+    Of the forms that one computation may take (`lax.platform_dependent`) the last counts, which is no platform's own:
+    on CPU a depthwise convolution is neither. A loop's body counts once.
     """
     total = 0
     for equation in program.eqns:
@@ -61,7 +61,7 @@ def multiply_adds(program: Jaxpr) -> int:
             total += _of_product(equation)
         else:
             inner = [multiply_adds(inside) for inside in _programs(equation.params)]
-            total += max(inner) if equation.primitive.name == "cond" else sum(inner)
+            total += inner[-1] if equation.primitive.name == "cond" else sum(inner)
     return total
 
 

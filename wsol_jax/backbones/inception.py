@@ -202,7 +202,8 @@ class InceptionV3(nn.Module):
                 shape = (2, "VALID") if shrinks else (1, "SAME")
                 return Mixed(BLOCKS[name], self.width, *shape, self.dtype, name=name)(x, train)
             dropout = partial(nn.Dropout, 0.5, deterministic=not train)
-            conv = nn.Conv(scaled(1024, self.width), (3, 3), padding=1, dtype=self.dtype, name=f"{name}.0")
+            conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
+            conv = conv(scaled(1024, self.width), (3, 3), padding=1, name=f"{name}.0")
             x = nn.relu(conv(dropout()(x)))
             return dropout()(x) if name == "SPG_A3_2b" else x
 

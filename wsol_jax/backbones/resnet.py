@@ -82,7 +82,8 @@ class ResNet(nn.Module):
 
         def stage(name: str, x: jax.Array, learns: bool) -> jax.Array:
             if name == "conv1":
-                x = nn.Conv(self.width, (7, 7), 2, padding=3, use_bias=False, dtype=self.dtype, name="conv1")(x)
+                conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
+                x = conv(self.width, (7, 7), 2, padding=3, name="conv1")(x)
                 return nn.relu(layers.batch_norm("bn1", learns, self.dtype)(x))
             group = int(name.removeprefix("layer"))
             if group == 1:

@@ -1,12 +1,14 @@
 """VGG (Simonyan and Zisserman, 2015, configuration D), with torchvision's names."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
 
-from wsol_jax.backbones import convolutions, layers
+from wsol_jax.backbones import layers
+from wsol_jax.backbones.convolutions import convolution, max_pool
 
 
 class VGG(nn.Module):
@@ -70,10 +72,10 @@ class VGG(nn.Module):
         def stage(name: str, x: jax.Array, _: bool) -> jax.Array:
             width, layer = plan[name]
             if not layer:
-                return convolutions.max_pool(
-                    x, (self.pool, self.pool), (2, 2), padding=[((self.pool - 1) // 2,) * 2] * 2
-                )
-            return nn.relu(nn.Conv(width, (3, 3), padding=1, dtype=self.dtype, name=layer)(x))
+                around = (self.pool - 1) // 2
+                return max_pool(x, (self.pool, self.pool), (2, 2), [(around, around)] * 2)
+            conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
+            return nn.relu(conv(width, (3, 3), padding=1, name=layer)(x))
 
         return layers.walk(self, image, train, self.stride, stage)
 
