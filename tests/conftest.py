@@ -1,6 +1,7 @@
 """Eight fake devices, strict shapes, and the way to the real photos."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -23,6 +24,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real photos or weights at {folder}; set WSOL_SHARED to their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def compile_quickly() -> Iterator[None]:
+    """For networks that run for two steps: it takes longer to optimise them than to run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ configs/base.py is what tests/test_stages.py runs.
 import json
 
 import experiments
-import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from wsol_jax import run
 from wsol_jax.config import check_values
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 SCENES = ["stripes", "checks", "dots"]
 NUMBERS = ["1", "2", "3"]
@@ -25,14 +26,6 @@ TREES = {
     "psol_imagenet": (experiments.write_imagenet, SYNSETS),
     "psol_folder": (experiments.write_folder, sorted(SCENES)),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """These networks run for two steps: it takes longer to optimise them than to run them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,7 +4,6 @@ import json
 import shutil
 
 import experiments
-import jax
 import numpy as np
 import pytest
 
@@ -13,15 +12,9 @@ from wsol_jax.errors import InputError
 from wsol_jax.evaluation.map_pixels import compute
 from wsol_jax.tables import read_predictions
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 TRAIN = {"stages": "train,predict,evaluate,report", "predict.test_geometry": "resize"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """These networks run for two steps: it takes longer to optimise them than to run them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from wsol_jax.stages import STAGES, identities
 from wsol_jax.tables import Predictions, write_predictions
 from wsol_jax.training.checkpoints import load_variables
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
     "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "evaluate", "report"},
@@ -33,14 +35,6 @@ FOLLOWERS = {  # configuration -> the stages that are made from it
     "overwrite": set(),
     "data": set(),  # what matters of it is in the records
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """These networks run for two steps: it takes longer to optimise them than to run them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

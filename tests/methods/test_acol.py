@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 
 from wsol_jax.losses.classes import cross_entropy
 from wsol_jax.methods.acol import TwoClassifiers
-from wsol_jax.methods.maps import of_class, unit_range
+from wsol_jax.methods.class_maps import of_class, unit_range
 from wsol_jax.methods.method import total_loss
 
 

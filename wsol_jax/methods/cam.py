@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.network import Network
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.maps import class_maps, of_class
+from wsol_jax.methods.class_maps import class_maps, of_class
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
 from wsol_jax.methods.networks import apply, make_network, parameter_group, preparation
 

@@ -13,7 +13,7 @@ from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.maps import of_class, unit_range
+from wsol_jax.methods.class_maps import of_class, unit_range
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 

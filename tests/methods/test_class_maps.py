@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from wsol_jax.methods.maps import class_maps, of_class, unit_range
+from wsol_jax.methods.class_maps import class_maps, of_class, unit_range
 
 
 def test_the_mean_of_a_class_map_is_its_logit():
