@@ -14,8 +14,6 @@ from wsol_jax.tables import read_predictions
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
-TRAIN = {"stages": "train,predict,evaluate,report", "predict.test_geometry": "resize"}
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
