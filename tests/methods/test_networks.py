@@ -7,7 +7,7 @@ import tiny
 from flax.traverse_util import flatten_dict
 
 from wsol_jax.backbones import BACKBONES, build, initialise
-from wsol_jax.methods.networks import apply, parameter_group, preparation
+from wsol_jax.methods.networks import apply, make_network, parameter_group, preparation
 
 
 def network(arch="resnet50", freeze="", **changes):
@@ -72,3 +72,23 @@ def test_a_network_without_averages_has_none_after_training():
     variables = initialise(jax.random.key(0), built, (1, 64, 64, 3))
     image = np.zeros((1, 64, 64, 3), np.float32)
     assert apply(built, variables, image, jax.random.key(0), True)[1] == {}
+
+
+@pytest.mark.parametrize(
+    "arch, kwargs, learns", [("vgg16", {}, {"head"}), ("vgg_gap", {"conv6": 6}, {"head", "conv6"})]
+)
+def test_the_head_alone_and_what_a_variant_adds(arch, kwargs, learns):
+    config = tiny.config("classifier", "vgg_gap", trainable="head")
+    with config.unlocked():
+        config.arch, config.arch_kwargs = arch, {**tiny.NARROW["vgg_gap"], **kwargs}
+    built = make_network(config, 3)
+    params = initialise(jax.random.key(0), built, (1, 64, 64, 3))["params"] if arch == "vgg_gap" else {}
+    paths = set(flatten_dict(params)) or {
+        ("backbone", "features.0"),
+        ("neck", "classifier.0"),
+        ("head", "classifier.6"),
+    }
+    group = parameter_group(built, True, config.trainable)
+    moving = {path for path in paths if group(path) != "frozen"}
+    assert {path[1] if path[0] == "backbone" else path[0] for path in moving} == learns
+    assert {group(path) for path in moving} == {"new"}
