@@ -74,20 +74,18 @@ def test_a_network_without_averages_has_none_after_training():
     assert apply(built, variables, image, jax.random.key(0), True)[1] == {}
 
 
-@pytest.mark.parametrize(
-    "arch, kwargs, learns", [("vgg16", {}, {"head"}), ("vgg_gap", {"conv6": 6}, {"head", "conv6"})]
-)
+HEADS = [("vgg16", {}, {"head"}), ("vgg_gap", {"conv6": 6}, {"head", "conv6"})]
+SOME_OF_VGG16 = {("backbone", "features.0"), ("neck", "classifier.0"), ("head", "classifier.6")}
+
+
+@pytest.mark.parametrize("arch, kwargs, learns", HEADS)
 def test_the_head_alone_and_what_a_variant_adds(arch, kwargs, learns):
     config = tiny.config("classifier", "vgg_gap", trainable="head")
     with config.unlocked():
         config.arch, config.arch_kwargs = arch, {**tiny.NARROW["vgg_gap"], **kwargs}
     built = make_network(config, 3)
     params = initialise(jax.random.key(0), built, (1, 64, 64, 3))["params"] if arch == "vgg_gap" else {}
-    paths = set(flatten_dict(params)) or {
-        ("backbone", "features.0"),
-        ("neck", "classifier.0"),
-        ("head", "classifier.6"),
-    }
+    paths = set(flatten_dict(params)) or SOME_OF_VGG16
     group = parameter_group(built, True, config.trainable)
     moving = {path for path in paths if group(path) != "frozen"}
     assert {path[1] if path[0] == "backbone" else path[0] for path in moving} == learns
