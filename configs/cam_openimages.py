@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     config = cam_cub()
     config.data.name = "lists"
     config.data.lists.update(val="metadata/val", masks="localization.txt", mask_dir="masks")
+    config.predict.splits = "val,test"  # the thresholds of val are tried on test
     config.report.published = "openimages"
     train = config.train
     train.arch_kwargs.stride = 16

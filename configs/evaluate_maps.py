@@ -1,6 +1,6 @@
 """How good maps are that somebody else's code wrote, by the field's evaluator, and by the same with no "+1".
 
-    python launch.py --config=configs/evaluate_maps.py --config.maps.dir=M --config.data.dir=D --workdir=W
+    python launch.py --config=configs/evaluate_maps.py --workdir=W --config.maps.dir=M --config.data.dir=D
 
 M holds a map M/IMAGE_ID.npy, floats [224, 224] in [0, 1], for each photo that D lists: image_ids.txt, class_labels.txt,
 image_sizes.txt, and localization.txt with boxes. For masks, --config.data.lists.masks=localization.txt and the folder

@@ -107,26 +107,24 @@ def write_imagenet(root: Path) -> None:
 def write_lists(root: Path) -> None:
     """Photos, masks and lists of wsolevaluation as configs/cam_butterflies.py and cam_openimages.py read them."""
     dataset = scenes()
-    for split, folders in (("train", ["train"]), ("test", ["val", "test"])):
+    for folder, split in (("train", "train"), ("val", "test"), ("test", "test")):
         lines = {"image_ids": [], "class_labels": [], "image_sizes": [], "localization_boxes": []}
         lines |= {"localization_masks": []}
         for i, record in enumerate(dataset.splits[split]):
-            name = f"{split}/{i}.jpg"
+            name = f"{folder}/{i}.jpg"
             _save(dataset, record, root / "images" / name)
-            mask = root / "masks" / split / f"{i}.png"
+            mask = root / "masks" / folder / f"{i}.png"
             mask.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(255 * dataset.read_mask(record, SIZE)).save(mask)
+            corners = ",".join(str(round(value)) for value in record.boxes[0] * SIZE)
             lines["image_ids"].append(name)
             lines["class_labels"].append(f"{name},{record.label}")
             lines["image_sizes"].append(f"{name},{SIZE},{SIZE}")
-            corners = ",".join(str(round(value)) for value in record.boxes[0] * SIZE)
             lines["localization_boxes"].append(f"{name},{corners}")
-            lines["localization_masks"].append(f"{name},{split}/{i}.png,")
-        lines["localization"] = lines["localization_masks"]
-        for folder in folders:
-            (root / "metadata" / folder).mkdir(parents=True, exist_ok=True)
-            for file, rows in lines.items():
-                (root / "metadata" / folder / f"{file}.txt").write_text("\n".join(rows))
+            lines["localization_masks"].append(f"{name},{folder}/{i}.png,")
+        (root / "metadata" / folder).mkdir(parents=True)
+        for file, rows in (lines | {"localization": lines["localization_masks"]}).items():
+            (root / "metadata" / folder / f"{file}.txt").write_text("\n".join(rows))
 
 
 def _numbered(dataset: Dataset) -> list[tuple[str, Record]]:

@@ -93,8 +93,8 @@ def test_masks_are_pooled_over_photos(finished):
 WRONG = {
     "no folder": ({"maps.dir": "nowhere"}, r"--config\.maps: dir is 'nowhere'; expected a folder of IMAGE\.npy files"),
     "no such split": ({"maps.splits": "val"}, "splits names 'val', of which there are no photos; expected test"),
-    "another size": ({"maps.size": 32}, r"score map of test/0\.jpg: it is 64 x 64 pixels .*, expected 32 x 32"),
-    "no map": ({"maps.prefix": "images/test/"}, r"0\.jpg\.npy: not a readable .* expected the score map of 0\.jpg"),
+    "another size": ({"maps.size": 32}, r"score map of val/0\.jpg: it is 64 x 64 pixels .*, expected 32 x 32"),
+    "no map": ({"maps.prefix": "images/val/"}, r"0\.jpg\.npy: not a readable .* expected the score map of 0\.jpg"),
 }
 
 
@@ -109,11 +109,11 @@ def test_what_is_wrong_is_told_in_one_line(case, finished, tmp_path):
 @pytest.mark.parametrize("value, message", [(np.nan, "it has NaN"), (1.5, "it ranges from"), (-0.1, "it ranges from")])
 def test_a_map_with_a_wrong_number_is_named(value, message, finished, tmp_path):
     shutil.copytree(finished / "w" / "maps" / "test", tmp_path / "maps")
-    file = tmp_path / "maps" / "test" / "3.jpg.npy"
+    file = tmp_path / "maps" / "val" / "3.jpg.npy"
     broken = np.load(file)
     broken[5, 6] = value
     np.save(file, broken)
-    with pytest.raises(InputError, match=rf"score map of test/3\.jpg: {message}.*, expected values in \[0, 1\]"):
+    with pytest.raises(InputError, match=rf"score map of val/3\.jpg: {message}.*, expected values in \[0, 1\]"):
         run(others(finished, **{"maps.dir": str(tmp_path / "maps")}), tmp_path / "w")
 
 
@@ -121,7 +121,7 @@ def test_a_map_that_has_changed_is_told(finished, tmp_path):
     shutil.copytree(finished / "w" / "maps" / "test", tmp_path / "maps")
     config = others(finished, **{"maps.dir": str(tmp_path / "maps")})
     run(config, tmp_path / "w")
-    file = tmp_path / "maps" / "test" / "0.jpg.npy"
+    file = tmp_path / "maps" / "val" / "0.jpg.npy"
     np.save(file, np.load(file) * 0.5)
     with pytest.raises(InputError, match=r"its input .*maps is not the same"):
         run(config, tmp_path / "w")
