@@ -156,6 +156,7 @@ def get_config() -> ConfigDict:
     config.report = ConfigDict(
         dict(
             photos=200,  # in the gallery, spread evenly over the IoUs
+            beside="",  # NAME=WORKDIR,...: runs of other methods on these photos, whose maps stand beside ours
             published="",  # print docs/published.csv's numbers beside ours: 'cub' | 'ilsvrc' | 'openimages'; '' none
         )
     )

@@ -76,6 +76,7 @@ OTHERS = [
     *_each(("predict",), "grad_cam_from", "grad_cam_stage"),
     *_each(("maps",), "dir", "splits", "prefix"),
     "train.grad_cam.stage",
+    "report.beside",
 ]
 
 

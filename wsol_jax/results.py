@@ -1,7 +1,7 @@
-"""What a run amounts to: metrics.json, and the page."""
+"""What a run amounts to: metrics.json and curves.json."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,8 @@ from wsol_jax.evaluation.center_box import best_center_box
 from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions import join
-from wsol_jax.pseudo.stage import boxes_file, heat_file
-from wsol_jax.report.page import COLUMNS, Page, Photo, write_page
-from wsol_jax.report.published import published_rows
+from wsol_jax.pseudo.stage import boxes_file
 from wsol_jax.tables import Predictions, read_predictions
-from wsol_jax.trained import FOLDERS
-from wsol_jax.training.train import read_log
 
 OURS, PSEUDO, CENTER_BOX = "localizer", "pseudo", "center_box"
 MAPS, CENTER_GAUSSIAN = "maps", "center_gaussian"
@@ -100,71 +96,7 @@ def _of_maps(config: ConfigDict, context: Context) -> tuple[dict[str, float], di
 def _top1(workdir: Path, records: Sequence[Record], split: str) -> np.ndarray:
     """Whether the likeliest class is the right one, float64 [n]; NaN where no class was predicted."""
     table = workdir / "predictions" / f"{split}.parquet"
-    if not table.exists():
+    top5 = read_predictions(table, records).top5_class if table.exists() else None
+    if top5 is None:
         return np.full(len(records), np.nan)
-    top5 = read_predictions(table, records, ("top5_class",)).top5_class
     return (top5[:, 0] == [record.label for record in records]).astype(np.float64)
-
-
-def report(config: ConfigDict, context: Context) -> None:
-    """Writes report/index.html, for people."""
-    workdir, dataset = context.workdir, context.dataset
-    predicted = [s for s in dataset.splits if (workdir / "predictions" / f"{s}.parquet").exists()]
-    splits = predicted or list(dataset.splits)
-    split = "test" if "test" in splits else splits[0]
-    sources = boxes_by_source(workdir, dataset, split)
-    ious = {source: measure(dataset.splits[split], found).iou for source, found in sources.items()}
-    losses = {}
-    for stage, folder in FOLDERS.items():
-        log = read_log(workdir / folder)
-        if log:
-            losses[stage] = (np.array([line["step"] for line in log]), np.array([line["loss"] for line in log]))
-    file = workdir / "metrics.json"
-    metrics = json.loads(file.read_text()) if file.exists() else {}
-    page = Page(
-        title=f"PSOL: {workdir.resolve().name}",
-        metrics=metrics,
-        classes=dataset.classes,
-        photos=_photos(workdir, dataset, split, sources, ious, config.photos),
-        results=ious,
-        losses=losses,
-        config=(workdir / "config.json").read_text(),
-        published=published_rows(config.published, [name for name in COLUMNS if name in metrics]),
-    )
-    write_page(workdir / "report", page)
-    logging.info("report: %s", workdir / "report" / "index.html")
-
-
-def _photos(
-    workdir: Path,
-    dataset: Dataset,
-    split: str,
-    sources: dict[str, Predictions],
-    ious: dict[str, np.ndarray],
-    count: int,
-) -> Iterator[Photo]:
-    """`count` photos of a split, spread evenly over the localizer's IoUs, or over the records where there are none."""
-    records = dataset.splits[split]
-    ours, pseudo = sources.get(OURS, Predictions()), sources.get(PSEUDO, Predictions())
-    iou = ious.get(OURS, np.full(len(records), np.nan))
-    heat = (
-        np.load(heat_file(workdir / "pseudo_boxes", split))
-        if heat_file(workdir / "pseudo_boxes", split).exists()
-        else None
-    )
-    order = np.argsort(iou, kind="stable")
-    for i in order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)].tolist():
-        classes = (
-            [] if ours.top5_class is None else zip(ours.top5_class[i].tolist(), ours.top5_prob[i].tolist(), strict=True)
-        )
-        yield Photo(
-            name=records[i].path,
-            label=records[i].label,
-            image=dataset.read(records[i]),
-            truth=records[i].boxes,
-            pseudo=None if pseudo.box is None else pseudo.box[i],
-            predicted=None if ours.box is None else ours.box[i],
-            iou=None if np.isnan(iou[i]) else float(iou[i]),
-            top5=list(classes),
-            heat=None if heat is None else heat[i].astype(np.float32),
-        )

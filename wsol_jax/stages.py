@@ -25,6 +25,8 @@ from wsol_jax.data.records import Dataset, digest
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.identity import Identity
+from wsol_jax.report import map_views
+from wsol_jax.report.gather import check_report, report
 from wsol_jax.training import devices
 
 
@@ -83,7 +85,9 @@ STAGES: dict[str, Stage] = {
         "report",
         ("pseudo_boxes", "localizer", "classifier", "joint", "train", "predict", "read_maps", "evaluate"),
         ("report",),
-        results.report,
+        report,
+        check_report,
+        files=map_views.files,
     ),
     "combine": Stage("combine", (), ("combine",), combine.combine, combine.check, files=combine.files),
 }

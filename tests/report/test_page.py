@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from wsol_jax.report.page import Page, Photo, gallery, other_metrics, row_name, table, write_page
+from wsol_jax.evaluation.failures import PART, RIGHT, TOO_LARGE
+from wsol_jax.report.cards import Photo, View
+from wsol_jax.report.page import Page, write_page
 from wsol_jax.report.published import Row
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -24,7 +26,7 @@ METRICS = {
     "center_box/gt_known_loc": 55.0,
     "psol_code/gt_known_loc": 81.5,
     "pseudo/train/gt_known_loc": 79.0,
-    "max_box_acc": 66.0,
+    "wasp_index": 66.0,
 }
 TRUTH = np.array([[0.1, 0.2, 0.5, 0.8]])
 
@@ -121,17 +123,6 @@ def test_every_photo_is_there_best_first(tmp_path):
     assert sizes == [(256, 192), (256, 192), (256, 192), (20, 60)]
 
 
-def test_boxes_are_drawn_where_they_are():
-    card = gallery(photos()[:1], CLASSES)[0]
-    assert (card.width, card.height) == (256, 192)
-    expected = {
-        "pseudo": [0, 0, 128, 96],
-        "localizer": [64, 96, 128, 96],
-        "truth": [25.6, 38.4, 102.4, 115.2],
-    }
-    assert dict(card.rectangles) == expected
-
-
 def test_numbers_intervals_and_gaps(tmp_path):
     _, reader = read(tmp_path)
     text = re.sub(r"\s+", " ", reader.text)
@@ -141,7 +132,7 @@ def test_numbers_intervals_and_gaps(tmp_path):
     assert "people drew boxes on 3 of them" in text
     assert text.index("Best centred box 55.0") < text.index("More numbers") < text.index("Localizer · PSOL code")
     assert "Pseudo boxes · training photos 79.0" in text
-    assert "max_box_acc 66" in text
+    assert "wasp_index 66" in text
 
 
 def test_published_rows_stand_beside_ours(tmp_path):
@@ -169,18 +160,6 @@ def test_published_rows_alone_or_none_at_all(tmp_path):
     assert "Published" not in reader.text
 
 
-def test_rows_by_whose_they_are():
-    rows = table({f"{name}gt_known_loc": 1.0 for name in ("center_box/", "train/pseudo/", "psol_code/", "pseudo/", "")})
-    assert list(rows) == ["", "psol_code", "pseudo", "train/pseudo", "center_box"]
-    assert row_name("train/pseudo") == row_name("pseudo/train") == "Pseudo boxes · training photos"
-    assert row_name("psol_code") == "Localizer · PSOL code’s protocol"
-    assert other_metrics({**METRICS, "pxap": 1.0, "pxap/threshold": 0.2}) == {
-        "max_box_acc": 66.0,
-        "pxap": 1.0,
-        "pxap/threshold": 0.2,
-    }
-
-
 def test_figures_do_not_share_ids(tmp_path):
     html, reader = read(tmp_path)
     assert len(reader.all("figure")) == 4
@@ -201,6 +180,79 @@ def test_without_truth_classes_or_losses(tmp_path):
     assert not reader.all("table")
     assert not reader.all("button")
     read(tmp_path, photos=[], metrics={}, results={}, losses={})
+
+
+MAP_METRICS = {
+    "max_box_acc": 66.0,
+    "max_box_acc/threshold": 0.25,
+    "val_threshold/max_box_acc": 64.5,
+    "center_gaussian/max_box_acc": 40.0,
+    "exact/max_box_acc": 66.5,
+    "top1_cls": 71.0,
+    "gt_known_loc": 44.0,
+}
+
+
+def view(method: str, **more) -> View:
+    return View(method, np.eye(8), **more)
+
+
+def map_page(tmp_path, **changes) -> tuple[str, Reader]:
+    """A page of two photos with the maps of two methods."""
+    box, mask = np.array([0.0, 0.0, 0.5, 0.5]), np.zeros((20, 20), np.uint8)
+    mask[5:15, 5:15] = 1
+    views = [view("CAM", box=box, fixed=box, iou=0.6, kind=RIGHT), view(EVIL, box=box, iou=0.2, kind=PART)]
+    regions = [view("CAM", region=mask == 1, iou=0.1, kind=TOO_LARGE), view(EVIL)]
+    keys = {
+        "metrics": MAP_METRICS,
+        "photos": [
+            photo("a.jpg", 0.6, kind=RIGHT, views=views),
+            photo("b.jpg", None, kind=TOO_LARGE, mask=mask, views=regions),
+        ],
+        "results": {"maps": np.array([0.6, 0.1])},
+        "boxes_of": "fixed",
+        "maps_of": "CAM",
+        "beside": {EVIL: {"max_box_acc": 50.0}},
+        "curves": {"CAM": {"precision": [[0, 100], [90, 20]]}, EVIL: {"precision": [[0, 100], [80, 20]]}},
+        "failures": {"maps": {RIGHT: 1, TOO_LARGE: 1}, EVIL: {PART: 3}},
+    }
+    return read(tmp_path, **(keys | changes))
+
+
+def test_maps_of_several_methods_side_by_side(tmp_path):
+    html, reader = map_page(tmp_path)
+    pictures = [a["aria-label"] for a in reader.all("svg", role="img")]
+    assert pictures == ["a.jpg", "a.jpg, CAM", f"a.jpg, {EVIL}", "b.jpg", "b.jpg, CAM", f"b.jpg, {EVIL}"]
+    for shape, count in {"truth": 3, "maps": 2, "fixed": 1}.items():
+        assert len(reader.all("rect", **{"class": shape})) == count
+    assert len(reader.all("path", **{"class": "mask"})) == 2  # on the photo, and beside the region
+    assert len(reader.all("path", **{"class": "region"})) == 1
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Map, from 0 to 1") :])
+    assert f"CAM IoU 0.60 right {EVIL} IoU 0.20 a part only" in text
+    assert len(reader.all("script")) == 1 and not reader.all("img") and "alert(1)</script>" not in html
+
+
+def test_the_table_of_maps(tmp_path):
+    _, reader = map_page(tmp_path)
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Numbers") :])
+    assert f"MaxBoxAcc Top-1 Cls CAM 66.0 at 0.250 71.0 {EVIL} 50.0 – CAM · validated threshold 64.5 −1.5 –" in text
+    assert (
+        text.index("Centre Gaussian 40.0") < text.index("More numbers of maps") < text.index("CAM · exact boxes 66.5")
+    )
+    assert "Box at the fixed threshold 44.0" in text
+    _, reader = read(tmp_path)
+    assert "MaxBoxAcc" not in reader.text
+
+
+def test_kinds_of_failure_are_counted_and_can_be_chosen(tmp_path):
+    _, reader = map_page(tmp_path)
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("What goes wrong") :])
+    assert f"Box at the best threshold 1 – – 1 – – {EVIL} – – 3 – – –" in text
+    assert [a["data-kind"] for a in reader.all("article")] == ["right", "too large"]
+    assert [a["data-kind"] for a in reader.all("button", **{"class": "kind"})] == ["right", "too large"]
+    assert reader.all("i", title="too large 50.0 %")
+    _, reader = read(tmp_path)
+    assert "What goes wrong" not in reader.text and not reader.all("button", **{"class": "kind"})
 
 
 def test_the_same_page_twice(tmp_path):

@@ -12,11 +12,24 @@ from PIL import Image
 
 COLORS = {  # the PSOL paper's Fig. 2, and grey for what does not look at the photo
     "truth": "#e5383b",
+    "mask": "#e5383b",
     "pseudo": "#2f6fed",
     "localizer": "#18a957",
     "center_box": "#8b93a1",
+    "maps": "#18a957",
+    "region": "#ffffff",
+    "fixed": "#f2b705",  # as in the DA-WSOL paper's Fig. 4
+    "center_gaussian": "#8b93a1",
 }
-NAMES = {"localizer": "Localizer", "pseudo": "Pseudo boxes", "center_box": "Best centred box"}
+NAMES = {
+    "localizer": "Localizer",
+    "pseudo": "Pseudo boxes",
+    "center_box": "Best centred box",
+    "maps": "Box at the best threshold",
+    "fixed": "Box at the fixed threshold",
+    "center_gaussian": "Centre Gaussian",
+}
+FILLED = ("localizer", "maps")
 INK = "#5b6472"
 RULE = "#e3e7ed"
 
@@ -30,15 +43,15 @@ def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _axes("IoU with the true box", "photos, %")
+    figure, axes = blank_axes("IoU with the true box", "photos, %")
     edges = np.linspace(0, 1, 21)
     for name, iou in _measured(results).items():
         share = 100 * np.histogram(iou, edges)[0] / len(iou)
-        if name == "localizer":
+        if name in FILLED:
             axes.stairs(share, edges, fill=True, color=COLORS[name], alpha=0.18)
         axes.stairs(share, edges, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
     _finish_iou_axes(axes)
-    return _svg(figure, "iou_histogram")
+    return to_svg(figure, "iou_histogram")
 
 
 def recall_curve(results: Mapping[str, np.ndarray]) -> str:
@@ -50,23 +63,23 @@ def recall_curve(results: Mapping[str, np.ndarray]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = _axes("IoU of at least", "photos, %")
+    figure, axes = blank_axes("IoU of at least", "photos, %")
     thresholds = np.linspace(0, 1, 201)
     for name, iou in _measured(results).items():
         recall = 100 * (1 - np.searchsorted(np.sort(iou), thresholds) / len(iou))
         axes.plot(thresholds, recall, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
     axes.set_ylim(0, 100)
     _finish_iou_axes(axes)
-    return _svg(figure, "recall_curve")
+    return to_svg(figure, "recall_curve")
 
 
 def loss_curve(stage: str, steps: np.ndarray, loss: np.ndarray) -> str:
     """The training loss [n] of one stage over its steps [n], as an SVG element."""
-    figure, axes = _axes("step", "loss")
+    figure, axes = blank_axes("step", "loss")
     axes.plot(steps, loss, color=INK, linewidth=1.4)
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
-    return _svg(figure, f"loss_{stage}")
+    return to_svg(figure, f"loss_{stage}")
 
 
 def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -86,12 +99,8 @@ def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (0.5 * photo + 127.5 * colors).round().astype(np.uint8)
 
 
-def _measured(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    finite = {name: iou[np.isfinite(iou)] for name, iou in results.items()}
-    return {name: iou for name, iou in finite.items() if len(iou)}
-
-
-def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+def blank_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """A figure with one empty plot in the report's style."""
     figure = Figure(figsize=(5.4, 3.3), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=INK)
@@ -105,14 +114,7 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish_iou_axes(axes: Axes) -> None:
-    axes.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xlim(0, 1)
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.legend(frameon=False, labelcolor=INK)
-
-
-def _svg(figure: Figure, name: str) -> str:
+def to_svg(figure: Figure, name: str) -> str:
     """The figure as an SVG element with text as text; figures of different names share no id."""
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -121,3 +123,15 @@ def _svg(figure: Figure, name: str) -> str:
         )
     text = file.getvalue()
     return re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])
+
+
+def _measured(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    finite = {name: iou[np.isfinite(iou)] for name, iou in results.items()}
+    return {name: iou for name, iou in finite.items() if len(iou)}
+
+
+def _finish_iou_axes(axes: Axes) -> None:
+    axes.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlim(0, 1)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, labelcolor=INK)

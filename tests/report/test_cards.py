@@ -1,0 +1,69 @@
+"""Cards: shapes where they are, and only what there is."""
+
+import base64
+import io
+import re
+
+import numpy as np
+from PIL import Image
+
+from wsol_jax.report.cards import Photo, View, gallery, outline
+
+IMAGE = np.full((300, 400, 3), 128, np.uint8)
+TRUTH = np.array([[0.1, 0.2, 0.5, 0.8]])
+BOX = np.array([0.25, 0.5, 0.75, 1])
+
+
+def card(**more):
+    return gallery([Photo("a.jpg", 0, IMAGE, TRUTH, **more)], ["wren"])[0]
+
+
+def pixels(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))), int)
+
+
+def test_boxes_are_drawn_where_they_are():
+    found = card(pseudo=np.array([0, 0, 0.5, 0.5]), predicted=BOX)
+    assert (found.width, found.height) == (256, 192)
+    expected = {"pseudo": [0, 0, 128, 96], "localizer": [64, 96, 128, 96], "truth": [25.6, 38.4, 102.4, 115.2]}
+    assert dict(found.tiles[0].rectangles) == expected
+    assert list(dict(found.tiles[0].rectangles)) == ["pseudo", "localizer", "truth"]  # the true one on top
+
+
+def test_each_map_has_a_picture_of_its_own():
+    left, right = np.zeros((2, 2)), np.zeros((2, 2))
+    left[:, 0], right[:, 1] = 1, 1
+    photo, a, b = card(views=[View("a", left, box=BOX, iou=0.5, kind="right"), View("b", right, fixed=BOX)]).tiles
+    hot = [pixels(tile.picture)[96, [20, 236], 0] for tile in (photo, a, b)]
+    assert abs(hot[0] - 128).max() < 3 and hot[1][0] > hot[1][1] and hot[2][0] < hot[2][1]
+    assert (a.title, a.iou, a.kind, b.title, b.iou, b.kind) == ("a", 0.5, "right", "b", None, None)
+    assert [name for name, _ in a.rectangles] == ["maps", "truth"]
+    assert [name for name, _ in b.rectangles] == ["fixed", "truth"]
+
+
+def test_the_photo_is_judged_only_by_boxes_that_are_drawn_on_it():
+    views = [View("a", np.eye(2), iou=0.5)]
+    assert card(iou=0.5, views=views).tiles[0].iou is None
+    assert card(iou=0.4, predicted=BOX, views=views).tiles[0].iou == 0.4
+    assert card(iou=0.4).tiles[0].iou == 0.4
+    assert card(iou=float("nan")).iou is None
+
+
+def test_outlines_lie_around_regions_and_holes():
+    region = np.zeros((100, 100), bool)
+    region[20:60, 40:80] = True
+    corners = np.array(re.findall(r"(\d+) (\d+)", outline(region, (200, 100))), int)
+    np.testing.assert_allclose([corners.min(0), corners.max(0)], [[80, 20], [159, 59]], atol=1)
+    region[30:50, 50:70] = False
+    assert outline(region, (200, 100)).count("M") == 2
+    assert outline(np.zeros((9, 9), bool), (50, 50)) == ""
+
+
+def test_a_mask_is_outlined_and_compared_with_a_region():
+    mask = np.zeros((50, 50), np.uint8)
+    mask[10:40, 10:40], mask[:5] = 1, 255
+    photo, view = card(mask=mask, views=[View("a", np.eye(50), region=mask == 1)]).tiles
+    assert [name for name, _ in photo.outlines] == ["mask"]
+    assert [name for name, _ in view.outlines] == ["mask", "region"]
+    assert view.outlines[0][1] == view.outlines[1][1] == photo.outlines[0][1]
+    assert card(mask=mask, views=[View("a", np.eye(50))]).tiles[1].outlines == []

@@ -1,0 +1,95 @@
+"""The page of a run of score maps: its own maps, other runs' beside them, and what is asked for too early."""
+
+import re
+import shutil
+
+import experiments
+import pytest
+
+from wsol_jax import run
+from wsol_jax.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of CAM on lists with boxes and masks, and the data."""
+    place = tmp_path_factory.mktemp("report")
+    experiments.write_lists(place / "data")
+    run(config(place, stages="train,predict,evaluate"), place / "w")
+    return place
+
+
+@pytest.fixture
+def workdir(finished, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(finished / "w", tmp_path / "w")
+
+
+def config(place, **changes):
+    return experiments.tiny("cam_butterflies", **({"data.dir": str(place / "data"), "report.photos": 6} | changes))
+
+
+def page(workdir) -> str:
+    return (workdir / "report" / "index.html").read_text()
+
+
+def counts(html: str, name: str) -> list[int]:
+    """The photos of each kind of failure, in a row of the table."""
+    row = re.search(rf"<tr><th>{re.escape(name)}</th>(.*?)</tr>", html[html.index("What goes wrong") :], re.DOTALL)
+    return [0 if cell == "–" else int(cell) for cell in re.findall(r"<td[^>]*>([^<]*)</td>", row[1])]
+
+
+def test_a_run_of_maps_is_told_as_one(finished, workdir):
+    metrics = run(config(finished, stages="report"), workdir)
+    html = page(workdir)
+    assert "<h1>CAM: w</h1>" in html and "Localizer" not in html
+    for text in ("MaxBoxAccV2", "PxAP", "Photos with a right box, by threshold", "Pixels: precision over recall"):
+        assert text in html
+    assert html.count('role="img"') == 2 * experiments.TEST
+    assert html.count('class="mask"') >= experiments.TEST and html.count('<rect class="fixed"') == experiments.TEST
+    for name in ("CAM", "Box at the fixed threshold"):
+        assert sum(counts(html, name)) == experiments.TEST
+    ious = [float(iou) for iou in re.findall(r'data-iou="([^"]+)"', html)]
+    right, wrong_class, *_ = counts(html, "CAM")
+    assert right + wrong_class == sum(iou >= 0.5 for iou in ious) and len(ious) == experiments.TEST
+    assert abs(right + wrong_class - metrics["max_box_acc"] * experiments.TEST / 100) <= 1
+
+
+def test_other_runs_stand_beside_ours(finished, workdir, tmp_path):
+    changes = {"report.beside": f"ADL={finished / 'w'},CAM={finished / 'w'}", "stages": "report"}
+    run(config(finished, **changes), workdir)
+    html = page(workdir)
+    assert html.count('role="img"') == 4 * experiments.TEST
+    assert "<h1>CAM (this run): w</h1>" in html
+    assert counts(html, "ADL") == counts(html, "CAM") == counts(html, "CAM (this run)")
+    assert "Methods, at an IoU of 0.5" in html
+
+
+def test_a_psol_run_beside_maps(finished, tmp_path):
+    data = {"data.dir": str(finished / "data"), "pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
+    lists = experiments.load("cam_butterflies").data
+    changes = {"data.name": "lists", "report.beside": f"CAM={finished / 'w'}"}
+    keys = experiments.tiny(**data, **changes)
+    keys.data.lists.update(lists.lists)
+    run(keys, tmp_path / "w")
+    html = page(tmp_path / "w")
+    assert "<h1>PSOL: w</h1>" in html and html.count('role="img"') == 2 * 3
+    assert {"Pseudo boxes", "CAM"} <= set(re.findall(r"<tr><th>([^<]*)</th>", html))
+
+
+def test_a_run_without_maps_is_an_error_before_anything_begins(finished, workdir, tmp_path):
+    for place in (tmp_path / "nothing", finished / "data"):
+        with pytest.raises(InputError, match=r"--config.report: beside: a has no .*test.maps.npy; expected") as error:
+            run(config(finished, **{"report.beside": f"a={place}", "stages": "report"}), workdir)
+        assert "\n" not in str(error.value) and not (workdir / "report").exists()
+
+
+def test_the_page_is_made_again_when_a_run_beside_it_changes(finished, workdir, tmp_path):
+    other = shutil.copytree(finished / "w", tmp_path / "other")
+    changes = {"report.beside": f"ADL={other}", "stages": "report"}
+    run(config(finished, **changes), workdir)
+    (other / "metrics.json").write_text("{}")
+    with pytest.raises(InputError, match=r"metrics\.json"):
+        run(config(finished, **changes), workdir)

@@ -1,0 +1,58 @@
+"""What is wrong with a box or a mask, in words: a part only, too large, another object, wrong class."""
+
+import numpy as np
+
+from wsol_jax import boxes
+
+RIGHT = "right"
+WRONG_CLASS = "wrong class"
+PART = "a part only"
+TOO_LARGE = "too large"
+ANOTHER = "another object"
+NOT_TIGHT = "not tight"
+KINDS = (RIGHT, WRONG_CLASS, PART, TOO_LARGE, ANOTHER, NOT_TIGHT)
+
+IOU = 0.5  # from here on it is right
+NO_IOU = 0.1  # below, it hardly touches the object
+INSIDE = 0.75  # from this share on, one lies mostly inside the other
+COVERED = 0.5  # less of the object is a part of it; less of a box filled by the object is too large a box
+
+
+def kind(overlap: float, predicted: float, true: float, right_class: bool | None = None) -> str:
+    """What is wrong with a prediction, from three areas in one unit.
+
+    Whatever reaches an IoU of 0.5 is `right`, or `wrong class`. Of the others `a part only` lies mostly inside the
+    truth and covers less than half of it; `too large` has the truth mostly inside and is more than twice as large;
+    `another object`, or nothing at all, has an IoU below 0.1; the rest is `not tight`.
+
+    Args:
+        overlap: the area that both share.
+        predicted: of what was predicted.
+        true: of the object, above 0.
+        right_class: whether the likeliest class is the true one; None if nobody said.
+
+    Returns:
+        One of `KINDS`.
+    """
+    if overlap >= IOU * (predicted + true - overlap):
+        return WRONG_CLASS if right_class is False else RIGHT
+    if 0 < INSIDE * predicted <= overlap < COVERED * true:
+        return PART
+    if overlap >= INSIDE * true and true < COVERED * predicted:
+        return TOO_LARGE
+    return ANOTHER if overlap < NO_IOU * (predicted + true - overlap) else NOT_TIGHT
+
+
+def kind_of_box(box: np.ndarray, truth: np.ndarray, right_class: bool | None = None) -> str | None:
+    """`kind` of a box [4] with the one it fits best of the true boxes [m, 4]; None where there is none."""
+    if not boxes.area(truth).any():
+        return None
+    best = truth[boxes.iou(truth, box).argmax()]
+    shared = np.concatenate([np.maximum(best[:2], box[:2]), np.minimum(best[2:], box[2:])])
+    return kind(*(float(boxes.area(of)) for of in (shared, box, best)), right_class)
+
+
+def kind_of_region(region: np.ndarray, truth: np.ndarray, right_class: bool | None = None) -> str | None:
+    """`kind` of a region with the object's pixels, both bool [h, w]; None where the object has none."""
+    areas = (float(np.count_nonzero(of)) for of in (region & truth, region, truth))
+    return kind(*areas, right_class) if truth.any() else None

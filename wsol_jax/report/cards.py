@@ -1,0 +1,194 @@
+"""The gallery: each photo as a card, with its boxes, its masks and the maps of one or several methods side by side."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from wsol_jax import boxes
+from wsol_jax.report.figures import heat_overlay
+
+THUMBNAIL = 256  # pixels, longest side
+OBJECT = 1  # in the masks of data/masks.py
+
+
+class View(NamedTuple):
+    """One method's map of a photo. Boxes are normalised xyxy in the photo's frame.
+
+    Attributes:
+        method: its name.
+        score_map: float [a, b] in [0, 1], of the whole photo.
+        box: [4], around the largest part of the map above the threshold that suits all photos best.
+        region: bool [a, b], what is above a threshold, where the object's pixels are known and no box of it.
+        fixed: [4], the box at a threshold that was fixed beforehand.
+        iou: of the box, or else of the region, with the truth; None where it cannot be said.
+        kind: what is wrong with it, one of `failures.KINDS`; likewise.
+    """
+
+    method: str
+    score_map: np.ndarray
+    box: np.ndarray | None = None
+    region: np.ndarray | None = None
+    fixed: np.ndarray | None = None
+    iou: float | None = None
+    kind: str | None = None
+
+
+class Photo(NamedTuple):
+    """A photo of the gallery. Boxes are normalised xyxy in its own frame.
+
+    Attributes:
+        name: its path, as in the tables.
+        label: its true class, an index of the classes.
+        image: uint8 [h, w, 3].
+        truth: [m, 4], the true boxes, m = 0 where nobody drew one.
+        pseudo: [4], the pseudo box, if there is one.
+        predicted: [4], the localizer's box, if there is one.
+        iou: of what is to be judged, with the best true box; None where it cannot be said.
+        kind: what is wrong with it, one of `failures.KINDS`; likewise.
+        top5: the likeliest classes (indices of the classes), likeliest first, with their probabilities.
+        heat: float [a, b], a heat map of the whole photo, if there is one.
+        mask: uint8 [s, s], the true mask of the whole photo as `Dataset.read_mask` gives it, if there is one.
+        views: the maps of ours and of other methods, to be shown side by side.
+    """
+
+    name: str
+    label: int
+    image: np.ndarray
+    truth: np.ndarray
+    pseudo: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+    iou: float | None = None
+    kind: str | None = None
+    top5: Sequence[tuple[int, float]] = ()
+    heat: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    views: Sequence[View] = ()
+
+
+class Tile(NamedTuple):
+    """One picture of a card; pictures are data URIs, shapes are in pixels of the thumbnail.
+
+    Attributes:
+        title: above what is said of it; '' for the photo itself.
+        picture: what is seen.
+        heat: what is seen instead, on request.
+        rectangles: whose box, and its left, top, width and height.
+        outlines: whose region, and an SVG path around it.
+        iou, kind: of what it shows, if it is judged.
+    """
+
+    title: str
+    picture: str
+    heat: str | None
+    rectangles: list[tuple[str, list[float]]]
+    outlines: list[tuple[str, str]]
+    iou: float | None = None
+    kind: str | None = None
+
+
+class Card(NamedTuple):
+    """A photo, made ready for the template: names for numbers, pixels of its thumbnail for boxes."""
+
+    name: str
+    true_class: str
+    guesses: list[tuple[str, float]]
+    iou: float | None
+    kind: str | None
+    width: int
+    height: int
+    tiles: list[Tile]
+
+
+def gallery(photos: Iterable[Photo], classes: Sequence[str]) -> list[Card]:
+    """The photos as cards: best IoU first, those without one last, by name."""
+    cards = [_card(photo, classes) for photo in photos]
+    return sorted(cards, key=lambda card: (card.iou is None, -(card.iou or 0), card.name))
+
+
+def _card(photo: Photo, classes: Sequence[str]) -> Card:
+    thumbnail = Image.fromarray(photo.image)
+    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    pixels = np.asarray(thumbnail)
+    return Card(
+        name=photo.name,
+        true_class=classes[photo.label],
+        guesses=[(classes[label], 100 * float(probability)) for label, probability in photo.top5],
+        iou=_number(photo.iou),
+        kind=photo.kind,
+        width=thumbnail.width,
+        height=thumbnail.height,
+        tiles=[_photo_tile(photo, pixels), *(_view_tile(view, photo, pixels) for view in photo.views)],
+    )
+
+
+def _photo_tile(photo: Photo, pixels: np.ndarray) -> Tile:
+    size = pixels.shape[1::-1]
+    judged = photo.predicted is not None or not photo.views  # otherwise it is the first view that is judged
+    drawn = [("pseudo", photo.pseudo), ("localizer", photo.predicted), *(("truth", box) for box in photo.truth)]
+    return Tile(
+        title="",
+        picture=_jpeg(pixels),
+        heat=None if photo.heat is None else _jpeg(heat_overlay(pixels, photo.heat)),
+        rectangles=_rectangles(drawn, size),
+        outlines=_outlines([("mask", _objects(photo))], size),
+        iou=_number(photo.iou) if judged else None,
+        kind=photo.kind if judged else None,
+    )
+
+
+def _view_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
+    size = pixels.shape[1::-1]
+    drawn = [("fixed", view.fixed), ("maps", view.box), *(("truth", box) for box in photo.truth)]
+    return Tile(
+        title=view.method,
+        picture=_jpeg(heat_overlay(pixels, view.score_map)),
+        heat=None,
+        rectangles=_rectangles(drawn, size),
+        outlines=[] if view.region is None else _outlines([("mask", _objects(photo)), ("region", view.region)], size),
+        iou=_number(view.iou),
+        kind=view.kind,
+    )
+
+
+def outline(region: np.ndarray, size: tuple[int, int]) -> str:
+    """The borders of a region and of its holes as an SVG path.
+
+    Args:
+        region: bool [h, w], of the whole photo.
+        size: width and height of the picture that the path is drawn on.
+    """
+    resized = cv2.resize(region.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
+    borders, _ = cv2.findContours(resized.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    smooth = [cv2.approxPolyDP(border, 0.7, closed=True)[:, 0] for border in borders]
+    return " ".join(f"M{'L'.join(f'{x} {y}' for x, y in points)}Z" for points in smooth if len(points) > 2)
+
+
+def _rectangles(drawn: Sequence[tuple[str, np.ndarray | None]], size: tuple[int, int]) -> list[tuple[str, list[float]]]:
+    """The boxes to draw; the true ones, dashed, come last and lie on top, so that a perfect box hides neither."""
+    frame = np.array(size)
+    return [
+        (name, boxes.xyxy_to_xywh(boxes.scale(box, frame)).round(1).tolist()) for name, box in drawn if box is not None
+    ]
+
+
+def _outlines(drawn: Sequence[tuple[str, np.ndarray | None]], size: tuple[int, int]) -> list[tuple[str, str]]:
+    return [(name, outline(region, size)) for name, region in drawn if region is not None]
+
+
+def _objects(photo: Photo) -> np.ndarray | None:
+    return None if photo.mask is None else photo.mask == OBJECT
+
+
+def _number(iou: float | None) -> float | None:
+    return None if iou is None or np.isnan(iou) else float(iou)
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
