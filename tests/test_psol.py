@@ -107,6 +107,18 @@ def test_a_localizer_of_other_photos_draws_boxes_on_these(tmp_path):
     assert boxes[0] == boxes[1] != boxes[2]
 
 
+def test_a_run_of_another_version_is_told_before_anything_is_made(tmp_path):
+    run(experiments.tiny(**{"stages": "pseudo_boxes,localizer", "pseudo.source": "truth"}), tmp_path / "there")
+    file = tmp_path / "there" / "stages" / "localizer.json"
+    made_from = json.loads(file.read_text())
+    del made_from["config"]["trainable"]
+    file.write_text(json.dumps(made_from))
+    here = experiments.tiny(**{"stages": "predict", "predict.localizer_from": str(tmp_path / "there")})
+    with pytest.raises(InputError, match=r"localizer_from: the localizer of .*there was made by another version"):
+        run(here, tmp_path / "here")
+    assert not (tmp_path / "here" / "predictions").exists()
+
+
 def test_ten_crops_tell_the_classes_and_one_crop_the_box(tmp_path):
     changes = {"stages": "pseudo_boxes,joint,predict", "pseudo.source": "truth"}
     run(experiments.tiny(**changes), tmp_path)

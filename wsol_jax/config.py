@@ -45,6 +45,7 @@ POSITIVE = [
     "train.cutmix.beta",
     "evaluate.resamples",
     "evaluate.map_size",
+    "evaluate.threshold_step",
     "maps.size",
 ]
 NOT_NEGATIVE = [
@@ -61,7 +62,6 @@ FRACTIONS = [
     *_each(("train.adl",), "rate", "threshold"),
     "train.cutmix.probability",
     "predict.box_threshold",
-    "evaluate.threshold_step",
 ]
 OTHERS = [
     "stages",

@@ -56,12 +56,17 @@ def other_run(workdir: Path, stage: str, key: str) -> Trained:
         key: that names the workdir, for the error.
 
     Raises:
-        InputError: there is no finished one.
+        InputError: there is no finished one, or it was made by a version with other keys.
     """
     made_from = identity.read(workdir, stage)
     if made_from is None or not made_from.finished:
         raise InputError(f"{key}: {workdir} has no finished {stage}; expected the workdir of a run")
-    return Trained(stage, ConfigDict(made_from.config), workdir)
+    config = ConfigDict(made_from.config)
+    try:
+        make_method(stage, config, classes=1)
+    except AttributeError as error:
+        raise InputError(f"{key}: the {stage} of {workdir} was made by another version of this program") from error
+    return Trained(stage, config, workdir)
 
 
 def make_method(stage: str, config: ConfigDict, classes: int) -> Method:

@@ -5,8 +5,8 @@ from ml_collections import ConfigDict
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.network import Network
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.class_maps import class_maps, of_class
-from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
+from wsol_jax.methods.class_maps import class_maps, map_prediction
+from wsol_jax.methods.method import Method, Outputs, unperturbed
 from wsol_jax.methods.networks import apply, make_network, parameter_group, preparation
 
 
@@ -36,8 +36,7 @@ def of_network(network: Network, config: ConfigDict) -> Method:
 
     def predict(variables, batch, label=None):
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
-        logits = outputs.logits["classes"]
-        return Prediction(logits, map=of_class(outputs.maps["classes"], logits.argmax(-1) if label is None else label))
+        return map_prediction(outputs, label)
 
     group = parameter_group(network, True, config.trainable, config.new_from)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from wsol_jax.methods.method import Outputs, Prediction
+
 
 def class_maps(features: jax.Array, head: dict[str, Any]) -> jax.Array:
     """The linear last layer at every cell instead of on their mean (CAM; Zhou et al., CVPR 2016, equation 2).
@@ -26,6 +28,12 @@ def class_maps(features: jax.Array, head: dict[str, Any]) -> jax.Array:
 def of_class(maps: jax.Array, label: jax.Array) -> jax.Array:
     """The map [b, h, w] of each photo's class, of maps [b, h, w, k] and labels int [b]."""
     return jnp.take_along_axis(maps, label.reshape(-1, 1, 1, 1), axis=-1)[..., 0]
+
+
+def map_prediction(outputs: Outputs, label: jax.Array | None) -> Prediction:
+    """The logits of 'classes' and the map [b, h, w] of a label int [b], or of the likeliest class where it is None."""
+    logits = outputs.logits["classes"]
+    return Prediction(logits, map=of_class(outputs.maps["classes"], logits.argmax(-1) if label is None else label))
 
 
 def unit_range(maps: jax.Array) -> jax.Array:

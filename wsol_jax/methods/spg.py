@@ -13,8 +13,8 @@ from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.class_maps import of_class, unit_range
-from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
+from wsol_jax.methods.class_maps import map_prediction, of_class, unit_range
+from wsol_jax.methods.method import Method, Outputs, unperturbed
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
 FEWEST = 30  # pixels of sure object; with fewer the threshold is FALLBACK of the maximum
@@ -73,8 +73,7 @@ def spg(config: ConfigDict, classes: int) -> Method:
 
     def predict(variables, batch, label=None):
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
-        logits = outputs.logits["classes"]
-        return Prediction(logits, map=of_class(outputs.maps["classes"], logits.argmax(-1) if label is None else label))
+        return map_prediction(outputs, label)
 
     group = parameter_group(network, True, config.trainable, config.new_from)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
