@@ -38,15 +38,9 @@ def training(**changes) -> ConfigDict:
     return keys
 
 
-def get_config() -> ConfigDict:
-    """PSOL on generated scenes, with every key."""
-    config = ConfigDict()
-    config.seed = 0  # of everything: splits, orders, crops, initial weights, bootstrap
-    # some of these, in this order; -Joint has 'joint' in place of 'localizer,classifier'
-    config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
-    config.overwrite = False  # redo finished stages whose configuration has changed
-
-    config.data = ConfigDict(
+def _data() -> ConfigDict:
+    """Which photos."""
+    return ConfigDict(
         dict(
             name="scenes",  # a name in wsol_jax.data.DATASETS: cub, lists, folder, tfds, scenes, imagenet
             dir="",  # the dataset's root
@@ -69,7 +63,10 @@ def get_config() -> ConfigDict:
         )
     )
 
-    config.pseudo = ConfigDict(
+
+def _pseudo() -> ConfigDict:
+    """The pseudo boxes."""
+    return ConfigDict(
         dict(
             source="ddt",  # 'ddt' | 'truth', the supervised ceiling | FILE.parquet with our columns
             group="class",  # one direction for each class, or for the whole 'dataset', which needs no labels
@@ -86,16 +83,10 @@ def get_config() -> ConfigDict:
         )
     )
 
-    config.localizer = training()
-    config.localizer.box_weight = 50.0  # of the mean squared error (code; the paper does not say)
-    config.classifier = training(decay_every=2.0)  # (CUB: 10)
-    config.classifier.new_head = True  # replace the last layer of the weights; False takes it from the file
-    config.joint = training(decay_every=2.0)  # -Joint, in place of both; (CUB: 10)
-    config.joint.new_head = True
-    config.joint.class_weight = 1.0  # of the cross-entropy; the paper does not say how the two are weighed
-    config.joint.box_weight = 50.0  # of the mean squared error
 
-    config.train = training(  # of score maps: wsolevaluation's and DA-WSOL's common values
+def _score_maps() -> ConfigDict:
+    """How a network of score maps is trained: wsolevaluation's and DA-WSOL's common values."""
+    keys = training(
         arch_kwargs=ConfigDict(dict(stride=16)),  # 14 x 14 cells of 224 pixels; 8: 28 x 28
         batch_size=32,
         epochs=50.0,
@@ -106,18 +97,22 @@ def get_config() -> ConfigDict:
         new_rate=10.0,
         augment="wsol",
     )
-    config.train.method = "cam"  # a name in wsol_jax.methods.METHODS
-    config.train.new_head = True
-    config.train.has = ConfigDict(dict(cell=4, rate=0.5))  # pixels; of being hidden (DA-WSOL: 111, 0.19)
-    config.train.acol = ConfigDict(dict(threshold=0.7))  # from where the second classifier sees nothing (original: 0.6)
-    config.train.spg = ConfigDict(  # above: surely object, below: surely background
+    keys.method = "cam"  # a name in wsol_jax.methods.METHODS
+    keys.new_head = True
+    keys.has = ConfigDict(dict(cell=4, rate=0.5))  # pixels; of being hidden (DA-WSOL: 111, 0.19)
+    keys.acol = ConfigDict(dict(threshold=0.7))  # from where the second classifier sees nothing (original: 0.6)
+    keys.spg = ConfigDict(  # above: surely object, below: surely background
         dict(high_b2=0.7, low_b2=0.01, high_b1=0.5, low_b1=0.05, high_c=0.7, low_c=0.1)  # (original: low_b2 0.05)
     )
-    config.train.adl = ConfigDict(dict(rate=0.75, threshold=0.9))  # of dropping; from where (VGG: 0.8)
-    config.train.cutmix = ConfigDict(dict(probability=1.0, beta=1.0))  # (DA-WSOL: 0.34, 1.35)
-    config.train.grad_cam = ConfigDict(dict(stage=""))  # '' is the last one
+    keys.adl = ConfigDict(dict(rate=0.75, threshold=0.9))  # of dropping; from where (VGG: 0.8)
+    keys.cutmix = ConfigDict(dict(probability=1.0, beta=1.0))  # (DA-WSOL: 0.34, 1.35)
+    keys.grad_cam = ConfigDict(dict(stage=""))  # '' is the last one
+    return keys
 
-    config.predict = ConfigDict(
+
+def _predict() -> ConfigDict:
+    """What is asked of the networks, or of others."""
+    return ConfigDict(
         dict(
             splits="test",  # comma-separated
             batch_size=64,
@@ -131,6 +126,28 @@ def get_config() -> ConfigDict:
             box_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
         )
     )
+
+
+def get_config() -> ConfigDict:
+    """PSOL on generated scenes, with every key."""
+    config = ConfigDict()
+    config.seed = 0  # of everything: splits, orders, crops, initial weights, bootstrap
+    # some of these, in this order; -Joint has 'joint' in place of 'localizer,classifier'
+    config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
+    config.overwrite = False  # redo finished stages whose configuration has changed
+
+    config.data = _data()
+    config.pseudo = _pseudo()
+    config.localizer = training()
+    config.localizer.box_weight = 50.0  # of the mean squared error (code; the paper does not say)
+    config.classifier = training(decay_every=2.0)  # (CUB: 10)
+    config.classifier.new_head = True  # replace the last layer of the weights; False takes it from the file
+    config.joint = training(decay_every=2.0)  # -Joint, in place of both; (CUB: 10)
+    config.joint.new_head = True
+    config.joint.class_weight = 1.0  # of the cross-entropy; the paper does not say how the two are weighed
+    config.joint.box_weight = 50.0  # of the mean squared error
+    config.train = _score_maps()
+    config.predict = _predict()
     config.maps = ConfigDict(  # the stage 'maps' writes ours to maps/SPLIT/IMAGE.npy, 'read_maps' reads others'
         dict(
             size=224,  # side of the square maps, pixels
