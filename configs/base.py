@@ -51,6 +51,7 @@ def _data() -> ConfigDict:
                 train="metadata/train",
                 test="metadata/test",
                 val="",  # e.g. metadata/val: CUBV2, ImageNetV2; in place of val_per_class
+                val_per_class=0,  # so many of each class's, chosen by seed (wsolevaluation: 10, 5, 5); 0: all of them
                 images="images",  # the folder that the lists' photos start from
                 boxes="localization.txt",  # of each folder of lists; '', or the file of masks: there are no boxes
                 masks="",  # of each folder of lists: path,mask.png,ignore.png; for OpenImages localization.txt
@@ -68,7 +69,9 @@ def _pseudo() -> ConfigDict:
     """The pseudo boxes."""
     return ConfigDict(
         dict(
-            source="ddt",  # 'ddt' | 'truth', the supervised ceiling | FILE.parquet with our columns
+            source="ddt",  # 'ddt' | 'cam' | 'truth', the supervised ceiling | FILE.parquet with our columns
+            cam_from="",  # 'cam': the workdir of a score-map run, whose maps of the photos' own classes draw the boxes
+            cam_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
             group="class",  # one direction for each class, or for the whole 'dataset', which needs no labels
             arch="vgg16",
             arch_kwargs=ConfigDict(),
@@ -107,7 +110,30 @@ def _score_maps() -> ConfigDict:
     keys.adl = ConfigDict(dict(rate=0.75, threshold=0.9))  # of dropping; from where (VGG: 0.8)
     keys.cutmix = ConfigDict(dict(probability=1.0, beta=1.0))  # (DA-WSOL: 0.34, 1.35)
     keys.grad_cam = ConfigDict(dict(stage=""))  # '' is the last one
+    keys.dawsol = _domain_adaption()
+    keys.watch = 0  # photos with masks on which each epoch's domain gap and target samples are looked at; 0: none
     return keys
+
+
+def _domain_adaption() -> ConfigDict:
+    """DA-WSOL's loss on top of any method; the values are its published code's for CUB and ResNet-50."""
+    return ConfigDict(
+        dict(
+            use=False,
+            domain_loss="mmd_linear",  # between pooled features and pixels' (paper, Eq. 9: 'mmd_quadratic'); or 'dann'
+            domain_weight=0.3,  # of that loss: lambda_1; 0 leaves it out
+            universum="mean",  # of all that is not the object (paper, Eq. 4: 'sum')
+            universum_weight=2.0,  # of that: lambda_2; 0 leaves it out
+            start_epoch=0,  # the first epochs of training up to and with this one (from 0) are without both losses
+            samples=32,  # pixels of a photo on either side of the domain loss
+            assigner=True,  # False: any pixels are the target, and all pooled features of a batch the source
+            anchor_order="batch",  # code: 'sequential', each photo of a batch sees what the ones before it left
+            anchor_update="fake",  # whose centre a class's anchor follows (paper: 'real')
+            anchor_offset=0.0,  # added to a class's first anchor (paper: a small epsilon)
+            gamma=1.0,  # how fast the domain classifier's reversed gradient grows (DANN's authors: 10)
+            domain_rate=10.0,  # the domain classifier's rate, as a multiple; it is never divided
+        )
+    )
 
 
 def _predict() -> ConfigDict:

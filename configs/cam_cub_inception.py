@@ -1,9 +1,11 @@
-"""CAM on CUB-200-2011 with InceptionV3, cut at Mixed_6e, two convolutions added, 28 x 28 cells.
+r"""CAM on CUB-200-2011 with InceptionV3, cut at Mixed_6e, two convolutions added, 28 x 28 cells.
 
-    python launch.py --config=configs/cam_cub_inception.py --workdir=W --config.data.dir=CUB_200_2011
+    python launch.py --config=configs/cam_cub_inception.py --workdir=W --config.data.dir=CUB_200_2011 \
+        --config.train.weights=inception_v3.pth
 
-The rate is wsolevaluation's, as its authors gave it in issue 38 of their repository; it reports a MaxBoxAccV2 of 56.7.
-Its code gives InceptionV3 photos normalised for ResNet; here they are what the weights expect.
+inception_v3.pth is torchvision's. The rate is wsolevaluation's, as its authors gave it in issue 38 of their repository;
+it reports a MaxBoxAccV2 of 56.7. Its code gives InceptionV3 photos normalised for ResNet; here they are what the
+weights expect.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,10 @@
-"""CAM on ImageNet-1k, ResNet-50 with 28 x 28 cells.
+r"""CAM on ImageNet-1k, ResNet-50 with 28 x 28 cells.
 
-    python launch.py --config=configs/cam_ilsvrc.py --workdir=W --config.data.dir=D --config.data.imagenet.boxes=XML
+    python launch.py --config=configs/cam_ilsvrc.py --workdir=W --config.data.dir=D \
+        --config.data.imagenet.boxes=XML --config.train.weights=resnet50.pth
 
-The values are those of DA-WSOL's published script for ImageNet and ResNet-50; wsolevaluation reports a MaxBoxAccV2 of
-63.7. For an accelerator, or several.
+resnet50.pth is torchvision's. The values are those of DA-WSOL's published script for ImageNet and ResNet-50;
+wsolevaluation reports a MaxBoxAccV2 of 63.7. For an accelerator, or several.
 """
 
 from ml_collections import ConfigDict

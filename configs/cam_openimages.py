@@ -1,10 +1,12 @@
-"""CAM on OpenImages30k, ResNet-50 with 14 x 14 cells, judged by masks.
+r"""CAM on OpenImages30k, ResNet-50 with 14 x 14 cells, judged by masks.
 
-    python launch.py --config=configs/cam_openimages.py --workdir=W --config.data.dir=OpenImages
+    python launch.py --config=configs/cam_openimages.py --workdir=W --config.data.dir=OpenImages \
+        --config.train.weights=resnet50.pth
 
-OpenImages holds images/, masks/ and metadata/{train,val,test}/ as wsolevaluation downloads them. The values are those
-of DA-WSOL's published script for OpenImages and ResNet-50, the methods' own those that its code has as defaults;
-wsolevaluation reports a PxAP of 58.5 for CAM. Its value for VGG16 is a rate of 0.00227913316, weight decay 5e-4.
+resnet50.pth is torchvision's. OpenImages holds images/, masks/ and metadata/{train,val,test}/ as wsolevaluation
+downloads them. The values are those of DA-WSOL's published script for OpenImages and ResNet-50, the methods' own those
+that its code has as defaults; wsolevaluation reports a PxAP of 58.5 for CAM. Its value for VGG16 is a rate of
+0.00227913316, weight decay 5e-4.
 """
 
 from ml_collections import ConfigDict

@@ -38,8 +38,10 @@ def test_a_choice(key, allowed):
 
 
 def test_the_source_of_pseudo_boxes():
-    assert message("pseudo.source", "dtt").startswith("--config.pseudo.source is 'dtt'; expected ddt, truth or a file")
-    for value in ("ddt", "truth", "boxes.parquet"):
+    assert message("pseudo.source", "dtt").startswith(
+        "--config.pseudo.source is 'dtt'; expected ddt, cam, truth or a file"
+    )
+    for value in ("ddt", "cam", "truth", "boxes.parquet"):
         check_values(experiments.load(**{"pseudo.source": value}), devices=1)
 
 

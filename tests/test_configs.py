@@ -41,7 +41,7 @@ def test_its_docstring_has_its_command(name):
 
 
 TRAINED = {"joint_birds25": ["joint"]}
-OTHER_STAGES = ("base", "combine", "transfer", "evaluate_maps", "grad_cam")  # run by other tests
+OTHER_STAGES = ("base", "combine", "transfer", "evaluate_maps", "grad_cam", "two_stage")  # run by other tests
 SCORE_MAPS = {
     "cam_cub": experiments.write_cub,
     "cam_cub_vgg16": experiments.write_cub,
@@ -50,6 +50,14 @@ SCORE_MAPS = {
     "cam_openimages": experiments.write_lists,
     "cam_butterflies": experiments.write_lists,
     "cam_birds25": experiments.write_cub,
+    "dawsol_cub": experiments.write_cub,
+    "dawsol_cub_inception": experiments.write_cub,
+    "dawsol_ilsvrc": experiments.write_imagenet,
+    "dawsol_ilsvrc_inception": experiments.write_imagenet,
+    "dawsol_openimages": experiments.write_lists,
+    "dawsol_openimages_inception": experiments.write_lists,
+    "dawsol_butterflies": experiments.write_lists,
+    "dawsol_birds25": experiments.write_cub,
 }
 
 
@@ -99,18 +107,19 @@ def _check_metrics(metrics: dict[str, float], with_boxes: bool) -> None:
 @pytest.mark.parametrize("name", SCORE_MAPS)
 def test_it_draws_maps_and_judges_them(name, tmp_path):
     SCORE_MAPS[name](tmp_path / "data")
-    config = experiments.tiny(name, **{"data.dir": str(tmp_path / "data")})
-    if name == "cam_ilsvrc":
+    config = experiments.tiny(name, **{"data.dir": str(tmp_path / "data"), "train.dawsol.samples": 4})  # of 16 cells
+    if "ilsvrc" in name:
         config.data.imagenet.boxes = "boxes"
     metrics = run(config, tmp_path / "w")
     found = experiments.files(tmp_path / "w")
     kinds = ("parquet", "coco.json", "logits.npy", "maps.npy")
     assert {"model/log.jsonl", "curves.json", *(f"predictions/test.{kind}" for kind in kinds)} <= found
-    by_masks, by_boxes = name in ("cam_openimages", "cam_butterflies"), name != "cam_openimages"
+    by_boxes = "openimages" not in name
+    by_masks = not by_boxes or "butterflies" in name
     for source in ("", "center_gaussian/"):
         assert (f"{source}pxap" in metrics) == (f"{source}piou" in metrics) == by_masks
         assert (f"{source}max_box_acc_v2" in metrics) == (f"{source}exact/max_box_acc" in metrics) == by_boxes
-    assert ("val_threshold/piou" in metrics) == (name == "cam_openimages")
+    assert ("val_threshold/piou" in metrics) == ("openimages" in name)
     assert {"top1_cls", "top5_cls"} <= set(metrics)
     curves = json.loads((tmp_path / "w" / "curves.json").read_text())
     assert all(len(x) == len(y) and max(y) <= 100 for x, y in curves.values()) and len(curves) >= 4

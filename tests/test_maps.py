@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from wsol_jax import maps, run
+from wsol_jax.boxes import iou
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.map_pixels import compute
-from wsol_jax.tables import read_predictions
+from wsol_jax.tables import Predictions, read_predictions, write_predictions
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -71,12 +72,61 @@ def test_the_box_is_that_of_the_largest_region():
     np.testing.assert_array_equal(maps.fixed_box(np.ones((4, 4)), 0.2), [0, 0, 1, 1])
 
 
+def test_a_boxs_score_is_the_mean_of_its_region():
+    ramp = np.tile(np.arange(maps.BOX_SIDE) / (maps.BOX_SIDE - 1), (maps.BOX_SIDE, 1))
+    box, score, fallback = maps.scored_box(5 * ramp - 3, 0.5)  # it is stretched first
+    np.testing.assert_array_equal(box, [0.5, 0, 1, 1])
+    assert (score, fallback) == (pytest.approx(ramp[0, 112:].mean()), False)
+    box, score, fallback = maps.scored_box(np.ones((4, 4)), 0.5)
+    assert (box.tolist(), score, fallback) == ([0, 0, 1, 1], 0, True)
+
+
 def test_the_classifier_of_another_run_draws_maps(finished, tmp_path):
     run(experiments.tiny(stages="classifier"), tmp_path / "psol")
     keys = {"predict.grad_cam_from": str(tmp_path / "psol"), "predict.grad_cam_stage": "layer3"}
     metrics = run(experiments.tiny("grad_cam", **keys), tmp_path / "w")
     assert {"max_box_acc_v2", "pxap", "top1_cls", "top1_loc_map"} <= set(metrics)  # scenes have boxes and masks
     assert np.load(tmp_path / "w" / "predictions" / "test.maps.npy").min() >= 0
+    with pytest.raises(InputError, match=r"grad_cam_from: the network of .*psol tells 3 classes; expected 4"):
+        run(experiments.tiny("grad_cam", **keys, **{"data.scenes.classes": 4}), tmp_path / "four")
+
+
+def test_a_second_stage_tells_the_classes(finished, tmp_path):
+    config = experiments.tiny("cam_butterflies", **{"data.dir": str(finished / "data"), "overwrite": True})
+    dataset = experiments.load_data("cam_butterflies", finished / "data")
+    records = dataset.splits["test"]
+    label, right = np.array([record.label for record in records]), np.arange(len(records)) % 2 == 1
+    top5 = np.stack([np.where(right, label, (label + 1) % 3), np.where(right, (label + 1) % 3, label)], axis=-1)
+    file = tmp_path / "classes.parquet"
+    write_predictions(file, records[::-1], Predictions(top5_class=top5[::-1], top5_prob=top5 * 0.0))
+    config.stages, config.predict.classes_from = "predict,evaluate", str(file)
+    shutil.copytree(finished / "w", tmp_path / "w")
+    metrics, before = run(config, tmp_path / "w"), json.loads((finished / "w" / "metrics.json").read_text())
+
+    assert all("top1" in name or "top5" in name for name in metrics if metrics[name] != before[name])
+    found = read_predictions(tmp_path / "w" / "predictions" / "test.parquet", records)
+    np.testing.assert_array_equal(found.top5_class, top5)
+    hit = iou(found.box, np.concatenate([record.boxes for record in records])) >= 0.5
+    expected = {"top1_cls": right, "top5_cls": right | True, "top1_loc": hit & right, "top5_loc": hit}
+    assert {name: metrics[name] for name in expected} == pytest.approx({k: 100 * v.mean() for k, v in expected.items()})
+    source = maps.own_maps(maps.maps_file(finished / "w", "test"), 64)
+    of_maps = maps.numbers(maps.measure("", dataset, records, source, right.astype(float), config.evaluate), 0.001)
+    assert metrics["top1_loc_map"] == of_maps["top1_loc_map"] > 0
+    kinds = {path.name.removeprefix("test.") for path in (tmp_path / "w" / "predictions").iterdir()}
+    assert kinds == {"parquet", "coco.json", "maps.npy"}  # no logits: they would be of other classes than the table
+
+
+def test_classes_that_are_not_there_are_told_before_anything_is_trained(tmp_path):
+    records, file = experiments.scenes().splits["train"], tmp_path / "train.parquet"
+    one = np.zeros((len(records), 1))
+    write_predictions(file, records, Predictions(top5_class=one, top5_prob=one))
+    config = experiments.tiny("two_stage", **{"data.name": "scenes"})
+    with pytest.raises(InputError, match=r"--config\.predict: RUN/predictions/test\.parquet: no such file"):
+        run(config, tmp_path / "w")
+    config.predict.classes_from = str(file)
+    with pytest.raises(InputError, match=r"--config\.predict: .*train\.parquet: no row for 6 of 6 photos"):
+        run(config, tmp_path / "w")
+    assert not (tmp_path / "w" / "model").exists()
 
 
 def test_masks_are_pooled_over_photos(finished):

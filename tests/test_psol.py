@@ -1,13 +1,15 @@
 """PSOL's stages without training: boxes from the truth or a file, classes from a file, both joined."""
 
 import json
+import shutil
 
 import experiments
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from wsol_jax import run
+from wsol_jax import boxes as box_maths
+from wsol_jax import maps, run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions import join, top_classes
 from wsol_jax.tables import Predictions, read_predictions, write_predictions
@@ -54,6 +56,61 @@ def test_one_direction_for_the_whole_dataset(tmp_path):
     with np.load(tmp_path / "pseudo_boxes" / "ddt" / "0000_dataset.npz", allow_pickle=False) as statistics:
         assert {"mean", "direction", "explained", "images", "sign"} <= set(statistics)
         assert statistics["images"] == experiments.TRAIN
+
+
+@pytest.fixture(scope="module")
+def score_maps(tmp_path_factory, compile_quickly):
+    """The workdir of a score-map run that has seen all of each photo."""
+    workdir = tmp_path_factory.mktemp("cam")
+    run(experiments.tiny(**CAM), workdir)
+    return workdir
+
+
+CAM = {"stages": "train,predict", "predict.splits": "train,test", "predict.test_geometry": "resize"}
+
+
+def of_maps(workdir, **changes):
+    """A PSOL run whose pseudo boxes are those of another run's maps."""
+    return experiments.tiny(
+        **{"stages": "pseudo_boxes", "pseudo.source": "cam", "pseudo.cam_from": str(workdir)} | changes
+    )
+
+
+def test_boxes_of_another_runs_maps_are_learned_from(score_maps, records, tmp_path):
+    metrics = run(of_maps(score_maps, stages="pseudo_boxes,localizer,predict,evaluate,report"), tmp_path)
+    assert {"gt_known_loc", "pseudo/gt_known_loc", "pseudo/train/gt_known_loc"} <= set(metrics)
+    assert (tmp_path / "localizer" / "log.jsonl").exists() and (tmp_path / "report" / "index.html").exists()
+    for split, name in {"train": "boxes.parquet", "test": "boxes_test.parquet"}.items():
+        activations = np.load(score_maps / "predictions" / f"{split}.maps.npy")
+        found = read_predictions(tmp_path / "pseudo_boxes" / name, records[split])
+        np.testing.assert_allclose(found.box, [maps.fixed_box(one, 0.2) for one in activations], atol=1e-12)
+        assert (found.score > 0.2).all() and (found.score < 1).all() and not found.fallback.any()
+        heat = np.load(tmp_path / "pseudo_boxes" / f"heat_{split}.npy").astype(np.float64)
+        low, high = (f(activations, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        np.testing.assert_allclose(heat, (activations - low) / (high - low), atol=1e-3)
+
+
+def test_a_higher_threshold_draws_smaller_boxes_of_maps(score_maps, records, tmp_path):
+    areas = []
+    for threshold in (0.2, 0.8):
+        run(of_maps(score_maps, **{"pseudo.cam_threshold": threshold}), tmp_path / str(threshold))
+        found = read_predictions(tmp_path / str(threshold) / "pseudo_boxes" / "boxes.parquet", records["train"])
+        areas.append(box_maths.area(found.box))
+    assert (areas[1] <= areas[0]).all() and areas[1].mean() < areas[0].mean() / 2
+
+
+def test_boxes_of_maps_know_which_network_drew_them(score_maps, tmp_path):
+    shutil.copytree(score_maps, tmp_path / "cam")
+    run(of_maps(tmp_path / "cam"), tmp_path / "w")
+    run(experiments.tiny(stages="train", seed=1, overwrite=True), tmp_path / "cam")
+    with pytest.raises(InputError, match=r"its input .*cam/stages/train\.json is not the same"):
+        run(of_maps(tmp_path / "cam"), tmp_path / "w")
+
+
+def test_maps_of_other_classes_draw_no_boxes(score_maps, tmp_path):
+    with pytest.raises(InputError, match=r"pseudo\.cam_from: the network of .* tells 3 classes; expected 4") as error:
+        run(of_maps(score_maps, **{"data.scenes.classes": 4}), tmp_path)
+    assert "\n" not in str(error.value) and not (tmp_path / "pseudo_boxes").exists()
 
 
 def test_anybodys_boxes_and_classes_are_joined(records, tmp_path):
@@ -164,6 +221,18 @@ WRONG = {
     "photos too small": ({"stages": "classifier", "classifier.size": 8}, "expected .* at least 32"),
     "no such layer": ({"stages": "pseudo_boxes", "pseudo.layer": "x"}, "pseudo.layer is 'x'; vgg16 has relu1_1"),
     "no such table": ({"stages": "pseudo_boxes", "pseudo.source": "no.parquet"}, r"no\.parquet: no such file"),
+    "no run of maps": (
+        {"stages": "pseudo_boxes", "pseudo.source": "cam"},
+        r"pseudo\.source is 'cam' and pseudo\.cam_from ''; expected 'cam' and the workdir",
+    ),
+    "a run of maps for nothing": (
+        {"stages": "pseudo_boxes", "pseudo.cam_from": "nowhere"},
+        r"pseudo\.source is 'ddt' and pseudo\.cam_from 'nowhere'; expected 'cam' and",
+    ),
+    "no finished run of maps": (
+        {"stages": "pseudo_boxes", "pseudo.source": "cam", "pseudo.cam_from": "nowhere"},
+        r"pseudo\.cam_from: nowhere has no finished train; expected the workdir of a run",
+    ),
     "no such photos": ({"data.name": "cub", "data.dir": "nowhere"}, r"--config\.data\.dir: there is no folder nowhere"),
     "no dir": ({"data.name": "cub"}, r"give it with --config\.data\.dir=FOLDER"),
 }

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,6 +84,17 @@ def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> E
     method = make_method(stage, keys, CLASSES)
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
     return Experiment(scenes(), keys, method, variables)
+
+
+def saves(folder: Path, pattern: str) -> list[Path]:
+    return list((folder / "checkpoints").glob(pattern))
+
+
+def wait_for(moment: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not moment():
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.001)
 
 
 def assert_trees_equal(a: object, b: object) -> None:

@@ -10,6 +10,8 @@ from wsol_jax.backbones import BACKBONES
 from wsol_jax.data import DATASETS
 from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
+from wsol_jax.methods.dawsol import DOMAIN_LOSSES
+from wsol_jax.methods.target_samples import ANCHOR_ORDERS, ANCHOR_UPDATES
 from wsol_jax.pseudo.ddt import SIGN_RULES
 
 TRAINED = ("localizer", "classifier", "joint", "train")
@@ -33,6 +35,10 @@ CHOICES: dict[str, Collection[str]] = {
     **dict.fromkeys(_each(TRAINED, "augment"), ("psol", "wsol", "none")),
     **dict.fromkeys(_each(TRAINED, "trainable"), ("all", "head")),
     "train.method": METHODS,
+    "train.dawsol.domain_loss": DOMAIN_LOSSES,
+    "train.dawsol.universum": ("mean", "sum"),
+    "train.dawsol.anchor_order": ANCHOR_ORDERS,
+    "train.dawsol.anchor_update": ANCHOR_UPDATES,
 }
 BATCH_SIZES = _each((*NETWORKS, "predict"), "batch_size")
 POSITIVE = [
@@ -43,6 +49,8 @@ POSITIVE = [
     "joint.class_weight",
     "train.has.cell",
     "train.cutmix.beta",
+    "train.dawsol.samples",
+    "train.dawsol.gamma",
     "evaluate.resamples",
     "evaluate.map_size",
     "evaluate.threshold_step",
@@ -53,9 +61,12 @@ NOT_NEGATIVE = [
     "data.val_per_class",
     "pseudo.max_bytes",
     *_each(TRAINED, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate"),
+    *_each(("train.dawsol",), "domain_weight", "universum_weight", "start_epoch", "anchor_offset", "domain_rate"),
+    "train.watch",
     "report.photos",
 ]
 FRACTIONS = [
+    "pseudo.cam_threshold",
     "train.has.rate",
     "train.acol.threshold",
     *_each(("train.spg",), "high_b2", "low_b2", "high_b1", "low_b1", "high_c", "low_c"),
@@ -68,7 +79,7 @@ OTHERS = [
     "overwrite",
     "data.dir",
     *_each(NETWORKS, "weights", "arch_kwargs"),
-    *_each(("pseudo",), "source", "layer"),
+    *_each(("pseudo",), "source", "cam_from", "layer"),
     *_each(TRAINED, "freeze", "new_from", "nesterov"),
     *_each(("classifier", "joint", "train"), "new_head"),
     *_each(("combine",), "split", "boxes", "classes"),
@@ -76,6 +87,7 @@ OTHERS = [
     *_each(("predict",), "grad_cam_from", "grad_cam_stage"),
     *_each(("maps",), "dir", "splits", "prefix"),
     "train.grad_cam.stage",
+    *_each(("train.dawsol",), "use", "assigner"),
     "report.beside",
 ]
 
@@ -98,8 +110,8 @@ def check_values(config: ConfigDict, devices: int) -> None:
     for key, allowed in CHOICES.items():
         _require(config, key, value_of(config, key) in allowed, f"one of {', '.join(allowed)}")
     source = value_of(config, "pseudo.source")
-    known = source in ("ddt", "truth") or source.endswith(".parquet")
-    _require(config, "pseudo.source", known, "ddt, truth or a file that ends in .parquet")
+    known = source in ("ddt", "cam", "truth") or source.endswith(".parquet")
+    _require(config, "pseudo.source", known, "ddt, cam, truth or a file that ends in .parquet")
     for key in POSITIVE:
         _require(config, key, 0 < value_of(config, key) < math.inf, "a positive number")
     for key in NOT_NEGATIVE:

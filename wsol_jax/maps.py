@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from wsol_jax.backbones.initialise import shapes
 from wsol_jax.context import Context
 from wsol_jax.data.photos import in_threads
 from wsol_jax.data.plan import test_window
@@ -23,11 +25,11 @@ from wsol_jax.files import write_atomically
 from wsol_jax.methods.method import Prediction
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.methods.predict import predict_photos
-from wsol_jax.predictions import top_classes
+from wsol_jax.predictions import join, top_classes
 from wsol_jax.progress import track
 from wsol_jax.pseudo.regions import WHOLE_IMAGE, bounds, largest_region
 from wsol_jax.report.coco import write_coco
-from wsol_jax.tables import write_predictions
+from wsol_jax.tables import Predictions, read_predictions, write_predictions
 from wsol_jax.trained import Trained, check_training, chosen_splits, make_method, other_run, train_stage
 from wsol_jax.training.checkpoints import load_variables
 
@@ -48,23 +50,40 @@ def check_train(config: ConfigDict, context: Context) -> None:
 
 
 def predict(config: ConfigDict, context: Context) -> None:
-    """Classes, a map, and the box of its largest region above `box_threshold`, for every photo of `splits`."""
+    """Classes, a map, and the box of its largest region above `box_threshold`, for every photo of `splits`.
+
+    The classes are the network's or, of two stages (DA-WSOL, section 4.1), those of a classifier in `classes_from`.
+    """
     trained = _trained(config, context)
     for split in chosen_splits(config.splits, context):
         records, folder = context.dataset.splits[split], context.workdir / "predictions"
-        found = _say(trained, split, config, context)
+        found = say(trained, split, config.test_geometry, config.batch_size, context)
         boxes = in_threads(partial(fixed_box, threshold=config.box_threshold), found.map)
-        said = top_classes(found.logits)._replace(box=np.array(list(boxes)))
-        write_atomically(folder / f"{split}.logits.npy", lambda file, found=found: np.save(file, found.logits))
+        if config.classes_from:
+            classes = read_predictions(Path(config.classes_from), records, ("top5_class",))
+        else:
+            classes = top_classes(found.logits)
+            write_atomically(folder / f"{split}.logits.npy", lambda file, found=found: np.save(file, found.logits))
+        said = join(Predictions(box=np.array(list(boxes))), classes)
         write_atomically(folder / f"{split}.maps.npy", lambda file, found=found: np.save(file, found.map))
+        if found.assignment is not None:
+            assignment = found.assignment.astype(np.int8)
+            write_atomically(assignments_file(context.workdir, split), lambda file, a=assignment: np.save(file, a))
         write_predictions(folder / f"{split}.parquet", records, said)
         write_coco(folder / f"{split}.coco.json", records, said, context.dataset.classes)
 
 
 def check_predict(config: ConfigDict, context: Context) -> None:
-    """Raises InputError if a split is not there, or the run whose classifier is to draw the maps."""
-    chosen_splits(config.splits, context)
-    _trained(config, context)
+    """Raises InputError if a split is not there, or its classes in a file, or no run whose classifier is to draw maps.
+
+    That classifier has to tell as many classes as these photos have.
+    """
+    for split in chosen_splits(config.splits, context):
+        if config.classes_from:
+            read_predictions(Path(config.classes_from), context.dataset.splits[split], ("top5_class",))
+    trained = _trained(config, context)
+    if config.grad_cam_from:
+        require_classes(trained, "grad_cam_from", context)
 
 
 def fixed_box(activation: np.ndarray, threshold: float) -> np.ndarray:
@@ -77,8 +96,16 @@ def fixed_box(activation: np.ndarray, threshold: float) -> np.ndarray:
     Returns:
         float64 [4], normalised xyxy; the whole image for a map that is constant.
     """
-    region = largest_region(score_maps.score_map(activation, (BOX_SIDE, BOX_SIDE)) > threshold)
-    return bounds(region) if region.any() else WHOLE_IMAGE
+    return scored_box(activation, threshold)[0]
+
+
+def scored_box(activation: np.ndarray, threshold: float) -> tuple[np.ndarray, float, bool]:
+    """`fixed_box`; the mean of the stretched map in its region; and whether there was none (then the mean is 0)."""
+    score_map = score_maps.score_map(activation, (BOX_SIDE, BOX_SIDE))
+    region = largest_region(score_map > threshold)
+    if not region.any():
+        return WHOLE_IMAGE, 0.0, True
+    return bounds(region), float(score_map[region].mean()), False
 
 
 def save_maps(config: ConfigDict, context: Context) -> None:
@@ -138,6 +165,11 @@ def sources(context: Context, size: int) -> dict[str, MapSource]:
 def maps_file(workdir: Path, split: str) -> Path:
     """Where the maps of a split are as the network gave them, float32 [n, h, w], in the order of its records."""
     return workdir / "predictions" / f"{split}.maps.npy"
+
+
+def assignments_file(workdir: Path, split: str) -> Path:
+    """Where DA-WSOL's set of each pixel of a split is, int8 [n, h, w]; see `target_samples.SETS`."""
+    return workdir / "predictions" / f"{split}.assignments.npy"
 
 
 def own_maps(file: Path, size: int) -> MapSource:
@@ -236,17 +268,48 @@ def _trained(config: ConfigDict, context: Context) -> Trained:
     return other._replace(config=with_method)
 
 
-def _say(trained: Trained, split: str, config: ConfigDict, context: Context) -> Prediction:
+def require_classes(trained: Trained, key: str, context: Context) -> None:
+    """Check that another run's network tells as many classes as these photos have.
+
+    Args:
+        trained: the network; its checkpoint tells.
+        key: that names its workdir, for the error.
+        context: has the photos.
+
+    Raises:
+        InputError: it tells more or fewer.
+    """
+    classes, size = len(context.dataset.classes), input_size(trained.config)
+    module = make_method("train", trained.config, classes).module
+    trained_params = flatten_dict(load_variables(trained.checkpoints)["params"])
+    for path, expected in flatten_dict(shapes(module, (1, size, size, 3))["params"]).items():
+        if trained_params[path].shape != expected.shape:
+            raise InputError(
+                f"{key}: the network of {trained.workdir} tells {trained_params[path].shape[-1]} classes; expected "
+                f"{classes}, as many as these photos have"
+            )
+
+
+def say(trained: Trained, split: str, geometry: str, batch_size: int, context: Context) -> Prediction:
+    """The logits of a split's photos, and the maps of their own classes, as the network gives them.
+
+    Args:
+        trained: what is asked.
+        split: whose photos.
+        geometry: what it sees of them, see `test_window`.
+        batch_size: over all devices.
+        context: has the photos.
+    """
     method = make_method("train", trained.config, len(context.dataset.classes))
     size, resized = input_size(trained.config), resize_size(trained.config)
     return predict_photos(
         method,
-        load_variables(trained.checkpoints),
+        load_variables(trained.checkpoints, method.memory),
         context.dataset,
         context.dataset.splits[split],
-        test_window(config.test_geometry, size / resized),
+        test_window(geometry, size / resized),
         size,
-        config.batch_size,
+        batch_size,
         f"maps, {split}",
         context.mesh,
         of_own_class=True,

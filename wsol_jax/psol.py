@@ -1,21 +1,24 @@
 """PSOL (Zhang, Cao, Wu; CVPR 2020, Algorithm 1), stage by stage: pseudo boxes, localizer, classifier, both joined."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from wsol_jax import identity
+from wsol_jax import identity, maps
 from wsol_jax.context import Context
+from wsol_jax.data.photos import in_threads
 from wsol_jax.data.plan import WHOLE, test_window
 from wsol_jax.errors import InputError
+from wsol_jax.evaluation.score_maps import score_map
 from wsol_jax.files import write_atomically
 from wsol_jax.methods.method import Prediction
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.methods.predict import predict_photos
 from wsol_jax.methods.ten_crop import ten_crop
 from wsol_jax.predictions import join, top_classes
-from wsol_jax.pseudo.stage import boxes_file, make_pseudo_boxes
+from wsol_jax.pseudo.stage import boxes_file, make_pseudo_boxes, write_drawn
 from wsol_jax.report.coco import write_coco
 from wsol_jax.tables import Predictions, read_predictions, write_predictions
 from wsol_jax.trained import (
@@ -31,14 +34,45 @@ from wsol_jax.training.checkpoints import load_variables
 
 
 def pseudo_boxes(config: ConfigDict, context: Context) -> None:
-    """Step 1: boxes for the training photos, without anybody drawing one."""
+    """Step 1: boxes for the training photos, without anybody drawing one.
+
+    Raises:
+        InputError: there are no training photos; or what `pseudo.source` asks for is not there.
+    """
     training_records(context)
-    make_pseudo_boxes(config, context.seed, context.dataset, context.workdir / "pseudo_boxes", context.mesh)
+    if (config.source == "cam") != bool(config.cam_from):
+        raise InputError(
+            f"pseudo.source is {config.source!r} and pseudo.cam_from {config.cam_from!r}; expected 'cam' and the "
+            "workdir of a score-map run, or neither"
+        )
+    folder = context.workdir / "pseudo_boxes"
+    if config.source == "cam":
+        _boxes_of_maps(config, folder, context)
+    else:
+        make_pseudo_boxes(config, context.seed, context.dataset, folder, context.mesh)
 
 
 def files_of_pseudo_boxes(config: ConfigDict) -> list[Path]:
-    """The files of others that `pseudo_boxes` reads."""
+    """The files of others that `pseudo_boxes` reads; for another run the one that says what its maps are made from."""
+    if config.source == "cam":
+        return [identity.file_of(Path(config.cam_from), "train")]
     return [Path(config.source)] if config.source.endswith(".parquet") else []
+
+
+def _boxes_of_maps(config: ConfigDict, folder: Path, context: Context) -> None:
+    """What the paper compares DDT with: boxes of another method's maps of whole photos, each of the photo's own class.
+
+    A box's score is the mean of its map in its region, in [0, 1]; heat_SPLIT.npy holds the maps, float16
+    [n, h, w], each stretched to [0, 1].
+    """
+    trained = other_run(Path(config.cam_from), "train", "pseudo.cam_from")
+    maps.require_classes(trained, "pseudo.cam_from", context)
+    for split, records in context.dataset.splits.items():
+        found = maps.say(trained, split, "resize", config.batch_size, context).map
+        drawn = in_threads(partial(maps.scored_box, threshold=config.cam_threshold), found)
+        boxes = Predictions(*(np.array(column) for column in zip(*drawn, strict=True)))
+        heat = np.stack([score_map(activation, activation.shape[::-1]) for activation in found])
+        write_drawn(folder, split, records, boxes, heat)
 
 
 def train_localizer(config: ConfigDict, context: Context) -> None:

@@ -18,11 +18,13 @@ from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.classifier import classifier
+from wsol_jax.methods.dawsol import dawsol
 from wsol_jax.methods.joint import joint
 from wsol_jax.methods.localizer import localizer
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.training.train import train, training_batches
+from wsol_jax.watch import watch, watched
 
 FOLDERS = {"localizer": "localizer", "classifier": "classifier", "joint": "joint", "train": "model"}
 """Stage -> where in the workdir it keeps its network."""
@@ -74,7 +76,8 @@ def make_method(stage: str, config: ConfigDict, classes: int) -> Method:
     if stage == "localizer":
         return localizer(config)
     if stage == "train":
-        return METHODS[config.method](config, classes)
+        method = METHODS[config.method](config, classes)
+        return dawsol(method, config, classes) if "dawsol" in config and config.dawsol.use else method
     return {"classifier": classifier, "joint": joint}[stage](config, classes)
 
 
@@ -95,12 +98,15 @@ def train_stage(stage: str, boxes: np.ndarray | None, config: ConfigDict, contex
         return training_batches(context.dataset, records, boxes, config, context.seed, steps, context.mesh)
 
     folder = context.workdir / FOLDERS[stage]
-    train(folder, method, variables, batches, len(records), config, context.seed, context.mesh)
+    looking = watch(method, config, context) if "watch" in config else None
+    train(folder, method, variables, batches, len(records), config, context.seed, context.mesh, looking)
 
 
 def check_training(stage: str, config: ConfigDict, context: Context) -> None:
     """Raises InputError if there are no training photos, or no such network, or its weights are others."""
     training_records(context)
+    if "watch" in config:
+        watched(config.watch, context)
     _initial_variables(make_method(stage, config, len(context.dataset.classes)), stage, config, context)
 
 

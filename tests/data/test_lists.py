@@ -143,6 +143,8 @@ def test_a_listed_photo_has_to_be_there(root, data_config):
         ("lists.train", "metadata/val", r"--config\.data\.lists\.train: there is no folder"),
         ("lists.test", "../elsewhere", "expected a relative path"),
         ("lists.val", "metadata/val", r"--config\.data\.lists\.val: there is no folder"),
+        ("lists.val_per_class", -1, r"--config\.data\.lists\.val_per_class is -1; expected 0 or a positive number"),
+        ("lists.val_per_class", 5, r"lists\.val_per_class is 5, but lists\.val is ''; expected a folder of lists"),
         ("lists.boxes", "../localization.txt", "expected a relative path"),
         ("lists.masks", "../localization.txt", "expected a relative path"),
         ("lists.masks", "gone.txt", r"metadata/test/gone\.txt: no such file"),
@@ -229,6 +231,32 @@ def test_val_in_a_folder_of_its_own(root, write_photo, data_config):
     (folder / "localization.txt").unlink()
     with pytest.raises(InputError, match=r"val/localization\.txt: no such file"):
         load_dataset(data_config("lists", root, changes), seed=0)
+
+
+def test_so_many_validation_photos_of_each_class(root, write_photo, data_config):
+    folder = root / "metadata" / "val"
+    folder.mkdir()
+    names = {f"val2/{label}/{i}.jpg": label for i in range(6) for label in (0, 1, 2)}
+    names.pop("val2/2/5.jpg")
+    for file, columns in (("class_labels", ",{}"), ("image_ids", ""), ("image_sizes", ",12,8")):
+        lines = [name + columns.format(label) for name, label in names.items()]
+        (folder / f"{file}.txt").write_text("\n".join(lines))
+    for name in names:
+        write_photo(root / "images" / name)
+    changes = {"lists.val": "metadata/val", "lists.boxes": "", "lists.train": ""}
+
+    def drawn(count, seed):
+        return load_dataset(data_config("lists", root, changes | {"lists.val_per_class": count}), seed).splits["val"]
+
+    everything = drawn(0, seed=0)
+    assert len(everything) == 17
+    kept = [[record.path for record in drawn(3, seed)] for seed in (0, 0, 1)]
+    assert kept[0] == kept[1] != kept[2]
+    for paths in kept:
+        chosen = [record for record in everything if record.path in paths]
+        assert paths == [record.path for record in chosen]
+        assert np.bincount([record.label for record in chosen]).tolist() == [3, 3, 3]
+    assert np.bincount([record.label for record in drawn(6, seed=0)]).tolist() == [6, 6, 5]
 
 
 def test_too_few_class_names(root, data_config):

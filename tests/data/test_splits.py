@@ -48,6 +48,17 @@ def test_each_class_keeps_a_training_photo():
         splits.set_aside(dataset([5])._replace(splits={"test": []}), 1, seed=0)
 
 
+def test_so_many_of_each_class_are_kept(caplog):
+    records = dataset([20, 3, 8]).splits["train"]
+    kept = [splits.keep_per_class(records, 5, seed) for seed in (0, 0, 1)]
+    assert [np.bincount([r.label for r in some]).tolist() for some in kept] == [[5, 3, 5]] * 3
+    assert kept[0] == kept[1] != kept[2] and kept[0] == sorted(kept[0], key=records.index)
+    assert caplog.messages == ["1 of 3 classes have fewer than 5 photos and keep them all"] * 3
+    # Another class's photos change nothing.
+    alone = splits.keep_per_class([r for r in records if r.label == 2], 5, 0)
+    assert alone == [r for r in kept[0] if r.label == 2]
+
+
 def test_a_sound_dataset():
     splits.require_sound(dataset([1, 2]))
     with pytest.raises(InputError, match="class 'class0' has no training photo, nor have 1 others"):

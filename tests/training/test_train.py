@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,22 +31,11 @@ def last_state(folder: Path, like: TrainState) -> TrainState:
     return restore(open_checkpoints(folder / "checkpoints"), like, tiny.mesh(1))
 
 
-def saves(folder: Path, pattern: str) -> list[Path]:
-    return list((folder / "checkpoints").glob(pattern))
-
-
-def wait_for(moment: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not moment():
-        assert time.monotonic() < deadline, "the moment never came"
-        time.sleep(0.001)
-
-
 def kill_when(moment: Callable[[], bool], process: subprocess.Popen) -> None:
     """Kills a process at a moment: it is halted first, to be sure that the moment has not passed meanwhile."""
     try:
         while True:
-            wait_for(lambda: moment() or process.poll() is not None)
+            tiny.wait_for(lambda: moment() or process.poll() is not None)
             assert process.poll() is None, process.stderr.read().decode()
             process.send_signal(signal.SIGSTOP)
             if moment():
@@ -64,11 +52,11 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
 
     def saving(files: int) -> bool:
         """Whether some checkpoint is being written, of which so many files are there."""
-        return any(len(list(path.rglob("*"))) >= files for path in saves(cut, "*tmp*"))
+        return any(len(list(path.rglob("*"))) >= files for path in tiny.saves(cut, "*tmp*"))
 
     moments = [
         lambda: len(read_log(cut)) >= 1,  # before the first checkpoint, most likely
-        lambda: saves(cut, "2") and saving(0),  # as soon as a later one is begun
+        lambda: tiny.saves(cut, "2") and saving(0),  # as soon as a later one is begun
         lambda: len(read_log(cut)) >= 6 and saving(8),  # in the midst of one
     ]
     for moment in moments:
@@ -82,7 +70,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_never_was(tmp_path):
     tiny.assert_trees_equal(last_state(cut, state), state)
     assert [line["step"] for line in read_log(cut)] == list(range(1, 13))
     assert (cut / "log.jsonl").read_text() == (uncut / "log.jsonl").read_text()
-    assert sorted(path.name for path in saves(cut, "*")) == ["10", "12"]
+    assert sorted(path.name for path in tiny.saves(cut, "*")) == ["10", "12"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +95,7 @@ def test_a_run_that_is_cut_off_goes_on(experiment, trained, tmp_path):
     def cut_off(steps: range) -> Iterator[Batch]:
         for at, batch in zip(steps, batches(steps), strict=True):
             if at == 5:  # two more are already on their way to the devices
-                wait_for(lambda: saves(folder, "2"))
+                tiny.wait_for(lambda: tiny.saves(folder, "2"))
                 raise ConnectionError
             yield batch
 
@@ -140,7 +128,7 @@ def test_the_last_step_is_logged_and_kept_whatever_the_rhythm(tmp_path):
     experiment = tiny.experiment(arch="vgg_gap", log_every=3, checkpoint_every=3, epochs=3.5 * 8 / 24)
     experiment.train(tmp_path / "localizer", tiny.mesh(1))
     assert [line["step"] for line in read_log(tmp_path / "localizer")] == [3, 4]
-    assert sorted(path.name for path in saves(tmp_path / "localizer", "*")) == ["3", "4"]
+    assert sorted(path.name for path in tiny.saves(tmp_path / "localizer", "*")) == ["3", "4"]
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):

@@ -51,7 +51,7 @@ def _fill(seed: list[int], path: tuple[str, ...], leaves: dict[tuple[str, ...], 
     shape, leaf = leaves[path].shape, path[-1]
     kernel = leaves.get((*path[:-1], "kernel"))
     rng = np.random.default_rng([*seed, zlib.crc32(".".join(path).encode())])
-    if leaf == "kernel" and len(shape) == 4 and "head" in parts_of(path):
+    if leaf == "kernel" and len(shape) == 4 and not {"head", "domain"}.isdisjoint(parts_of(path)):
         return (2 * rng.random(shape, np.float32) - 1) * np.float32(math.sqrt(6 / (shape[2] + shape[3])))
     if leaf == "kernel" and len(shape) == 4:
         fan_out = math.prod(shape[:2]) * (shape[3] if shape[2] > 1 else 1)  # a depthwise kernel is [k, k, 1, d]

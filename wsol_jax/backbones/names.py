@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 Path = tuple[str, ...]
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-_PARTS = ("backbone", "neck", "head", "box", "auxiliary")
+_PARTS = ("backbone", "neck", "head", "box", "auxiliary", "domain")
 _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
 _FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}
 

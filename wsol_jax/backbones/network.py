@@ -140,6 +140,7 @@ class Network(nn.Module):
         head: [b, d'] -> logits or box.
         box: [b, d'] -> box, beside a head that gives logits (PSOL's -Joint), or None.
         auxiliary: map of its `stage` -> like `head`, or None.
+        domain: [b, d'] -> one logit, or None; its parameters are here, DA-WSOL's loss asks it about pixels.
     """
 
     backbone: nn.Module
@@ -147,6 +148,7 @@ class Network(nn.Module):
     head: nn.Module
     box: nn.Module | None = None
     auxiliary: nn.Module | None = None
+    domain: nn.Module | None = None
 
     def __call__(self, image: jax.Array, train: bool) -> NetworkOutputs:
         """Preprocessed photos, float [b, h, w, 3], to what the network says.
@@ -159,6 +161,8 @@ class Network(nn.Module):
         auxiliary = None
         if self.auxiliary is not None and (train or self.is_initializing()):
             auxiliary = self.auxiliary(maps[self.auxiliary.stage], train)
+        if self.domain is not None and self.is_initializing():
+            self.domain(vector)
         return NetworkOutputs(maps, self.head(vector), box, auxiliary)
 
 

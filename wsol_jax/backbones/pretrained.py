@@ -73,7 +73,7 @@ def _new_names(module: nn.Module, variables: Mapping, new_head: bool, given: Col
         parts = names.parts_of(path)
         if new_head and not {"head", "box"}.isdisjoint(parts):
             return True
-        optional = "box" in parts or path[1 + len(parts)] in added
+        optional = not {"box", "domain"}.isdisjoint(parts) or path[1 + len(parts)] in added
         return optional and layer_of(names.name_of(path)) not in published
 
     return frozenset(names.name_of(path) for path in flatten_dict(dict(variables)) if is_new(path))

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax.data import annotations, masks, photos
 from wsol_jax.data.records import Dataset, Record
+from wsol_jax.data.splits import keep_per_class
 from wsol_jax.errors import InputError
 
 
@@ -49,16 +50,19 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             it, '.' for itself, '' for none; `lists.images` is the folder that their photos' paths start from;
             `lists.boxes` and `lists.masks` are the files of boxes and masks, '' for none (one file holds one of them:
             given as both, it holds masks); `lists.mask_dir` is the folder that the masks' paths start from; without
-            `lists.photos` the photos need not be there. Training photos do without boxes and masks.
-        seed: not needed, nothing is drawn.
+            `lists.photos` the photos need not be there; `lists.val_per_class` is how many photos of each class 'val'
+            keeps, 0 for all. Training photos do without boxes and masks.
+        seed: of the draw of validation photos.
 
     Raises:
         InputError: a list, photo or mask is missing, or leads out of the root; a line is malformed; a photo comes twice
             or lacks a class or a size; a box is empty or outside of its photo; a mask is of another shape than its
-            photo, or of what to ignore and not on its photo's first line.
+            photo, or of what to ignore and not on its photo's first line; `lists.val_per_class` is negative, or there
+            are no lists of 'val' to draw from.
     """
     root, keys = photos.root_folder(config.dir, "lists"), config.lists
     files = Files(keys.images, "" if keys.boxes == keys.masks else keys.boxes, keys.masks, keys.mask_dir, keys.photos)
+    _require_val(keys.val, keys.val_per_class)
     splits = {}
     for name in ("train", "test", "val"):
         if not keys[name]:
@@ -67,8 +71,11 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         if not folder.is_dir():
             raise InputError(f"--config.data.lists.{name}: there is no folder {folder}; set it to '' if there is none")
         splits[name] = read_split(root, folder, _at_hand(folder, files) if name == "train" else files)
+    classes = _classes(root, splits)
+    if keys.val_per_class:
+        splits["val"] = keep_per_class(splits["val"], keys.val_per_class, seed)
     read = photos.PhotoFiles(root) if keys.photos else photos.blank
-    return Dataset(_classes(root, splits), splits, read, masks.MaskFiles(root))
+    return Dataset(classes, splits, read, masks.MaskFiles(root))
 
 
 def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
@@ -96,6 +103,15 @@ def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
         records.append(Record(path, _label(*labels[name]), size, boxes, *shapes.get(name, ())))
     masks.require_masks(root, records)
     return records
+
+
+def _require_val(folder: str, count: int) -> None:
+    if count < 0:
+        raise InputError(f"--config.data.lists.val_per_class is {count}; expected 0 or a positive number")
+    if count and not folder:
+        raise InputError(
+            f"--config.data.lists.val_per_class is {count}, but lists.val is ''; expected a folder of lists"
+        )
 
 
 def _at_hand(folder: Path, files: Files) -> Files:

@@ -1,9 +1,10 @@
-"""Training photos set aside, class by class, by seed."""
+"""Photos set aside or kept, class by class, by seed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
@@ -46,6 +47,20 @@ def set_aside(dataset: Dataset, count: int, seed: int) -> Dataset:
     train = [record for position, record in enumerate(records) if position not in chosen]
     val = [record for position, record in enumerate(records) if position in chosen]
     return dataset._replace(splits=dataset.splits | {"train": train, "val": val})
+
+
+def keep_per_class(records: Sequence[Record], count: int, seed: int) -> list[Record]:
+    """`count` photos of every class, in their order; a class that has fewer keeps what it has, and that is logged.
+
+    The validation photos of Choe et al. (CVPR 2020), num_val_sample_per_class in their code.
+    """
+    positions_of, chosen = per_class(records), set()
+    for label, positions in positions_of.items():
+        chosen |= choose(positions, count, seed, label)
+    fewer = sum(len(positions) < count for positions in positions_of.values())
+    if fewer:
+        logging.warning("%d of %d classes have fewer than %d photos and keep them all", fewer, len(positions_of), count)
+    return [record for position, record in enumerate(records) if position in chosen]
 
 
 def require_sound(dataset: Dataset) -> None:

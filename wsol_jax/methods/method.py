@@ -9,7 +9,7 @@ from flax import linen as nn
 from wsol_jax.data.render import Batch
 
 Variables = dict[str, Any]
-"""{'params': ..., 'batch_stats': ...}, nested dicts of arrays."""
+"""{'params': ..., 'batch_stats': ...}, nested dicts of arrays; after training also 'memory'."""
 
 Logs = dict[str, jax.Array]
 """Named scalars."""
@@ -24,6 +24,7 @@ class Outputs(NamedTuple):
         maps: head -> [b, h, w, k].
         box: [b, 4] in (0, 1), left, top, width, height in the frame of what the network sees; or None.
         auxiliary: like the classes' logits, or like the box where there are none, of a head that only training has.
+        domain: parameters of a domain classifier, for the pixels that the objective chooses; or None.
     """
 
     stages: dict[str, jax.Array]
@@ -31,6 +32,7 @@ class Outputs(NamedTuple):
     maps: dict[str, jax.Array]
     box: jax.Array | None = None
     auxiliary: jax.Array | None = None
+    domain: dict[str, Any] | None = None
 
 
 class Prediction(NamedTuple):
@@ -40,11 +42,13 @@ class Prediction(NamedTuple):
         logits: [b, k] or None.
         box: [b, 4], normalised xyxy inside the image, or None.
         map: [b, h, w] or None.
+        assignment: int32 [b, h, w], DA-WSOL's set of each pixel, see `target_samples.SETS`; or None.
     """
 
     logits: jax.Array | None = None
     box: jax.Array | None = None
     map: jax.Array | None = None
+    assignment: jax.Array | None = None
 
 
 class Method(NamedTuple):

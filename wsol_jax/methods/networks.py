@@ -63,7 +63,12 @@ def input_size(config: ConfigDict) -> int:
 
 
 def resize_size(config: ConfigDict) -> int:
-    """The side to which a whole photo is resized before `input_size` is cut from it, pixels."""
+    """The side to which a whole photo is resized before `input_size` is cut from it, pixels.
+
+    It is in the ratio that the architecture's weights were trained with; wsolevaluation's is 256 to 224 for all.
+    """
+    if config.augment == "wsol":
+        return round(input_size(config) * 256 / 224)
     architecture = BACKBONES[config.arch]
     return round(input_size(config) * architecture.resize / architecture.size)
 

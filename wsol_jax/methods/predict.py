@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset, Record
-from wsol_jax.data.render import render
+from wsol_jax.data.render import Batch, render
 from wsol_jax.methods.method import Method, Prediction, Variables
 from wsol_jax.progress import track
 from wsol_jax.training import devices
@@ -46,7 +46,12 @@ def predict_photos(
     rows = devices.local_slice(batch_size, mesh)
     views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
     batches = devices.prefetch(render(dataset.read, records, views, size, rows.stop - rows.start), mesh)
-    run = jax.jit(lambda variables, batch: method.predict(variables, batch, batch.label if of_own_class else None))
+
+    def predict(variables: Variables, batch: Batch) -> Prediction:
+        with devices.across(mesh):
+            return method.predict(variables, batch, batch.label if of_own_class else None)
+
+    run = jax.jit(predict)
     variables = devices.replicate(variables, mesh)
     starts = range(0, len(records), batch_size)
     pieces = []

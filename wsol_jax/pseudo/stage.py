@@ -1,4 +1,4 @@
-"""The stage that makes pseudo boxes: from DDT, from the truth, or from a file.
+"""The stage that makes pseudo boxes: from DDT, from the truth, or from a file; psol.py has those of another run's maps.
 
 A box's score is the mean heat of its region in standard deviations of its group's projections; 1 for true boxes.
 """
@@ -50,6 +50,13 @@ def make_pseudo_boxes(config: ConfigDict, seed: int, dataset: Dataset, folder: P
         write_predictions(boxes_file(folder, split), records, boxes)
 
 
+def write_drawn(folder: Path, split: str, records: Sequence[Record], boxes: Predictions, heat: np.ndarray) -> None:
+    """Writes the pseudo boxes of the n photos of a split, and the heat maps [n, h, w] that they were drawn from."""
+    write_predictions(boxes_file(folder, split), records, boxes)
+    write_atomically(heat_file(folder, split), lambda file: np.save(file, heat.astype(np.float16)))
+    logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
+
+
 def boxes_file(folder: Path, split: str) -> Path:
     """Where the pseudo boxes of a split are."""
     return folder / ("boxes.parquet" if split == "train" else f"boxes_{split}.parquet")
@@ -79,9 +86,7 @@ def _ddt_boxes(config: ConfigDict, seed: int, dataset: Dataset, folder: Path, me
         find = _find_heat if split == "train" else _apply_heat
         heat, scale = find(config, forward, read, groups, files)
         boxes = _boxes_of(heat, scale, config)
-        write_predictions(boxes_file(folder, split), records, boxes)
-        write_atomically(heat_file(folder, split), lambda file, heat=heat: np.save(file, heat.astype(np.float16)))
-        logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
+        write_drawn(folder, split, records, boxes, heat)
 
 
 def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:

@@ -66,8 +66,12 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState, mesh: Mesh) ->
         return checkpoints.restore(step, args=ocp.args.StandardRestore(target))
 
 
-def load_variables(folder: Path) -> Variables:
+def load_variables(folder: Path, memory: Any = ()) -> Variables:
     """The parameters and batch statistics of the last checkpoint in a folder, as numpy arrays.
+
+    Args:
+        folder: of checkpoints.
+        memory: what its method remembers, of which 'memory' is to be like; without it there is no 'memory'.
 
     Raises:
         InputError: there is none, or it cannot be read.
@@ -78,7 +82,8 @@ def load_variables(folder: Path) -> Variables:
     place = folder.resolve() / str(step)
     with _readable(place), ocp.PyTreeCheckpointer() as reader:
         saved = _saved_shapes(place)
-        like = {name: jax.tree.map(lambda _: 0, saved[name]) for name in ("params", "batch_stats")}
+        like = {name: saved[name] for name in ("params", "batch_stats")} | ({"memory": memory} if memory else {})
+        like = jax.tree.map(lambda _: 0, like)
         kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
         return reader.restore(
             place / "default", args=ocp.args.PyTreeRestore(item=like, restore_args=kinds, partial_restore=True)

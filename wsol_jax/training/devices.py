@@ -1,7 +1,8 @@
 """The only file that knows how many devices there are, and in how many processes."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -61,6 +62,29 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
         lambda leaf: jax.make_array_from_callback(np.shape(leaf), replicated(mesh), np.asarray(leaf).__getitem__), tree
     )
+
+
+def per_shard(function: Callable[..., Any], rows: Sequence[Any], same: Sequence[Any]) -> Any:
+    """function(*rows, *same), on every device with its own rows and without talking to the others.
+
+    Args:
+        function: of arrays, to arrays whose rows are those of `rows`.
+        rows: trees of arrays that are spread over the devices.
+        same: trees of arrays that are the same on all of them.
+
+    Outside of `across` it is called as it is.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return function(*rows, *same)
+    split, whole = PartitionSpec("data"), PartitionSpec()
+    places = (*(split for _ in rows), *(whole for _ in same))
+    return jax.shard_map(function, mesh=mesh, in_specs=places, out_specs=split, check_vma=False)(*rows, *same)
+
+
+def across(mesh: Mesh) -> AbstractContextManager[None]:
+    """While a function is traced: what it does `per_shard` is spread over these devices."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def fetch(array: jax.Array) -> np.ndarray:

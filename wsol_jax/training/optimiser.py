@@ -29,11 +29,12 @@ def sgd(
     Args:
         config: training keys of configs/base.py.
         steps_per_epoch: may be a fraction.
-        group: parameter path -> 'base', 'new' (rate x `new_rate`) or 'frozen' (neither rate nor decay).
+        group: parameter path -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, never divided)
+            or 'frozen' (neither rate nor decay).
     """
     rate = learning_rate(config, steps_per_epoch)
 
-    def rule(multiple: float) -> optax.GradientTransformation:
+    def rule(multiple: float, rate: optax.Schedule = rate) -> optax.GradientTransformation:
         return optax.chain(
             optax.add_decayed_weights(config.weight_decay),
             optax.trace(config.momentum, config.nesterov),
@@ -43,4 +44,7 @@ def sgd(
     def labels(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(lambda path, _: group(tuple(p.key for p in path)), params)
 
-    return optax.partition({"base": rule(1.0), "new": rule(config.new_rate), "frozen": optax.set_to_zero()}, labels)
+    rules = {"base": rule(1.0), "new": rule(config.new_rate), "frozen": optax.set_to_zero()}
+    if "dawsol" in config:
+        rules["domain"] = rule(config.dawsol.domain_rate, optax.constant_schedule(config.learning_rate))
+    return optax.partition(rules, labels)

@@ -49,7 +49,8 @@ def make_step(
             variables = {"params": params, "batch_stats": state.batch_stats}
             return total_loss(method, variables, batch, state.memory, key, state.step / total_steps)
 
-        gradients, (batch_stats, memory, logs) = jax.grad(loss, has_aux=True)(state.params)
+        with devices.across(mesh):
+            gradients, (batch_stats, memory, logs) = jax.grad(loss, has_aux=True)(state.params)
         updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, batch_stats, memory, opt_state), logs

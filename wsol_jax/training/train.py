@@ -25,6 +25,9 @@ from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state, make_step
 
 
+LOG, WATCH = "log.jsonl", "watch.jsonl"
+
+
 def training_batches(
     dataset: Dataset,
     records: Sequence[Record],
@@ -68,11 +71,12 @@ def train(
     config: ConfigDict,
     seed: int,
     mesh: Mesh,
+    watch: Callable[[Variables], dict[str, float]] | None = None,
 ) -> TrainState:
     """Trains to the end, going on from the last checkpoint in `folder`; the last state is saved there.
 
     Args:
-        folder: for checkpoints/, tensorboard/ and log.jsonl.
+        folder: for checkpoints/, tensorboard/, log.jsonl and watch.jsonl.
         method: what is learned.
         variables: to start from.
         batches: range of steps -> this process's batches.
@@ -80,6 +84,7 @@ def train(
         config: training keys of configs/base.py.
         seed: of the run.
         mesh: the devices.
+        watch: variables with 'memory' -> what is told of them before the first step and after every epoch.
 
     Raises:
         InputError: if the loss is no longer a number, or a checkpoint cannot be read or written.
@@ -95,6 +100,9 @@ def train(
     if start:
         logging.info("%s: going on from step %d of %d", folder.name, start, total_steps)
     log = TrainingLog(folder, start)
+    watching = watch and _at_epochs(watch, LogFile(folder, start, WATCH), steps_per_epoch, total_steps)
+    if watching and not start:
+        watching(state)
 
     todo = range(start, total_steps)
     photos_left = len(todo) * config.batch_size
@@ -103,24 +111,55 @@ def train(
         state, logs = step(state, batch)
         if (done + 1) % config.log_every == 0 or done + 1 == total_steps:
             log.write(done + 1, {name: float(value) for name, value in logs.items()})
+        if watching:
+            watching(state)
         if (done + 1) % config.checkpoint_every == 0 or done + 1 == total_steps:
             save(checkpoints, state)
     finish(checkpoints)
     return state
 
 
+def _at_epochs(
+    watch: Callable[[Variables], dict[str, float]], file: "LogFile", steps_per_epoch: float, total_steps: int
+) -> Callable[[TrainState], None]:
+    """What looks at a state, if it is that of the first step after a whole number of epochs."""
+    epochs = range(math.ceil(total_steps / steps_per_epoch) + 1)
+    due = {min(math.ceil(epoch * steps_per_epoch), total_steps): epoch for epoch in reversed(epochs)}
+
+    def look(state: TrainState) -> None:
+        step = int(state.step)
+        if step in due:
+            variables = {"params": state.params, "batch_stats": state.batch_stats, "memory": state.memory}
+            file.write(step, {"epoch": due[step]} | watch(variables))
+
+    return look
+
+
+class LogFile:
+    """Lines of JSON with a step each, without those past the step gone on from; the first process alone writes."""
+
+    def __init__(self, folder: Path, start: int, name: str = LOG):
+        self.path, self.is_ours = folder / name, jax.process_index() == 0
+        if self.is_ours:
+            kept = "".join(json.dumps(line) + "\n" for line in read_log(folder, name) if line["step"] <= start)
+            write_atomically(self.path, lambda file: file.write(kept.encode()))
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Adds a line."""
+        if self.is_ours:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step} | values) + "\n")
+
+
 class TrainingLog:
-    """The curve of a training: lines of log.jsonl, and TensorBoard events, without those past the step gone on from."""
+    """The curve of a training: lines of log.jsonl, and TensorBoard events."""
 
     def __init__(self, folder: Path, start: int):
         from clu import metric_writers
 
-        self.path, self.first = folder / "log.jsonl", jax.process_index() == 0
-        if self.first:
-            kept = "".join(json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= start)
-            write_atomically(self.path, lambda file: file.write(kept.encode()))
+        self.file = LogFile(folder, start)
         self.writer = metric_writers.create_default_writer(
-            str(folder / "tensorboard"), just_logging=not self.first, asynchronous=False
+            str(folder / "tensorboard"), just_logging=not self.file.is_ours, asynchronous=False
         )
 
     def write(self, step: int, values: dict[str, float]) -> None:
@@ -131,17 +170,15 @@ class TrainingLog:
         """
         if not math.isfinite(values["loss"]):
             raise InputError(
-                f"{self.path.parent.name}: the loss is {values['loss']} at step {step}; lower learning_rate"
+                f"{self.file.path.parent.name}: the loss is {values['loss']} at step {step}; lower learning_rate"
             )
         self.writer.write_scalars(step, values)
-        if self.first:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": step} | values) + "\n")
+        self.file.write(step, values)
 
 
-def read_log(folder: Path) -> list[dict[str, float]]:
-    """The lines written so far by `TrainingLog`; a last line that was cut off is left out."""
-    path = folder / "log.jsonl"
+def read_log(folder: Path, name: str = LOG) -> list[dict[str, float]]:
+    """The lines written so far to a `LogFile`; a last line that was cut off is left out."""
+    path = folder / name
     if not path.exists():
         return []
     lines = path.read_text().splitlines(keepends=True)

@@ -1,0 +1,18 @@
+r"""DA-WSOL on the first 25 classes of CUB-200-2011, in minutes on two CPU cores, beside configs/cam_birds25.py.
+
+    python launch.py --config=configs/dawsol_birds25.py --workdir=W \
+        --config.data.dir=../shared/data/birds25/CUB_200_2011
+
+The recipe of configs/dawsol_butterflies.py: CAM's, with DA-WSOL's loss and nothing else changed.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.cam_birds25 import get_config as cam_birds25
+
+
+def get_config() -> ConfigDict:
+    """CAM's short recipe, with the weights of the loss that CUB has."""
+    config = cam_birds25()
+    config.train.dawsol.update(use=True, domain_weight=0.3, universum_weight=2.0)
+    return config
