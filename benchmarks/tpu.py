@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from configs.base import get_config
 from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.render import Batch
-from wsol_jax.methods.classifier import classifier
 from wsol_jax.methods.networks import input_size
+from wsol_jax.trained import make_method
 from wsol_jax.training import devices
 from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state, make_step
@@ -47,15 +47,16 @@ def make_mesh() -> Mesh:
     return devices.make_mesh(topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4").devices)
 
 
-def lower_step(config: ConfigDict, classes: int, mesh: Mesh) -> jax.stages.Lowered:
-    """The training step of a classifier, ready to be compiled for the devices of a mesh.
+def lower_step(stage: str, config: ConfigDict, classes: int, mesh: Mesh) -> jax.stages.Lowered:
+    """The training step of a stage, ready to be compiled for the devices of a mesh.
 
     Args:
-        config: the keys of `classifier` in configs/base.py.
+        stage: a key of `trained.FOLDERS`.
+        config: its keys in configs/base.py.
         classes: how many there are.
         mesh: its devices share the batch.
     """
-    method, size = classifier(config, classes), input_size(config)
+    method, size = make_method(stage, config, classes), input_size(config)
     optimiser = sgd(config, 1.0, method.group)
     variables = {"batch_stats": {}} | shapes(method.module, (1, size, size, 3))
     state = jax.eval_shape(lambda variables: initial_state(variables, method.memory, optimiser), variables)
@@ -120,7 +121,7 @@ def main(_: list[str]) -> None:
         name = f"{arch}, {DTYPE.value}, {A_CHIP} photos on each of {mesh.size} {mesh.devices[0].device_kind}"
         start = time.perf_counter()
         try:
-            told = table(name, lower_step(config, CLASSES, mesh).compile())
+            told = table(name, lower_step("classifier", config, CLASSES, mesh).compile())
         except jax.errors.JaxRuntimeError as error:
             if not str(error).startswith("RESOURCE_EXHAUSTED"):
                 raise

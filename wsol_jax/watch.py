@@ -113,7 +113,8 @@ def measure(seen: Seen, share: np.ndarray, seed: int) -> dict[str, float]:
 
     Returns:
         `foreground`, the percentage of object; `gap_foreground` and `gap_background`, the quadratic MMD, 0 and more,
-        from the photos' means to pixels on and off the objects; `purity_SET`, the percentage of object in each set.
+        from the photos' means to pixels on and off the objects; `purity_SET`, the percentage of object in each set that
+        has pixels.
     """
     rng, features = np.random.default_rng(seed), seen.features
     pooled = features.mean(axis=(1, 2))
@@ -125,7 +126,8 @@ def measure(seen: Seen, share: np.ndarray, seed: int) -> dict[str, float]:
     if seen.assignment is not None:
         for which, name in enumerate(SETS):
             in_set = share[(seen.assignment == which) & ~np.isnan(share)]
-            told[f"purity_{name}"] = 100 * float(in_set.mean()) if len(in_set) else 0.0
+            if len(in_set):
+                told[f"purity_{name}"] = 100 * float(in_set.mean())
     return told
 
 

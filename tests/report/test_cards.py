@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from wsol_jax.report.cards import Photo, View, gallery, outline
+from wsol_jax.report.figures import COLORS
 
 IMAGE = np.full((300, 400, 3), 128, np.uint8)
 TRUTH = np.array([[0.1, 0.2, 0.5, 0.8]])
@@ -39,6 +40,22 @@ def test_each_map_has_a_picture_of_its_own():
     assert (a.title, a.iou, a.kind, b.title, b.iou, b.kind) == ("a", 0.5, "right", "b", None, None)
     assert [name for name, _ in a.rectangles] == ["maps", "truth"]
     assert [name for name, _ in b.rectangles] == ["fixed", "truth"]
+
+
+def test_the_sets_of_pixels_stand_beside_their_map():
+    sets = np.array([[0, 2], [1, 2]], np.int8)
+    mask = np.ones((20, 20), np.uint8)
+    _, a, of_a, b = card(mask=mask, views=[View("a", np.eye(2), iou=0.5, assignment=sets), View("b", np.eye(2))]).tiles
+    assert (a.title, of_a.title, b.title) == ("a", "a, target samples", "b")
+    assert (a.areas, of_a.areas, of_a.iou, of_a.kind) == ((), ("universum", "fake", "real"), None, None)
+    assert [name for name, _ in of_a.rectangles] == ["truth"] and [name for name, _ in of_a.outlines] == ["mask"]
+    corners = pixels(of_a.picture)[[10, 180, 10], [10, 10, 240]]
+    expected = [(128 + to_rgb255(COLORS[name])) / 2 for name in ("universum", "fake", "real")]
+    np.testing.assert_allclose(corners, expected, atol=6)
+
+
+def to_rgb255(color: str) -> np.ndarray:
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 def test_the_photo_is_judged_only_by_boxes_that_are_drawn_on_it():

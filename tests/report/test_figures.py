@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from wsol_jax.report.figures import COLORS, heat_overlay, iou_histogram, loss_curve, recall_curve
+from wsol_jax.report.figures import COLORS, flat_overlay, heat_overlay, iou_histogram, loss_curve, recall_curve
 
 RESULTS = {"localizer": np.linspace(0, 1, 30), "pseudo": np.linspace(0.3, 0.9, 10), "center_box": np.full(5, np.nan)}
 
@@ -43,6 +43,15 @@ def test_heat_is_blue_where_there_is_none_and_red_where_it_is_highest():
     turbo = 255 * np.array(matplotlib.colormaps["turbo"]([0.0, 1.0]))[:, :3]
     np.testing.assert_allclose([cold, hot], (128 + turbo) / 2, atol=1)
     np.testing.assert_array_equal(overlay[20, 10], cold)  # below zero is as cold as zero
+
+
+def test_flat_colours_have_sharp_borders_and_are_not_tinted_by_the_photo():
+    photo = np.zeros((30, 40, 3), np.uint8)
+    photo[:15] = 255, 0, 0
+    overlay = flat_overlay(photo, np.array([[0, 1], [0, 1]], np.int8), ["#000000", "#0000ff"])
+    assert overlay.shape == photo.shape and overlay.dtype == np.uint8
+    np.testing.assert_allclose(overlay[0, [0, 19]], [[38, 38, 38]] * 2, atol=1)  # half of red's luma, 76
+    np.testing.assert_allclose(overlay[29, [0, 19, 20, 39]], [[0, 0, 0]] * 2 + [[0, 0, 128]] * 2, atol=1)
 
 
 def test_heat_that_is_nowhere_positive():

@@ -49,7 +49,19 @@ def test_another_runs_maps_are_joined_by_image(other, dataset):
     np.testing.assert_allclose(run.said.box, np.tile(CORNER, (len(records), 1)))
     assert run.said.top5_class[:, 0].tolist() == [record.label for record in records]
     assert beside(listed(""), records, "test") == []
-    assert set(files(listed(f"ACoL={other}"))) == {other / "predictions", other / "metrics.json"}
+    expected = {other / name for name in ("predictions", "metrics.json", "model/watch.jsonl")}
+    assert set(files(listed(f"ACoL={other}"))) == expected
+    assert (run.watched, run.assignments) == ([], None)
+
+
+def test_another_runs_sets_are_those_of_its_rows(other, dataset):
+    records = dataset.splits["test"]
+    sets = (np.arange(len(records) + 1, dtype=np.int8) % 3)[:, None, None] * np.ones((1, 8, 10), np.int8)
+    np.save(other / "predictions" / "test.assignments.npy", sets)
+    (run,) = beside(listed(f"DA-WSOL={other}"), records, "test")
+    seen = [look(run, dataset, record, i).assignment for i, record in enumerate(records)]
+    assert [found[0, 0] for found in seen] == [i % 3 for i in reversed(range(len(records)))]
+    assert {found.shape for found in seen} == {(8, 10)}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from wsol_jax.evaluation.failures import PART, RIGHT, TOO_LARGE
 from wsol_jax.report.cards import Photo, View
+from wsol_jax.report.domains import Drawing
 from wsol_jax.report.page import Page, write_page
 from wsol_jax.report.published import Row
 
@@ -253,6 +255,20 @@ def test_kinds_of_failure_are_counted_and_can_be_chosen(tmp_path):
     assert reader.all("i", title="too large 50.0 %")
     _, reader = read(tmp_path)
     assert "What goes wrong" not in reader.text and not reader.all("button", **{"class": "kind"})
+
+
+def test_domain_adaption_is_explained(tmp_path):
+    gap = [Drawing(f"Gap{EVIL}", Markup("<svg><text>epoch</text></svg>"), f"CAM{EVIL} 1.00.")]
+    sets = [view(EVIL, assignment=np.array([[0, 1], [2, 2]], np.int8)), view("CAM")]
+    photos = [photo("a.jpg", 0.6, views=sets), photo("b.jpg", 0.5, views=sets)]
+    html, reader = map_page(tmp_path, domains=gap, photos=photos)
+    assert f"Gap{EVIL}" in reader.text and f"CAM{EVIL} 1.00." in reader.text and "<text>epoch</text>" in html
+    pictures = [a["aria-label"] for a in reader.all("svg", role="img")]
+    assert pictures[:4] == ["a.jpg", f"a.jpg, {EVIL}", f"a.jpg, {EVIL}, target samples", "a.jpg, CAM"]
+    assert [len(reader.all("i", **{"class": name})) for name in ("universum", "fake", "real")] == [1, 1, 1]
+    assert len(reader.all("script")) == 1 and not reader.all("img") and "alert(1)</script>" not in html
+    html, reader = map_page(tmp_path)
+    assert "From pooled features to pixels" not in html and not reader.all("i", **{"class": "universum"})
 
 
 def test_the_same_page_twice(tmp_path):

@@ -22,7 +22,7 @@ def lowered(arch, mesh):
     """The step of a narrow classifier, and the state that it is given, without numbers."""
     config = get_config().classifier.unlock()
     config.update(arch=arch, arch_kwargs=NARROW[arch], size=32, batch_size=2 * mesh.size)
-    step = tpu.lower_step(config, tiny.CLASSES, mesh)
+    step = tpu.lower_step("classifier", config, tiny.CLASSES, mesh)
     (state, _), _ = step.args_info
     return step, state
 
@@ -50,6 +50,15 @@ def test_no_convolution_is_written_as_for_a_cpu(arch, mesh):
     step, state = lowered(arch, mesh)
     kernels = [leaf for leaf in jax.tree.leaves(state.params) if len(leaf.shape) == 4]
     assert step.as_text().count("stablehlo.convolution") == 3 * len(kernels) - 1
+
+
+def test_domain_adaption_reduces_and_gathers_nothing(mesh):
+    """Not even the features, whose pixels are clustered, drawn and compared: only sums over all photos are shared."""
+    config = get_config().train.unlock()
+    config.update(arch_kwargs=NARROW["resnet50"] | dict(stride=8), size=64, batch_size=2 * mesh.size)
+    config.dawsol.update(use=True, domain_loss="mmd_quadratic", samples=8)
+    counts, _ = tpu.collectives(tpu.lower_step("train", config, tiny.CLASSES, mesh).compile().as_text())
+    assert set(counts) == {"all-reduce"}
 
 
 def test_collectives_are_counted_and_measured():

@@ -1,6 +1,7 @@
 """A method's predictions for every photo of a split, in the order of its records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import numpy as np
@@ -46,16 +47,17 @@ def predict_photos(
     rows = devices.local_slice(batch_size, mesh)
     views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
     batches = devices.prefetch(render(dataset.read, records, views, size, rows.stop - rows.start), mesh)
-
-    def predict(variables: Variables, batch: Batch) -> Prediction:
-        with devices.across(mesh):
-            return method.predict(variables, batch, batch.label if of_own_class else None)
-
-    run = jax.jit(predict)
     variables = devices.replicate(variables, mesh)
     starts = range(0, len(records), batch_size)
     pieces = []
     for start, batch in zip(track(starts, len(records), what, weight=batch_size), batches, strict=True):
         count = min(batch_size, len(records) - start)
-        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], run(variables, batch)))  # noqa: B023
+        found = _predict(method.predict, mesh, of_own_class, variables, batch)
+        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], found))  # noqa: B023
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _predict(predict: Callable, mesh: Mesh, of_own_class: bool, variables: Variables, batch: Batch) -> Prediction:
+    with devices.across(mesh):
+        return predict(variables, batch, batch.label if of_own_class else None)

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from wsol_jax import boxes
-from wsol_jax.report.figures import heat_overlay
+from wsol_jax.methods.target_samples import SETS
+from wsol_jax.report.figures import COLORS, flat_overlay, heat_overlay
 
 THUMBNAIL = 256  # pixels, longest side
 OBJECT = 1  # in the masks of data/masks.py
@@ -27,6 +28,7 @@ class View(NamedTuple):
         fixed: [4], the box at a threshold that was fixed beforehand.
         iou: of the box, or else of the region, with the truth; None where it cannot be said.
         kind: what is wrong with it, one of `failures.KINDS`; likewise.
+        assignment: int8 [a, b], DA-WSOL's set of each pixel of the whole photo, if it is that; see `SETS`.
     """
 
     method: str
@@ -36,6 +38,7 @@ class View(NamedTuple):
     fixed: np.ndarray | None = None
     iou: float | None = None
     kind: str | None = None
+    assignment: np.ndarray | None = None
 
 
 class Photo(NamedTuple):
@@ -80,6 +83,7 @@ class Tile(NamedTuple):
         rectangles: whose box, and its left, top, width and height.
         outlines: whose region, and an SVG path around it.
         iou, kind: of what it shows, if it is judged.
+        areas: what its flat colours stand for.
     """
 
     title: str
@@ -89,6 +93,7 @@ class Tile(NamedTuple):
     outlines: list[tuple[str, str]]
     iou: float | None = None
     kind: str | None = None
+    areas: Sequence[str] = ()
 
 
 class Card(NamedTuple):
@@ -122,7 +127,10 @@ def _card(photo: Photo, classes: Sequence[str]) -> Card:
         kind=photo.kind,
         width=thumbnail.width,
         height=thumbnail.height,
-        tiles=[_photo_tile(photo, pixels), *(_view_tile(view, photo, pixels) for view in photo.views)],
+        tiles=[
+            _photo_tile(photo, pixels),
+            *(tile for view in photo.views for tile in _view_tiles(view, photo, pixels)),
+        ],
     )
 
 
@@ -141,7 +149,15 @@ def _photo_tile(photo: Photo, pixels: np.ndarray) -> Tile:
     )
 
 
-def _view_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
+def _view_tiles(view: View, photo: Photo, pixels: np.ndarray) -> list[Tile]:
+    """The map, and DA-WSOL's three sets beside it."""
+    return [
+        _map_tile(view, photo, pixels),
+        *([] if view.assignment is None else [_assignment_tile(view, photo, pixels)]),
+    ]
+
+
+def _map_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
     size = pixels.shape[1::-1]
     drawn = [("fixed", view.fixed), ("maps", view.box), *(("truth", box) for box in photo.truth)]
     return Tile(
@@ -152,6 +168,18 @@ def _view_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
         outlines=[] if view.region is None else _outlines([("mask", _objects(photo)), ("region", view.region)], size),
         iou=_number(view.iou),
         kind=view.kind,
+    )
+
+
+def _assignment_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
+    size = pixels.shape[1::-1]
+    return Tile(
+        title=f"{view.method}, target samples",
+        picture=_jpeg(flat_overlay(pixels, view.assignment, [COLORS[name] for name in SETS])),
+        heat=None,
+        rectangles=_rectangles([("truth", box) for box in photo.truth], size),
+        outlines=_outlines([("mask", _objects(photo))], size),
+        areas=SETS,
     )
 
 

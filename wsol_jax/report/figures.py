@@ -2,11 +2,12 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -20,6 +21,9 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for what does not look at the ph
     "region": "#ffffff",
     "fixed": "#f2b705",  # as in the DA-WSOL paper's Fig. 4
     "center_gaussian": "#8b93a1",
+    "universum": "#004488",  # Paul Tol's high contrast, for any eyes, and for no colours at all
+    "fake": "#ddaa33",
+    "real": "#bb5566",
 }
 NAMES = {
     "localizer": "Localizer",
@@ -97,6 +101,24 @@ def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
     positive = np.maximum(np.asarray(upsampled), 0)
     colors = matplotlib.colormaps["turbo"](positive / max(positive.max(), np.finfo(np.float32).tiny))[..., :3]
     return (0.5 * photo + 127.5 * colors).round().astype(np.uint8)
+
+
+def flat_overlay(photo: np.ndarray, areas: np.ndarray, colors: Sequence[str]) -> np.ndarray:
+    """Areas over their photo, each in a colour of its own; the photo is grey, so that it tints none of them.
+
+    Args:
+        photo: uint8 [h, w, 3].
+        areas: int [a, b], an index of `colors` for each cell of the whole photo; upsampled to the nearest.
+        colors: hexadecimal.
+
+    Returns:
+        uint8 [h, w, 3], half photo and half colours.
+    """
+    height, width = photo.shape[:2]
+    grey = np.asarray(Image.fromarray(photo).convert("L"))[..., None]
+    cells = Image.fromarray(areas.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    painted = np.array([to_rgb(color) for color in colors])[np.asarray(cells)]
+    return (0.5 * grey + 127.5 * painted).round().astype(np.uint8)
 
 
 def blank_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:

@@ -17,8 +17,9 @@ from wsol_jax.evaluation import failures
 from wsol_jax.evaluation.direct_boxes import measure
 from wsol_jax.progress import track
 from wsol_jax.pseudo.stage import heat_file
-from wsol_jax.report import map_views
+from wsol_jax.report import domains, map_views
 from wsol_jax.report.cards import Photo, View
+from wsol_jax.report.domains import Drawing
 from wsol_jax.report.map_figures import Curve
 from wsol_jax.report.map_views import MapRun
 from wsol_jax.report.numbers import COLUMNS
@@ -82,6 +83,7 @@ def report(config: ConfigDict, context: Context) -> None:
         beside={run.method: run.metrics for run in found.beside},
         curves=_curves(found),
         failures=_failures(found, views),
+        domains=_domains(found, context),
     )
     write_page(workdir / "report", page)
     logging.info("report: %s", workdir / "report" / "index.html")
@@ -121,7 +123,7 @@ def _look_at_all(run: MapRun, dataset: Dataset, records: Sequence[Record]) -> li
     """How every map is judged; the maps themselves are not kept."""
 
     def judged(i: int) -> View:
-        return map_views.look(run, dataset, records[i], i)._replace(score_map=None, region=None)
+        return map_views.look(run, dataset, records[i], i)._replace(score_map=None, region=None, assignment=None)
 
     if run.threshold is None and run.pixel_threshold is None:
         return []
@@ -164,6 +166,13 @@ def _losses(workdir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for stage, log in logs.items()
         if log
     }
+
+
+def _domains(found: Found, context: Context) -> list[Drawing]:
+    """What is drawn of domain adaption: of the training of the maps, here and beside."""
+    log = read_log(context.workdir / FOLDERS["train"])
+    watched = {run.method: run.watched for run in found.map_runs}
+    return domains.drawings(watched, log, context.configs.get("train"))
 
 
 def _chosen(found: Found, count: int) -> list[int]:

@@ -51,8 +51,8 @@ def accuracy_curves(curves: Mapping[str, Mapping[str, Curve]]) -> str:
         shades = SHADES["ours" if whose == ours else whose]
         for percent, metric in IOUS.items():
             x, y = (np.asarray(axis) for axis in curves[whose][metric])
-            label = f"{_label(whose)}, IoU ≥ {percent / 100}"
-            axes.plot(x, y, color=shades[percent], linewidth=1.8, label=label)
+            text = f"{label(whose)}, IoU ≥ {percent / 100}"
+            axes.plot(x, y, color=shades[percent], linewidth=1.8, label=text)
             axes.plot(x[y.argmax()], y.max(), "o", color=shades[percent], markersize=5)
     axes.set(xlim=(0, 1), ylim=(0, 105))
     axes.legend(
@@ -67,13 +67,14 @@ def lines(curves: Mapping[str, Mapping[str, Curve]], metric: str, x_label: str, 
     colors = cycle(METHODS)
     for whose, found in curves.items():
         color = COLORS["center_gaussian"] if whose == "center_gaussian" else next(colors)
-        axes.plot(*found[metric], color=color, linewidth=1.8, label=_label(whose))
+        axes.plot(*found[metric], color=color, linewidth=1.8, label=label(whose))
     axes.set(xlim=(0, 100 if x_label.endswith("%") else 1), ylim=(0, None if metric != "precision" else 102))
     axes.legend(frameon=False, labelcolor=INK)
     return to_svg(figure, f"maps_{metric}")
 
 
-def _label(whose: str) -> str:
+def label(whose: str) -> str:
+    """What a legend calls a method, or whoever else a curve is of."""
     return NAMES.get(whose, whose.replace("$", r"\$"))  # a pair of dollars would be mathematics
 
 

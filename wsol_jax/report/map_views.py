@@ -16,8 +16,12 @@ from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation import failures, score_maps
 from wsol_jax.report.cards import OBJECT, View
+from wsol_jax.report.domain_figures import Lines
+from wsol_jax.report.domains import Assignments, read_assignments, read_watched
 from wsol_jax.report.figures import NAMES
 from wsol_jax.tables import Predictions, read_images, read_predictions
+from wsol_jax.trained import FOLDERS
+from wsol_jax.training.train import WATCH
 
 METHODS = {
     "cam": "CAM",
@@ -28,6 +32,7 @@ METHODS = {
     "adl": "ADL",
     "cutmix": "CutMix",
 }
+DAWSOL = "DA-WSOL"  # with CAM, or on top of another of them, which is named too
 
 
 class MapRun(NamedTuple):
@@ -41,6 +46,8 @@ class MapRun(NamedTuple):
         curves: those of its curves.json: metric -> x and y.
         threshold: at which the box around the largest part is right most often; None if nobody measured it.
         pixel_threshold: at which the pixels above it have the best IoU with the masks; likewise.
+        watched: what was seen of its domains by epoch; nothing if nobody looked.
+        assignments: DA-WSOL's sets of the pixels, in the order of the records; None without DA-WSOL.
     """
 
     method: str
@@ -50,6 +57,8 @@ class MapRun(NamedTuple):
     curves: Mapping[str, Any]
     threshold: float | None
     pixel_threshold: float | None
+    watched: Lines = ()
+    assignments: Assignments | None = None
 
 
 def own(context: Context, split: str) -> MapRun | None:
@@ -59,11 +68,12 @@ def own(context: Context, split: str) -> MapRun | None:
     if source is None:
         return None
     table, said = context.workdir / "predictions" / f"{split}.parquet", Predictions()
+    records = context.dataset.splits[split]
     if table.exists():
-        said = read_predictions(table, context.dataset.splits[split])
+        said = read_predictions(table, records)
     if not maps.maps_file(context.workdir, split).exists():
         said = said._replace(box=None)  # it is a localizer's, not the maps'
-    return _measured(_own_name(context), source, said, context.workdir, split)
+    return _measured(_own_name(context), source, said, table, split, np.arange(len(records)))
 
 
 def beside(config: ConfigDict, records: Sequence[Record], split: str) -> list[MapRun]:
@@ -78,21 +88,23 @@ def beside(config: ConfigDict, records: Sequence[Record], split: str) -> list[Ma
             raise InputError(f"beside: {source.name!r} is a name that the page has already; expected another one")
         rows, activations = _read_maps(source, records)
         table, of_record = source.files[0], partial(_of_row, activations, rows)
-        runs.append(_measured(source.name, of_record, read_predictions(table, records), table.parents[1], split))
+        runs.append(_measured(source.name, of_record, read_predictions(table, records), table, split, rows))
     return runs
 
 
 def files(config: ConfigDict) -> list[Path]:
     """What `beside` reads of other runs, whichever split is shown."""
     folders = [file.parent for source in combine.sources(config.beside, "") for file in source.files]
-    return [path for folder in folders for path in (folder, folder.parent / "metrics.json")]
+    others = ("metrics.json", f"{FOLDERS['train']}/{WATCH}")
+    return [path for folder in folders for path in (folder, *(folder.parent / name for name in others))]
 
 
 def look(run: MapRun, dataset: Dataset, record: Record, i: int) -> View:
     """The map of record number `i`, and its box judged by the true boxes; where there are none, its region by masks."""
     score_map, truth, label = run.source(i), record.boxes, record.label
     right_class = None if run.said.top5_class is None else bool(run.said.top5_class[i, 0] == label)
-    view = View(run.method, score_map, fixed=None if run.said.box is None else run.said.box[i])
+    fixed = None if run.said.box is None else run.said.box[i]
+    view = View(run.method, score_map, fixed=fixed, assignment=run.assignments and run.assignments(i))
     if len(truth) and run.threshold is not None:
         box = box_at(score_map, run.threshold)
         kind = failures.kind_of_box(box, truth, right_class)
@@ -125,22 +137,33 @@ def box_at(score_map: np.ndarray, threshold: float) -> np.ndarray:
     return np.array([x, y, x + w, y + h]) / np.tile(image.shape[::-1], 2)
 
 
+def trained_name(config: ConfigDict) -> str:
+    """What the method of a configuration of `train` is called."""
+    method = METHODS.get(config.method, config.method)
+    if not config.dawsol.use:
+        return method
+    return DAWSOL if config.method == "cam" else f"{DAWSOL} ({method})"
+
+
 def _own_name(context: Context) -> str:
     if "read_maps" in context.configs:
         return "Score maps"
-    method = context.configs["train"].method if "train" in context.configs else "grad_cam"
-    return METHODS.get(method, method)
+    return trained_name(context.configs["train"]) if "train" in context.configs else METHODS["grad_cam"]
 
 
 def _of_row(activations: np.ndarray, rows: np.ndarray, i: int) -> np.ndarray:
     return score_maps.score_map(activations[rows[i]], (maps.BOX_SIDE, maps.BOX_SIDE))
 
 
-def _measured(method: str, source: maps.MapSource, said: Predictions, workdir: Path, split: str) -> MapRun:
+def _measured(
+    method: str, source: maps.MapSource, said: Predictions, table: Path, split: str, rows: np.ndarray
+) -> MapRun:
+    """What a run has beside its maps; `table` is that of its predictions, `rows` where the records are in it."""
+    workdir, assignments = table.parents[1], read_assignments(table.with_suffix(".assignments.npy"), rows)
     metrics, curves = (read_json(workdir / name) for name in ("metrics.json", "curves.json"))
     prefix = "" if split == "test" else f"{split}/"
     thresholds = (metrics.get(f"{prefix}{name}/threshold") for name in ("max_box_acc", "piou"))
-    return MapRun(method, source, said, metrics, curves, *thresholds)
+    return MapRun(method, source, said, metrics, curves, *thresholds, read_watched(workdir), assignments)
 
 
 def _read_maps(source: combine.Source, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:

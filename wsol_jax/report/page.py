@@ -14,6 +14,8 @@ from wsol_jax.evaluation.failures import KINDS
 from wsol_jax.files import write_atomically
 from wsol_jax.report import figures, numbers
 from wsol_jax.report.cards import Card, Photo, gallery
+from wsol_jax.report.domain_figures import SET_NAMES
+from wsol_jax.report.domains import Drawing
 from wsol_jax.report.map_figures import Curve, map_figures
 from wsol_jax.report.published import Row
 
@@ -25,6 +27,7 @@ LEGEND = {
     "maps": "Box at the best threshold",
     "region": "Above the best threshold",
     "fixed": "Box at the fixed threshold",
+    **SET_NAMES,
 }
 KIND_COLORS = dict(zip(KINDS, ("#18a957", "#8b5cd6", "#2f6fed", "#f08c00", "#e5383b", "#8b93a1"), strict=True))
 
@@ -46,6 +49,7 @@ class Page(NamedTuple):
         beside: other methods -> the names and numbers of their metrics.json.
         curves: 'center_gaussian' or a method (ours first) -> metric -> its curve.
         failures: source or method -> kind of failure -> photos.
+        domains: figures of domain adaption.
     """
 
     title: str
@@ -61,6 +65,7 @@ class Page(NamedTuple):
     beside: Mapping[str, Mapping[str, float]] = MappingProxyType({})
     curves: Mapping[str, Mapping[str, Curve]] = MappingProxyType({})
     failures: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    domains: Sequence[Drawing] = ()
 
 
 class Table(NamedTuple):
@@ -130,7 +135,7 @@ def _map_table(page: Page) -> Table:
 def _legend(cards: Sequence[Card]) -> dict[str, str]:
     """What is drawn on the photos, and what it is called."""
     tiles = [tile for card in cards for tile in card.tiles]
-    drawn = {shape for tile in tiles for shape, _ in (*tile.rectangles, *tile.outlines)}
+    drawn = {shape for tile in tiles for shape in (*dict(tile.rectangles), *dict(tile.outlines), *tile.areas)}
     return {shape: name for shape, name in LEGEND.items() if shape in drawn}
 
 

@@ -29,8 +29,8 @@ def sgd(
     Args:
         config: training keys of configs/base.py.
         steps_per_epoch: may be a fraction.
-        group: parameter path -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, never divided)
-            or 'frozen' (neither rate nor decay).
+        group: parameter path -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, which is
+            never divided) or 'frozen' (neither rate nor decay).
     """
     rate = learning_rate(config, steps_per_epoch)
 

@@ -24,7 +24,6 @@ from wsol_jax.training.checkpoints import finish, open_checkpoints, restore, sav
 from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state, make_step
 
-
 LOG, WATCH = "log.jsonl", "watch.jsonl"
 
 
@@ -123,14 +122,17 @@ def _at_epochs(
     watch: Callable[[Variables], dict[str, float]], file: "LogFile", steps_per_epoch: float, total_steps: int
 ) -> Callable[[TrainState], None]:
     """What looks at a state, if it is that of the first step after a whole number of epochs."""
-    epochs = range(math.ceil(total_steps / steps_per_epoch) + 1)
-    due = {min(math.ceil(epoch * steps_per_epoch), total_steps): epoch for epoch in reversed(epochs)}
+    epochs = total_steps / steps_per_epoch
+    ends = (min(epoch, epochs) for epoch in range(math.ceil(epochs) + 1))
+    due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in ends}
 
     def look(state: TrainState) -> None:
         step = int(state.step)
         if step in due:
-            variables = {"params": state.params, "batch_stats": state.batch_stats, "memory": state.memory}
-            file.write(step, {"epoch": due[step]} | watch(variables))
+            variables = {"params": state.params, "batch_stats": state.batch_stats}
+            file.write(
+                step, {"epoch": due[step]} | watch(variables | ({"memory": state.memory} if state.memory else {}))
+            )
 
     return look
 
