@@ -196,6 +196,12 @@ def get_config() -> ConfigDict:
             classes="",  # NAME=PLACE,...: classifiers; PLACE+PLACE is an ensemble, the mean of their softmax
         )
     )
+    config.ablation = ConfigDict(  # stages='ablation': runs with and without the parts of DA-WSOL, in one table
+        dict(
+            losses="mmd,dann",  # the domain losses that have rows; '': none
+            turns=5,  # of timing, a training step and a batch of predictions of every row in each
+        )
+    )
     config.report = ConfigDict(
         dict(
             photos=200,  # in the gallery, spread evenly over the IoUs

@@ -41,7 +41,15 @@ def test_its_docstring_has_its_command(name):
 
 
 TRAINED = {"joint_birds25": ["joint"]}
-OTHER_STAGES = ("base", "combine", "transfer", "evaluate_maps", "grad_cam", "two_stage")  # run by other tests
+OTHER_STAGES = (
+    "base",
+    "combine",
+    "transfer",
+    "evaluate_maps",
+    "grad_cam",
+    "two_stage",
+    "dawsol_ablation",
+)  # run by others
 SCORE_MAPS = {
     "cam_cub": experiments.write_cub,
     "cam_cub_vgg16": experiments.write_cub,

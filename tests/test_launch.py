@@ -49,7 +49,10 @@ COMMANDS = {
     "unknown key": ([BASE, "W", "--config.sed=1"], "there is no key 'sed'; expected seed"),
     "unknown group": ([BASE, "W", "--config.lokalizer.size=1"], "there is no key 'lokalizer'; expected localizer"),
     "unknown nested key": ([BASE, "W", "--config.data.scenes.klasses=3"], "no key 'klasses'; expected classes"),
-    "nothing like it": ([BASE, "W", "--config.qqq=1"], "no key 'qqq'; expected classifier, .*data, .*seed, stages"),
+    "nothing like it": (
+        [BASE, "W", "--config.qqq=1"],
+        "no key 'qqq'; expected ablation, classifier, .*data, .*seed, stages",
+    ),
     "key of a value": ([BASE, "W", "--config.seed.x=1"], "there is no key 'x'; expected none"),
     "no key": ([BASE, "W", "--config.=1"], "there is no key ''"),
     "group of keys": ([BASE, "W", "--config.localizer={}"], "this is a group of keys; expected one of arch, "),

@@ -27,6 +27,7 @@ FOLLOWERS = {  # configuration -> the stages that are made from it
     "train": {"train", "predict", "maps", "evaluate", "report"},
     "maps": {"maps", "read_maps", "evaluate", "report"},
     "combine": {"combine"},
+    "ablation": set(),
     "predict": {"predict", "maps", "evaluate", "report"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},

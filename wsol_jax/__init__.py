@@ -10,7 +10,10 @@ __all__ = ["InputError", "run"]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
-    """Runs an experiment: `wsol_jax.stages.run`, imported when it is needed, so that no part waits for the whole."""
-    from wsol_jax import stages
+    """Runs an experiment: `wsol_jax.stages.run`, or `wsol_jax.ablation.run` for the stages 'ablation'.
 
-    return stages.run(config, workdir)
+    Both are imported when they are needed, so that no part waits for the whole.
+    """
+    from wsol_jax import ablation, stages
+
+    return (ablation if config.get("stages") == "ablation" else stages).run(config, workdir)

@@ -45,10 +45,7 @@ def combine(config: ConfigDict, context: Context) -> None:
             numbers = compute(measure(records, join(box, top5)))
             row = {name: numbers[name] for name in METRICS if name in numbers}
             rows.append({"localizer": localizer, "classifier": classifier} | row)
-    folder, text = context.workdir / "combine", markdown(rows)
-    write_atomically(folder / "table.parquet", lambda file: pq.write_table(pa.Table.from_pylist(rows), file))
-    write_atomically(folder / "table.md", lambda file: file.write(text.encode()))
-    logging.info("combine: %s\n%s", folder / "table.md", text)
+    write_table(context.workdir / "combine", rows)
 
 
 def check(config: ConfigDict, context: Context) -> None:
@@ -92,6 +89,14 @@ def sources(listed: str, split: str) -> list[Source]:
 def logits_file(table: Path) -> Path:
     """Where the logits behind a table of predictions are, in the order of its rows."""
     return table.with_suffix(".logits.npy")
+
+
+def write_table(folder: Path, rows: Sequence[dict[str, str | float]], below: str = "") -> None:
+    """Writes table.parquet and table.md, and logs it; `below` is a text that stands under the latter."""
+    text = markdown(rows) + below
+    write_atomically(folder / "table.parquet", lambda file: pq.write_table(pa.Table.from_pylist(rows), file))
+    write_atomically(folder / "table.md", lambda file: file.write(text.encode()))
+    logging.info("%s\n%s", folder / "table.md", text)
 
 
 def markdown(rows: Sequence[dict[str, str | float]]) -> str:

@@ -93,6 +93,26 @@ STAGES: dict[str, Stage] = {
 }
 
 
+class Plan(NamedTuple):
+    """A run in which nothing is wrong, as far as that can be told before it starts.
+
+    Attributes:
+        config: of the run.
+        workdir: of the run.
+        dataset: the photos that can be read.
+        contexts: of the chosen stages, in their order.
+        identities: of all stages.
+        to_do: the chosen stages that are not finished.
+    """
+
+    config: ConfigDict
+    workdir: Path
+    dataset: Dataset
+    contexts: dict[str, Context]
+    identities: dict[str, Identity]
+    to_do: list[str]
+
+
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Runs the stages of `config.stages` that are not finished in `workdir`.
 
@@ -108,10 +128,24 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: whatever is wrong with the configuration, the data, the weights or the workdir, in one line.
     """
+    return carry_out(plan(config, Path(workdir)))
+
+
+def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> Plan:
+    """Looks for whatever can be wrong with a run; nothing is written but the workdir and which photos can be read.
+
+    Args:
+        config: as a file of configs/ returns it.
+        workdir: as in `run`.
+        dataset: of the plan of another run on the same photos, which are not looked at again then.
+
+    Raises:
+        InputError: as `run`.
+    """
     check_values(config, jax.device_count())
-    workdir, chosen = Path(workdir), _chosen(config.stages)
+    chosen = _chosen(config.stages)
     _make(workdir)
-    dataset = _readable_photos(config, workdir)
+    dataset = dataset or _readable_photos(config, workdir)
     wanted = identities(config, dataset, workdir, chosen)
     _require_inputs(config, workdir, chosen)
     _require_same(config, workdir, chosen, wanted)
@@ -123,10 +157,16 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     to_do = [name for name in chosen if not _is_finished(workdir, name, wanted[name])]
     for name in to_do:
         _check(name, config, contexts[name])
+    return Plan(config, workdir, dataset, contexts, wanted, to_do)
+
+
+def carry_out(plan: Plan) -> dict[str, float]:
+    """Runs what a plan has left to do; returns the contents of metrics.json, {} before there is one."""
+    config, workdir = plan.config, plan.workdir
     write_atomically(workdir / "config.json", lambda file: file.write(config.to_json(indent=2).encode()))
-    for name in chosen:
-        if name in to_do:
-            _run(name, config, contexts[name], wanted[name])
+    for name, context in plan.contexts.items():
+        if name in plan.to_do:
+            _run(name, config, context, plan.identities[name])
         else:
             logging.info("%s: already finished", name)
     metrics = workdir / "metrics.json"

@@ -46,7 +46,6 @@ def blobs(seed, n, d):
 @pytest.mark.parametrize("n, d", [(49, 4), (60, 16), (20, 200)])
 @pytest.mark.parametrize("seed", range(5))
 def test_it_does_what_the_plain_one_does(n, d, seed):
-    """With more channels than four times the pixels, distances come from the pixels' Gram matrix."""
     pixels = blobs(seed, n, d)
     start = pixels[:3] + np.float32(0.1)
     found, (assignment, centres, turns) = find(pixels, start, False), plainly(pixels, start)

@@ -1,6 +1,6 @@
 """A method's predictions for every photo of a split, in the order of its records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import jax
@@ -44,20 +44,34 @@ def predict_photos(
     Returns:
         A Prediction whose arrays are numpy and hold n rows.
     """
-    rows = devices.local_slice(batch_size, mesh)
-    views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
-    batches = devices.prefetch(render(dataset.read, records, views, size, rows.stop - rows.start), mesh)
+    batches = devices.prefetch(batches_of(dataset, records, window, size, batch_size, mesh), mesh)
     variables = devices.replicate(variables, mesh)
     starts = range(0, len(records), batch_size)
     pieces = []
     for start, batch in zip(track(starts, len(records), what, weight=batch_size), batches, strict=True):
         count = min(batch_size, len(records) - start)
-        found = _predict(method.predict, mesh, of_own_class, variables, batch)
+        found = predict_batch(method.predict, mesh, of_own_class, variables, batch)
         pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], found))  # noqa: B023
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
 
 
+def batches_of(
+    dataset: Dataset, records: Sequence[Record], window: np.ndarray, size: int, batch_size: int, mesh: Mesh
+) -> Iterator[Batch]:
+    """This process's share of the batches of n records, the last one padded; the arguments are `predict_photos`'."""
+    rows = devices.local_slice(batch_size, mesh)
+    views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
+    return render(dataset.read, records, views, size, rows.stop - rows.start)
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _predict(predict: Callable, mesh: Mesh, of_own_class: bool, variables: Variables, batch: Batch) -> Prediction:
+def predict_batch(
+    predict: Callable[[Variables, Batch, jax.Array | None], Prediction],
+    mesh: Mesh,
+    of_own_class: bool,
+    variables: Variables,
+    batch: Batch,
+) -> Prediction:
+    """A method's `predict` of a batch that is spread over the devices, compiled once for each method."""
     with devices.across(mesh):
         return predict(variables, batch, batch.label if of_own_class else None)
