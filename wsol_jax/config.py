@@ -62,7 +62,7 @@ NOT_NEGATIVE = [
     "data.val_per_class",
     "pseudo.max_bytes",
     *_each(TRAINED, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate"),
-    *_each(("train.dawsol",), "domain_weight", "universum_weight", "start_epoch", "anchor_offset", "domain_rate"),
+    *_each(("train.dawsol",), "domain_weight", "universum_weight", "anchor_offset", "domain_rate"),
     "train.watch",
     "report.photos",
 ]
@@ -89,7 +89,7 @@ OTHERS = [
     *_each(("predict",), "grad_cam_from", "grad_cam_stage"),
     *_each(("maps",), "dir", "splits", "prefix"),
     "train.grad_cam.stage",
-    *_each(("train.dawsol",), "use", "assigner"),
+    *_each(("train.dawsol",), "use", "assigner", "start_epoch"),
     "report.beside",
 ]
 
@@ -116,6 +116,8 @@ def check_values(config: ConfigDict, devices: int) -> None:
     _require(config, "pseudo.source", known, "ddt, cam, truth or a file that ends in .parquet")
     for key in POSITIVE:
         _require(config, key, 0 < value_of(config, key) < math.inf, "a positive number")
+    begins = value_of(config, "train.dawsol.start_epoch")
+    _require(config, "train.dawsol.start_epoch", -1 <= begins < math.inf, "a number from -1, the first step, on")
     for key in NOT_NEGATIVE:
         _require(config, key, 0 <= value_of(config, key) < math.inf, "0 or a positive number")
     for key in FRACTIONS:
