@@ -181,7 +181,7 @@ def draw(score: jax.Array, assignment: jax.Array, which: int, count: int) -> tup
     """Pixels of one set of each photo, without replacement.
 
     Args:
-        score: [b, n] in (0, 1], different in a photo; those with the largest are drawn.
+        score: [b, n] in [0, 1), different in a photo; those with the largest are drawn.
         assignment: int32 [b, n].
         which: the set.
         count: how many.
