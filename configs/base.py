@@ -97,7 +97,7 @@ def _score_maps() -> ConfigDict:
         decay_early=1.0,
         nesterov=True,
         weight_decay=1e-4,
-        new_rate=10.0,
+        new_rate=10.0,  # (wsolevaluation: 1 for ACoL's and SPG's heads on ResNet)
         augment="wsol",
     )
     keys.method = "cam"  # a name in wsol_jax.methods.METHODS

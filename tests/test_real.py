@@ -88,7 +88,7 @@ def few_butterflies(source: Path, target: Path) -> None:
 
 @pytest.mark.real
 def test_dawsol_on_a_few_butterflies(shared, tmp_path):
-    """Already the pretrained network's pixels part into background, which is pure, and object, which is all but pure."""
+    """Already the pretrained network's pixels part into background, which is pure, and object, which nearly is."""
     few_butterflies(shared / "data" / "butterflies", tmp_path / "data")
     config = dawsol_butterflies()
     config.data.dir, config.stages = str(tmp_path / "data"), "train,predict,evaluate"
