@@ -116,6 +116,14 @@ def test_a_second_stage_tells_the_classes(finished, tmp_path):
     assert kinds == {"parquet", "coco.json", "maps.npy"}  # no logits: they would be of other classes than the table
 
 
+@pytest.mark.parametrize("key, value", [("boxes_from", "x.parquet"), ("localizer_from", "x"), ("ten_crop", True)])
+def test_what_only_psol_knows_is_told_before_anything_is_trained(key, value, tmp_path):
+    config = experiments.tiny("cam_butterflies", **{"data.name": "scenes", f"predict.{key}": value})
+    with pytest.raises(InputError, match=rf"--config\.predict: {key} is .*draws its boxes from maps"):
+        run(config, tmp_path / "w")
+    assert not (tmp_path / "w" / "model").exists()
+
+
 def test_classes_that_are_not_there_are_told_before_anything_is_trained(tmp_path):
     records, file = experiments.scenes().splits["train"], tmp_path / "train.parquet"
     one = np.zeros((len(records), 1))

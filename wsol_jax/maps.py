@@ -76,8 +76,11 @@ def predict(config: ConfigDict, context: Context) -> None:
 def check_predict(config: ConfigDict, context: Context) -> None:
     """Raises InputError if a split is not there, or its classes in a file, or no run whose classifier is to draw maps.
 
-    That classifier has to tell as many classes as these photos have.
+    That classifier has to tell as many classes as these photos have. What only PSOL's boxes and classes know is told.
     """
+    for key in ("boxes_from", "localizer_from", "ten_crop"):
+        if config[key]:
+            raise InputError(f"{key} is {config[key]!r}, but a score-map run draws its boxes from maps of one crop")
     for split in chosen_splits(config.splits, context):
         if config.classes_from:
             read_predictions(Path(config.classes_from), context.dataset.splits[split], ("top5_class",))

@@ -101,7 +101,7 @@ def train(
     log = TrainingLog(folder, start)
     watching = watch and _at_epochs(watch, LogFile(folder, start, WATCH), steps_per_epoch, total_steps)
     if watching and not start:
-        watching(state)
+        watching(0, state)
 
     todo = range(start, total_steps)
     photos_left = len(todo) * config.batch_size
@@ -111,7 +111,7 @@ def train(
         if (done + 1) % config.log_every == 0 or done + 1 == total_steps:
             log.write(done + 1, {name: float(value) for name, value in logs.items()})
         if watching:
-            watching(state)
+            watching(done + 1, state)
         if (done + 1) % config.checkpoint_every == 0 or done + 1 == total_steps:
             save(checkpoints, state)
     finish(checkpoints)
@@ -120,14 +120,13 @@ def train(
 
 def _at_epochs(
     watch: Callable[[Variables], dict[str, float]], file: "LogFile", steps_per_epoch: float, total_steps: int
-) -> Callable[[TrainState], None]:
-    """What looks at a state, if it is that of the first step after a whole number of epochs."""
+) -> Callable[[int, TrainState], None]:
+    """What looks at the state after so many steps, if they are the first ones that make a whole number of epochs."""
     epochs = total_steps / steps_per_epoch
     ends = (min(epoch, epochs) for epoch in range(math.ceil(epochs) + 1))
     due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in ends}
 
-    def look(state: TrainState) -> None:
-        step = int(state.step)
+    def look(step: int, state: TrainState) -> None:
         if step in due:
             variables = {"params": state.params, "batch_stats": state.batch_stats}
             file.write(
