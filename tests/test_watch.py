@@ -3,10 +3,11 @@
 import experiments
 import numpy as np
 import pytest
+import tiny
 
 from wsol_jax import run
 from wsol_jax.errors import InputError
-from wsol_jax.training.train import WATCH, read_log
+from wsol_jax.training.train import WATCH, read_log, train
 from wsol_jax.watch import Seen, measure, object_share
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -55,6 +56,20 @@ def test_a_training_is_watched_before_and_after_every_epoch(use, tmp_path):
     assert steps[-1] == read_log(tmp_path / "w" / "model")[-1]["step"]
     assert all({"foreground", "gap_foreground", "gap_background"} <= set(line) for line in lines)
     assert all(any(name.startswith("purity_") for name in line) == use for line in lines)
+
+
+def test_what_was_seen_before_the_first_checkpoint_is_seen_once(tmp_path):
+    """A run that is killed before its first checkpoint starts anew, with a line for the step 0 in its file."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / WATCH).write_text('{"step": 0, "epoch": 0}\n{"step": 3, "epoch": 1}\n')
+    watched, seen = [], lambda variables: watched.append(sorted(variables)) or {"foreground": 1.0}
+    experiment = tiny.experiment("train", method="cam")
+    mesh = tiny.mesh(1)
+    rest = (24, experiment.config, 0, mesh, seen)
+    train(folder, experiment.method, experiment.variables, lambda steps: experiment.batches(steps, mesh), *rest)
+    assert [line["step"] for line in read_log(folder, WATCH)] == [0, 3, 4]
+    assert watched == [["batch_stats", "params"]] * 2
 
 
 def test_photos_without_masks_cannot_be_watched(tmp_path):

@@ -40,7 +40,7 @@ DomainLoss = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Ar
 """(source [b, n, d], target [b, m, d], mask bool [b]) -> the loss, and int32, how many photos of the mask are flat."""
 
 Sampler = Callable[[jax.Array, tuple[int, int]], jax.Array]
-"""(key, (b, n)) -> scores [b, n], positive and different in a photo: pixels with the largest are drawn."""
+"""(key, (b, n)) -> scores [b, n], at least 0 and different in a photo: pixels with the largest are drawn."""
 
 
 class Missed(NamedTuple):

@@ -100,8 +100,8 @@ def train(
         logging.info("%s: going on from step %d of %d", folder.name, start, total_steps)
     log = TrainingLog(folder, start)
     watching = watch and _at_epochs(watch, LogFile(folder, start, WATCH), steps_per_epoch, total_steps)
-    if watching and not start:
-        watching(0, state)
+    if watching:
+        watching(start, state)
 
     todo = range(start, total_steps)
     photos_left = len(todo) * config.batch_size
@@ -121,17 +121,17 @@ def train(
 def _at_epochs(
     watch: Callable[[Variables], dict[str, float]], file: "LogFile", steps_per_epoch: float, total_steps: int
 ) -> Callable[[int, TrainState], None]:
-    """What looks at the state after so many steps, if they are the first ones that make a whole number of epochs."""
+    """What looks at the state after so many steps, once, if they are the first that make a whole number of epochs."""
     epochs = total_steps / steps_per_epoch
     ends = (min(epoch, epochs) for epoch in range(math.ceil(epochs) + 1))
     due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in ends}
+    seen = {line["step"] for line in read_log(file.path.parent, file.path.name)}
 
     def look(step: int, state: TrainState) -> None:
-        if step in due:
-            variables = {"params": state.params, "batch_stats": state.batch_stats}
-            file.write(
-                step, {"epoch": due[step]} | watch(variables | ({"memory": state.memory} if state.memory else {}))
-            )
+        if step in due and step not in seen:
+            remembered = {"memory": state.memory} if state.memory else {}
+            told = watch({"params": state.params, "batch_stats": state.batch_stats} | remembered)
+            file.write(step, {"epoch": due[step]} | told)
 
     return look
 
