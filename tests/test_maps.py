@@ -137,6 +137,16 @@ def test_classes_that_are_not_there_are_told_before_anything_is_trained(tmp_path
     assert not (tmp_path / "w" / "model").exists()
 
 
+def test_a_run_does_not_take_its_classes_from_itself(finished, tmp_path):
+    shutil.copytree(finished / "w", tmp_path / "w")
+    own = tmp_path / "w" / "predictions" / "test.parquet"
+    keys = {"data.dir": str(finished / "data"), "overwrite": True, "predict.classes_from": str(own)}
+    before = own.read_bytes()
+    with pytest.raises(InputError, match=r"test\.parquet is what this run writes; expected another run's predictions"):
+        run(experiments.tiny("cam_butterflies", **keys), tmp_path / "w")
+    assert own.read_bytes() == before
+
+
 def test_masks_are_pooled_over_photos(finished):
     config = experiments.tiny("cam_butterflies", **{"data.dir": str(finished / "data")})
     dataset = experiments.load_data("cam_butterflies", finished / "data")

@@ -81,12 +81,22 @@ def check_predict(config: ConfigDict, context: Context) -> None:
     for key in ("boxes_from", "localizer_from", "ten_crop"):
         if config[key]:
             raise InputError(f"{key} is {config[key]!r}, but a score-map run draws its boxes from maps of one crop")
+    if config.classes_from:
+        require_file_of_others(config.classes_from, context)
     for split in chosen_splits(config.splits, context):
         if config.classes_from:
             read_predictions(Path(config.classes_from), context.dataset.splits[split], ("top5_class",))
     trained = _trained(config, context)
     if config.grad_cam_from:
         require_classes(trained, "grad_cam_from", context)
+
+
+def require_file_of_others(file: str, context: Context) -> None:
+    """Raises InputError if a table that `predict` reads is not there, or is this run's own, which it writes anew."""
+    if not Path(file).is_file():
+        raise InputError(f"{file}: no such file")
+    if Path(file).resolve().is_relative_to((context.workdir / "predictions").resolve()):
+        raise InputError(f"{file} is what this run writes; expected another run's predictions")
 
 
 def fixed_box(activation: np.ndarray, threshold: float) -> np.ndarray:

@@ -131,8 +131,7 @@ def check_predict(config: ConfigDict, context: Context) -> None:
     """Raises InputError if a split, a file or a run is not there, or there are two networks for one thing."""
     chosen_splits(config.splits, context)
     for file in filter(None, (config.boxes_from, config.classes_from)):
-        if not Path(file).is_file():
-            raise InputError(f"{file}: no such file")
+        maps.require_file_of_others(file, context)
     if config.boxes_from and config.localizer_from:
         raise InputError("boxes_from and localizer_from are both given; expected one of them")
     if "joint" in context.configs and len({"localizer", "classifier"} & set(context.configs)):
