@@ -157,6 +157,15 @@ def test_what_is_remembered_survives_an_interruption(tmp_path):
     assert whole.memory.anchors.photos > 0
 
 
+@pytest.mark.usefixtures("compile_quickly")
+def test_how_often_a_term_was_missing_is_told(tmp_path, caplog):
+    """Eight real and seven fake targets are all but one of sixteen pixels, which hardly a photo has."""
+    state = experiment(samples=8).train(tmp_path, tiny.mesh(1))
+    pairs = int(state.memory.missed.pairs)
+    assert pairs > 0
+    assert f"terms of the loss were 0 for lack of pixels, in 12 steps: missed_pairs {pairs}" in caplog.text
+
+
 def test_where_nothing_can_be_computed_nothing_is_added():
     """One pixel everywhere is one cluster, so there is no pair; the published code gives NaN."""
     pixels, label = jnp.ones((4, 16, 8)), jnp.arange(4) % 2

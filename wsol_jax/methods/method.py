@@ -59,7 +59,8 @@ class Method(NamedTuple):
         prepare: uint8 images [b, h, w, 3] -> what the network takes.
         perturb: (key, image, label) -> (image, [(label, weight)]); the weights sum to one.
         network: (variables, image, label, key, train) -> (Outputs, batch_stats).
-        objective: (outputs, label, batch, memory, key, progress in [0, 1]) -> (loss, memory, logs).
+        objective: (outputs, label, batch, memory, key, progress in [0, 1]) -> (loss, memory, logs). What the
+            logs call missed_* is counted since the first step and told at the end.
         memory: what is remembered between steps; () for nothing.
         predict: (variables, batch, label or None) -> Prediction.
         group: parameter path -> optimiser group.

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -109,13 +109,24 @@ def train(
     for done, batch in zip(track(todo, photos_left, folder.name, weight=config.batch_size), on_device, strict=True):
         state, logs = step(state, batch)
         if (done + 1) % config.log_every == 0 or done + 1 == total_steps:
-            log.write(done + 1, {name: float(value) for name, value in logs.items()})
+            values = {name: float(value) for name, value in logs.items()}
+            log.write(done + 1, values)
         if watching:
             watching(done + 1, state)
         if (done + 1) % config.checkpoint_every == 0 or done + 1 == total_steps:
             save(checkpoints, state)
     finish(checkpoints)
+    if todo:
+        _tell_missed(folder.name, values, total_steps)
     return state
+
+
+def _tell_missed(name: str, values: Mapping[str, float], steps: int) -> None:
+    """A warning if anything that the last logs count under `missed_` was missed."""
+    missed = [f"{what} {count:.0f}" for what, count in values.items() if what.startswith("missed_") and count]
+    if missed:
+        told = ", ".join(missed)
+        logging.warning("%s: terms of the loss were 0 for lack of pixels, in %d steps: %s", name, steps, told)
 
 
 def _at_epochs(
