@@ -125,7 +125,7 @@ def _domain_adaption() -> ConfigDict:
             universum="mean",  # of all that is not the object (paper, Eq. 4: 'sum')
             universum_weight=2.0,  # of that: lambda_2; 0 leaves it out
             start_epoch=0,  # the epochs up to and with this one (from 0) are without both; -1: none is (paper)
-            samples=32,  # pixels of a photo on either side of the domain loss
+            samples=32,  # pixels on either side of the domain loss; a photo with fewer has no part in it
             assigner=True,  # False: any pixels are the target, and all pooled features of a batch the source
             anchor_order="batch",  # code: 'sequential', each photo of a batch sees what the ones before it left
             anchor_update="fake",  # whose centre a class's anchor follows (paper: 'real')
