@@ -123,10 +123,9 @@ def train(
 
 def _tell_missed(name: str, values: Mapping[str, float], steps: int) -> None:
     """A warning if anything that the last logs count under `missed_` was missed."""
-    missed = [f"{what} {count:.0f}" for what, count in values.items() if what.startswith("missed_") and count]
+    missed = ", ".join(f"{what} {times:.0f}" for what, times in values.items() if what.startswith("missed_") and times)
     if missed:
-        told = ", ".join(missed)
-        logging.warning("%s: terms of the loss were 0 for lack of pixels, in %d steps: %s", name, steps, told)
+        logging.warning("%s: terms of the loss were 0 for lack of pixels, in %d steps: %s", name, steps, missed)
 
 
 def _at_epochs(
