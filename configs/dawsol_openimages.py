@@ -13,9 +13,9 @@ resnet50.pth is torchvision's; the photos are as configs/cam_openimages.py has t
 The last row is --config.train.dawsol.domain_loss=dann, the columns are --config.train.method=cam, has, cutmix and adl,
 with the values that the published code has as defaults. Its script's values are the paper's, but for the rate: it is
 divided before epochs 3, 6 and 9, and after them with --config.train.decay_early=0. Its test reads the checkpoint of
-epoch 7 of 10; here the last one counts. Its 32 samples (train.dawsol.samples) are many for 14 x 14 cells: where the
-page shows that few photos take part in the domain loss, 8 are better. The other keys of configs/dawsol_cub.py are here
-too. For a GPU or TPU.
+epoch 7 of 10; here the last one counts. Its 32 samples (train.dawsol.samples) are many for 14 x 14 cells: on birds and
+butterflies few photos then took part in the domain loss, and 8 were better (README). The other keys of
+configs/dawsol_cub.py are here too. For a GPU or TPU.
 """
 
 from ml_collections import ConfigDict

@@ -81,10 +81,10 @@ def check_predict(config: ConfigDict, context: Context) -> None:
     for key in ("boxes_from", "localizer_from", "ten_crop"):
         if config[key]:
             raise InputError(f"{key} is {config[key]!r}, but a score-map run draws its boxes from maps of one crop")
+    splits = chosen_splits(config.splits, context)
     if config.classes_from:
         require_file_of_others(config.classes_from, context)
-    for split in chosen_splits(config.splits, context):
-        if config.classes_from:
+        for split in splits:
             read_predictions(Path(config.classes_from), context.dataset.splits[split], ("top5_class",))
     trained = _trained(config, context)
     if config.grad_cam_from:
