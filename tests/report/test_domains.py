@@ -48,7 +48,7 @@ def test_the_numbers_at_the_end_are_told():
     assert "DA-WSOL 0.25 and 1.50; CAM 1.00 and 1.50" in notes[GAP]
     assert "Universum 8 %, Fake target 41 %, Real target 80 %, All 30 %." in notes[PURITY]
     assert "after epoch 1" in notes[TERMS] and "None was ever" not in notes[TERMS]
-    assert "32 real and 31 fake" in notes[KEPT] and "adapt: 1,234." in notes[MISSING]
+    assert "8 real and 7 fake" in notes[KEPT] and "adapt: 1,234." in notes[MISSING]
     config = experiments.load("dawsol_butterflies").train
     (terms,) = drawings({}, UNASSIGNED, config)
     assert "None was ever 0" in terms.note and "should fall" in terms.note
