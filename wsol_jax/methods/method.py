@@ -90,7 +90,8 @@ def total_loss(
     """The loss of a batch: weight x objective over the labels that `perturb` returns, the memory threaded through.
 
     Returns:
-        The loss, and (batch_stats, memory, logs).
+        The loss, and (batch_stats, memory, logs): logs are weighted like the loss, but what they count (missed_*) is
+        what the last label's objective says.
     """
     perturb_key, network_key, objective_key = jax.random.split(key, 3)
     image, labels = method.perturb(perturb_key, method.prepare(batch.image), batch.label)
@@ -100,5 +101,8 @@ def total_loss(
         label_key = jax.random.fold_in(objective_key, i)
         term, memory, term_logs = method.objective(outputs, label, batch, memory, label_key, progress)
         loss += weight * term
-        logs = {name: logs.get(name, 0.0) + weight * value for name, value in term_logs.items()}
+        logs = {
+            name: value if name.startswith("missed_") else logs.get(name, 0.0) + weight * value
+            for name, value in term_logs.items()
+        }
     return loss, (batch_stats, memory, logs | {"loss": loss})
