@@ -9,14 +9,16 @@ max_box_acc_v2 of 69.87, a top1_loc_map of 62.40 and, by the masks of segmentati
 
     --config.train.dawsol.domain_loss=dann     a domain classifier in place of MMD
     --config.train.method=has                  or cutmix, or adl: what the loss is put on top of
-    --config.train.dawsol.domain_loss=mmd_quadratic --config.train.dawsol.universum=sum     the paper's Eq. 9 and 4
+    --config.train.dawsol.domain_loss=mmd_quadratic     the paper's Eq. 9
+    --config.train.dawsol.universum=sum        its Eq. 4; with its lambda_2 of 2 the network is lost, see below
 
 The values are those of the published script, which are the paper's. Where its code differs from the paper, this is the
 code: the first epoch is without the loss; MMD is the estimator of linear time; the Universum term is a mean, for which
-lambda_2 was found; a class's anchor follows the cluster that began at the photo's mean (anchor_update=real: its own)
-and begins without an offset (anchor_offset); 32 samples are that mean and 31 pixels, photos with fewer are left out;
-the rate is divided one epoch early (--config.train.decay_early=0: after 30); the momentum is Nesterov's. But the
-photos of a batch do not see each other's anchors, which would not scale (anchor_order=sequential: they do).
+lambda_2 was found (a sum over pixels and channels is millions of times as large); a class's anchor follows the cluster
+that began at the photo's mean (anchor_update=real: its own) and begins without an offset (anchor_offset); 32 samples
+are that mean and 31 pixels, photos with fewer are left out; the rate is divided one epoch early
+(--config.train.decay_early=0: after 30); the momentum is Nesterov's. But the photos of a batch do not see each other's
+anchors, which would not scale (anchor_order=sequential: they do).
 This trains the whole network for 50 epochs: for a GPU or TPU; configs/dawsol_birds25.py is for two CPU cores.
 """
 
