@@ -7,6 +7,8 @@ import pytest
 import tiny
 from flax.traverse_util import flatten_dict
 
+from wsol_jax.errors import InputError
+from wsol_jax.methods import METHODS
 from wsol_jax.methods.method import total_loss
 
 ARCHS = {
@@ -57,3 +59,11 @@ def test_late_layers_may_have_the_rate_of_new_ones():
     group = tiny.experiment("train", method="cam", new_from="layer4").method.group
     assert group(("backbone", "layer4.0", "conv1", "kernel")) == "new" == group(("head", "fc", "kernel"))
     assert group(("backbone", "layer3.0", "conv1", "kernel")) == "base"
+
+
+@pytest.mark.parametrize("name", ["cam", "has", "cutmix"])
+def test_a_network_with_layers_after_its_map_is_told(name):
+    config = tiny.config("train", "vgg_gap", method=name).unlock()
+    config.arch = "vgg16"
+    with pytest.raises(InputError, match=f"method {name}: vgg16 has layers .* as vgg_gap"):
+        METHODS[name](config, tiny.CLASSES)

@@ -10,7 +10,8 @@ from configs.base import get_config
 from wsol_jax.errors import InputError
 from wsol_jax.losses import dann, mmd
 from wsol_jax.losses.classes import cross_entropy
-from wsol_jax.methods.dawsol import dal
+from wsol_jax.methods import METHODS
+from wsol_jax.methods.dawsol import dal, dawsol
 from wsol_jax.methods.method import total_loss
 from wsol_jax.methods.target_samples import no_anchors
 from wsol_jax.training import devices
@@ -237,3 +238,10 @@ def test_what_does_not_fit_is_told(method, changes, told):
         found = dawsol_keys()
         found.update(changes)
         tiny.experiment("train", method=method, arch_kwargs=tiny.NARROW["resnet50"] | dict(stride=16), dawsol=found)
+
+
+def test_pixels_are_not_asked_what_only_layers_after_the_map_can_tell():
+    config = tiny.config("train", "vgg_gap", method="grad_cam", dawsol=dawsol_keys()).unlock()
+    config.arch = "vgg16"
+    with pytest.raises(InputError, match="method grad_cam: vgg16"):
+        dawsol(METHODS["grad_cam"](config, tiny.CLASSES), config, tiny.CLASSES)

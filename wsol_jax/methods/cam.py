@@ -7,7 +7,7 @@ from wsol_jax.backbones.network import Network
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.class_maps import class_maps, map_prediction
 from wsol_jax.methods.method import Method, Outputs, unperturbed
-from wsol_jax.methods.networks import apply, make_network, parameter_group, preparation
+from wsol_jax.methods.networks import apply, check_pooling, make_network, parameter_group, preparation
 
 
 def cam(config: ConfigDict, classes: int) -> Method:
@@ -21,7 +21,12 @@ def cam(config: ConfigDict, classes: int) -> Method:
 
 
 def of_network(network: Network, config: ConfigDict) -> Method:
-    """CAM of a network that may do more than CAM's in training, as ADL's."""
+    """CAM of a network that may do more than CAM's in training, as ADL's.
+
+    Raises:
+        InputError: it does not classify the mean of its last map.
+    """
+    check_pooling(network, config)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
     last = list(network.backbone.stages)[-1]
 

@@ -18,7 +18,7 @@ from wsol_jax.backbones.network import Network
 from wsol_jax.errors import InputError
 from wsol_jax.losses import dann, mmd, universum
 from wsol_jax.methods.method import Logs, Method
-from wsol_jax.methods.networks import input_size
+from wsol_jax.methods.networks import check_pooling, input_size
 from wsol_jax.methods.target_samples import (
     FAKE,
     REAL,
@@ -99,11 +99,13 @@ def dawsol(method: Method, config: ConfigDict, classes: int) -> Method:
         classes: how many there are.
 
     Raises:
-        InputError: the method has more than one classifier, or the keys do not fit each other or the map.
+        InputError: the method has more than one classifier, or one of more than the mean of its pixels, or the keys
+            do not fit each other or the map.
     """
     keys, module = config.dawsol, method.module
     if type(module) is not Network:
         raise InputError(f"dawsol.use goes with methods of one classifier on pooled features, not with {config.method}")
+    check_pooling(module, config)
     stage = list(module.backbone.stages)[-1]
     pixels, channels = _pixels_and_channels(module, stage, config)
     _check(keys, pixels)

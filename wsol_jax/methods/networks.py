@@ -10,6 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
+from wsol_jax.backbones.heads import GlobalPool
 from wsol_jax.backbones.layers import frozen_stages, preprocess
 from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
 from wsol_jax.data.render import Batch
@@ -39,6 +40,19 @@ class MapNetwork(nn.Module):
 def make_network(config: ConfigDict, head: str | int, joint: bool = False, **changes: Any) -> Network:
     """The network of a training's configuration, its backbone with other arguments; see `build`."""
     return build(config.arch, head, config.dtype, _freeze(config), joint, **config.arch_kwargs, **changes)
+
+
+def check_pooling(network: Network, config: ConfigDict) -> None:
+    """That a method may ask the classifier about the cells of the last map.
+
+    Raises:
+        InputError: what it classifies is not the mean of them, but what other layers make of them.
+    """
+    if not isinstance(network.neck, GlobalPool):
+        raise InputError(
+            f"method {config.method}: {config.arch} has layers between its last map and its classes; "
+            "expected a network that classifies the map's mean, as vgg_gap"
+        )
 
 
 def make_trunk(config: ConfigDict, **changes: Any) -> nn.Module:
