@@ -46,6 +46,8 @@ Sampler = Callable[[jax.Array, tuple[int, int]], jax.Array]
 class Missed(NamedTuple):
     """How often a term was zero because there was nothing to compute it from; the published code gives NaN there.
 
+    A batch of two labels, as CutMix's, counts for each of them.
+
     Attributes:
         pairs: int32, batches of which no photo had enough pixels for the domain loss.
         universum: int32, batches without a pixel that belongs to no class.
