@@ -1,12 +1,12 @@
-"""Runs an experiment, or goes on with one that was stopped.
+"""Run an experiment, or continue one that was stopped.
 
     python launch.py --config=configs/psol_cub.py --workdir=W --config.data.dir=CUB_200_2011
 
---config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; configs/base.py explains them all.
+--config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; docs/reference.md explains them all.
 """
 
 import argparse
-import difflib
+import ast
 import logging
 import os
 import runpy
@@ -19,31 +19,30 @@ from ml_collections import ConfigDict, config_flags
 
 import wsol_jax
 from wsol_jax import InputError
-from wsol_jax.command_line import Parser, exit_code
+from wsol_jax.config import OPEN_GROUPS, unknown_key
+from wsol_jax.tools.command_line import Parser, exit_code
 
 EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what a command line says; returns the exit code."""
+    """Run the experiment of a command line; return the exit code."""
     try:
         return exit_code(lambda: wsol_jax.run(*parse(arguments)))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
         return 130
 
 
 def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
-    """The experiment, with the keys that the command line changes, and the workdir.
+    """Return the experiment, with the keys that the command line changes, and the workdir.
 
     Raises:
-        InputError: a flag is missing or unknown, the file or one of the keys or values is wrong.
+        InputError: a flag is missing or unknown; the file, a key or a value is wrong.
     """
     parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a file of configs/")
-    parser.add_argument(
-        "--workdir", required=True, metavar="DIR", help="where everything that the run makes is written"
-    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
     known, overrides = parser.parse_known_args(arguments)
     config = load(known.config)
     for override in overrides:
@@ -52,16 +51,16 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
 
 
 def load(path: str) -> ConfigDict:
-    """What `get_config()` of a Python file returns, locked.
+    """Return the result of `get_config()` of a Python file, locked.
 
     Raises:
-        InputError: there is no such file, or anything at all goes wrong in it.
+        InputError: there is no such file, or its code fails in any way.
     """
     if not Path(path).is_file():
         raise InputError(f"--config={path}: there is no such file")
     try:
         config = runpy.run_path(path)["get_config"]()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
@@ -69,14 +68,17 @@ def load(path: str) -> ConfigDict:
 
 
 def change(config: ConfigDict, argument: str) -> None:
-    """Does to the configuration what `--config.KEY=VALUE` says.
+    """Apply `--config.KEY=VALUE` to the configuration.
 
     Raises:
-        InputError: it is another argument, or no such key exists, or the value is of another type than the key's.
+        InputError: it is another argument, no such key exists, or the value is of another type than the key's.
     """
-    key, equals, _ = argument.removeprefix("--config.").partition("=")
+    key, equals, text = argument.removeprefix("--config.").partition("=")
     if not argument.startswith("--config.") or not equals:
         raise InputError(f"command line: {argument!r} is not understood; expected {EXPECTED}")
+    if set(OPEN_GROUPS) & set(key.split(".")):
+        change_open_group(config, argument, key, text)
+        return
     before = current_value(config, key, argument)
     values = flags.FlagValues()
     try:
@@ -86,38 +88,68 @@ def change(config: ConfigDict, argument: str) -> None:
         raise InputError(f"{argument}: expected a value of type {type(before).__name__}") from error
 
 
-def current_value(config: ConfigDict, key: str, argument: str) -> object:
-    """The value of 'localizer.epochs' and the like.
+def change_open_group(config: ConfigDict, argument: str, key: str, text: str) -> None:
+    """Apply an argument to a group whose keys are not fixed, e.g. `--config.train.arch_kwargs={}` or `….stride=8`.
 
     Raises:
-        InputError: no such key exists, or it is a group of other keys.
+        InputError: there is no such group, or the value is no Python literal, or no dict for the group itself.
+    """
+    path = key.split(".")
+    depth = next(i for i, name in enumerate(path, start=1) if name in OPEN_GROUPS)
+    owner = current_value(config, ".".join(path[: depth - 1]), argument, is_group=True)
+    example = "{'stride': 16}" if depth == len(path) else "16 or (3, 4, 6, 3)"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise InputError(f"{argument}: expected a Python literal such as {example}") from error
+    for name in reversed(path[depth:]):
+        value = {name: value}
+    if not isinstance(value, dict):
+        raise InputError(f"{argument}: expected a group such as {example}")
+    before = {} if depth == len(path) else owner[path[depth - 1]].to_dict()
+    with config.unlocked():
+        owner[path[depth - 1]] = ConfigDict(before | value)
+
+
+def current_value(config: ConfigDict, key: str, argument: str, is_group: bool = False) -> object:
+    """Return the value of a key such as 'localizer.epochs'.
+
+    Args:
+        config: a whole configuration.
+        key: names joined by dots.
+        argument: that names the key, for the error.
+        is_group: a group of other keys is expected instead of a value.
+
+    Raises:
+        InputError: no such key exists, or it is a group of other keys and not a value.
     """
     value = config
     for name in key.split("."):
-        there = list(value) if isinstance(value, ConfigDict) else []
-        if name not in there:
-            similar = difflib.get_close_matches(name, there, 1)
-            raise InputError(f"{argument}: there is no key {name!r}; expected {', '.join(similar or there) or 'none'}")
+        known = list(value) if isinstance(value, ConfigDict) else []
+        if name not in known:
+            raise InputError(f"{argument}: {unknown_key(name, known)}")
         value = value[name]
-    if isinstance(value, ConfigDict) and len(value):
+    if isinstance(value, ConfigDict) and not is_group:
         raise InputError(f"{argument}: this is a group of keys; expected one of {', '.join(value)}")
     return value
 
 
 def show_log() -> None:
-    """Lets our own log through to stderr, and the warnings of other libraries, but not their chatter."""
+    """Show our own log on stderr, and other libraries' warnings only."""
     package = Path(wsol_jax.__file__).parent
 
-    def is_for_people(record: logging.LogRecord) -> bool:
+    def is_shown(record: logging.LogRecord) -> bool:
         ours = package in Path(record.pathname).parents
         return ours or (record.levelno >= logging.WARNING and "orbax" not in record.pathname)
 
     handler = logging.StreamHandler()
-    handler.addFilter(is_for_people)
+    handler.addFilter(is_shown)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler])
     logging.getLogger("absl").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # says so at every start otherwise; it only reads photos here
+    os.environ.setdefault(
+        "TF_ENABLE_ONEDNN_OPTS", "0"
+    )  # logs a line at every start otherwise; TensorFlow only reads photos here
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ EPOCHS = flags.DEFINE_integer("epochs", 3, "How often all photos are seen.")
 def main(_: list[str]) -> None:
     """Runs the benchmark."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
-    from wsol_jax.methods.target_samples import assign, assign_in_turn, no_anchors, updated
+    from wsol_jax.methods.dawsol.target_samples import assign, assign_in_turn, no_anchors, updated
 
     features, label, classes = read_features(Path(RUN.value))
     print(f"{len(features)} photos, {features.shape[1]} pixels of {features.shape[2]} channels", flush=True)
@@ -69,13 +69,13 @@ def read_features(workdir: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """The last map's pixels, float32 [n, pixels, d], of the training photos, their labels, and how many classes."""
     from ml_collections import ConfigDict
 
+    from wsol_jax import devices
     from wsol_jax.data import load_dataset
     from wsol_jax.data.plan import WHOLE
     from wsol_jax.methods.networks import input_size
-    from wsol_jax.methods.predict import predict_photos
-    from wsol_jax.trained import make_method, other_run
-    from wsol_jax.training import devices
+    from wsol_jax.stages.networks import make_method, other_run
     from wsol_jax.training.checkpoints import load_variables
+    from wsol_jax.training.predict import predict_photos
 
     config = ConfigDict(json.loads((workdir / "config.json").read_text()))
     config.data.dir = DATA.value or config.data.dir

@@ -61,7 +61,7 @@ def time_steps(stride: int) -> None:
     """Prints what both steps take, and the two K-means."""
     import jax
 
-    from wsol_jax.training import devices
+    from wsol_jax import devices
 
     mesh, steps = devices.make_mesh(), {}
     batch = devices.put(read_batch(), mesh)
@@ -99,12 +99,12 @@ def start(config: Any, batch: Any, mesh: Any) -> Step:
     """A step that has been compiled, with all terms of its loss."""
     import jax
 
+    from wsol_jax import devices
     from wsol_jax.backbones import initialise
-    from wsol_jax.backbones.pretrained import load_weights
-    from wsol_jax.trained import make_method
-    from wsol_jax.training import devices
+    from wsol_jax.stages.networks import make_method
     from wsol_jax.training.optimiser import sgd
     from wsol_jax.training.step import initial_state, make_step
+    from wsol_jax.weights.pretrained import load_weights
 
     method = make_method("train", config, CLASSES)
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
@@ -121,7 +121,7 @@ def start(config: Any, batch: Any, mesh: Any) -> Step:
 
 def features_of(config: Any) -> Callable:
     """(params, batch_stats, batch) -> pixels [b, n, d] of the last map."""
-    from wsol_jax.trained import make_method
+    from wsol_jax.stages.networks import make_method
 
     method = make_method("train", config, CLASSES)
 
@@ -138,7 +138,7 @@ def time_clusters(features: np.ndarray, label: Any, anchors: Any) -> None:
     """Prints what K-means takes here and in scikit-learn, and whether they agree."""
     import jax
 
-    from wsol_jax.methods.target_samples import look
+    from wsol_jax.methods.dawsol.target_samples import look
 
     try:
         from sklearn.cluster import k_means
@@ -197,7 +197,7 @@ def compile_for_chips() -> None:
     import jax
     import tpu
 
-    from wsol_jax.methods.kmeans import cluster
+    from wsol_jax.methods.dawsol.kmeans import cluster
 
     jax.config.update("jax_platforms", "cpu")
     mesh = tpu.make_mesh()

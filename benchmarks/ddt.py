@@ -30,9 +30,9 @@ def main(_: list[str]) -> None:
     import numpy as np
 
     from configs.base import get_config
+    from wsol_jax import devices
     from wsol_jax.data.folder import load
-    from wsol_jax.pseudo.stage import make_forward, make_pseudo_boxes, make_reader
-    from wsol_jax.training import devices
+    from wsol_jax.stages.pseudo_boxes import make_forward, make_pseudo_boxes, make_reader
 
     logging.set_verbosity(logging.ERROR)
     config = get_config()

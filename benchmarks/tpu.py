@@ -25,11 +25,11 @@ from ml_collections import ConfigDict
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from configs.base import get_config
+from wsol_jax import devices
 from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.networks import input_size
-from wsol_jax.trained import make_method
-from wsol_jax.training import devices
+from wsol_jax.stages.networks import make_method
 from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state, make_step
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wsol_jax import run
-from wsol_jax.config import check_values
+from wsol_jax.config import check_config
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -30,8 +30,8 @@ TREES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_values_make_sense_on_one_device_and_on_eight(name):
-    check_values(experiments.load(name), devices=1)
-    check_values(experiments.load(name), devices=8)
+    check_config(experiments.load(name), devices=1)
+    check_config(experiments.load(name), devices=8)
 
 
 @pytest.mark.parametrize("name", NAMES)

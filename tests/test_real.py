@@ -10,7 +10,7 @@ from configs.dawsol_butterflies import get_config as dawsol_butterflies
 from configs.psol_birds25 import get_config
 from wsol_jax import run
 from wsol_jax.data import load_dataset
-from wsol_jax.training.train import WATCH, read_log
+from wsol_jax.training.log import WATCH, read_log
 
 CLASSES, TRAIN, TEST = (1, 17), 4, 2
 ROWS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt")

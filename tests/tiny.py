@@ -15,16 +15,17 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from configs.base import get_config
+from wsol_jax import devices
 from wsol_jax.backbones import initialise
 from wsol_jax.data import load_dataset
 from wsol_jax.data.records import Dataset
 from wsol_jax.data.render import Batch
 from wsol_jax.methods import METHODS as METHODS
 from wsol_jax.methods.method import Method, Variables
-from wsol_jax.trained import make_method
-from wsol_jax.training import devices
+from wsol_jax.stages.networks import make_method
+from wsol_jax.training.batches import training_batches
+from wsol_jax.training.loop import fit
 from wsol_jax.training.step import TrainState
-from wsol_jax.training.train import train, training_batches
 
 ROOT = Path(__file__).parent.parent
 SIZE = 64
@@ -76,7 +77,7 @@ class Experiment(NamedTuple):
 
     def train(self, folder: Path, mesh: Mesh) -> TrainState:
         photos = len(self.dataset.splits["train"])
-        return train(folder, self.method, self.variables, lambda s: self.batches(s, mesh), photos, self.config, 0, mesh)
+        return fit(folder, self.method, self.variables, lambda s: self.batches(s, mesh), photos, self.config, 0, mesh)
 
 
 def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> Experiment:

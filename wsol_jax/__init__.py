@@ -10,10 +10,20 @@ __all__ = ["InputError", "run"]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
-    """Runs an experiment: `wsol_jax.stages.run`, or `wsol_jax.ablation.run` for the stages 'ablation'.
+    """Run an experiment, or continue one that was stopped.
 
-    Both are imported when they are needed, so that no part waits for the whole.
+    Args:
+        config: as `get_config()` of a file of configs/ returns it.
+        workdir: where all results are written; created if it does not exist.
+
+    Returns:
+        The contents of metrics.json; of an ablation ROW/NAME -> number.
+
+    Raises:
+        InputError: the configuration, the data, the weights or the workdir is wrong, in one line.
     """
-    from wsol_jax import ablation, stages
+    # imported here: the mathematics imports in a second, a run in several
+    from wsol_jax.runs import ablation
+    from wsol_jax.runs import run as runs
 
-    return (ablation if config.get("stages") == "ablation" else stages).run(config, workdir)
+    return (ablation if config.get("stages") == "ablation" else runs).run(config, workdir)

@@ -1,143 +1,86 @@
-"""Whether the values of a configuration make sense, told in one line before anything begins."""
+"""The whole configuration: every owner's keys with their defaults, assembled, and the checks of their values."""
 
-import math
+import difflib
 from collections.abc import Collection
-from functools import reduce
 
 from ml_collections import ConfigDict
 
-from wsol_jax.backbones import BACKBONES
-from wsol_jax.data import DATASETS
+from wsol_jax import checks, data
 from wsol_jax.errors import InputError
-from wsol_jax.methods import METHODS
-from wsol_jax.methods.dawsol import DOMAIN_LOSSES
-from wsol_jax.methods.target_samples import ANCHOR_ORDERS, ANCHOR_UPDATES
-from wsol_jax.pseudo.ddt import SIGN_RULES
+from wsol_jax.stages.table import STAGES
 
-TRAINED = ("localizer", "classifier", "joint", "train")
-NETWORKS = ("pseudo", *TRAINED)
+OPEN_GROUPS = ("arch_kwargs",)
+"""Groups whose keys are not fixed: the arguments of a backbone."""
 
 
-def _each(parts: Collection[str], *keys: str) -> list[str]:
-    return [f"{part}.{key}" for part in parts for key in keys]
+def default_config() -> ConfigDict:
+    """Return every key with its default: PSOL on generated scenes.
+
+    A key that is not here does not exist. The defaults are the papers' values; where the published code differs, its
+    value stands in the comment. `data`, each stage and each method own their keys, in the files that use them.
+    """
+    config = ConfigDict()
+    config.seed = 0  # of everything: splits, orders, crops, initial weights, bootstrap
+    # some of STAGES, in this order; -Joint has 'joint' in place of 'localizer,classifier'; or 'ablation'
+    config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
+    config.overwrite = False  # redo finished stages whose configuration has changed
+    config.data = data.defaults()
+    for stage in STAGES.values():
+        config[stage.key] = stage.defaults()
+    config.ablation = ConfigDict(  # stages='ablation': runs with and without the parts of DA-WSOL, in one table
+        dict(
+            losses="mmd,dann",  # the domain losses that have rows; '': none
+            turns=5,  # of timing, a training step and a batch of predictions of every row in each
+        )
+    )
+    return config.lock()
 
 
-CHOICES: dict[str, Collection[str]] = {
-    "data.name": DATASETS,
-    "data.on_error": ("skip", "stop"),
-    "pseudo.group": ("class", "dataset"),
-    "pseudo.sign": SIGN_RULES,
-    "pseudo.threshold": ("nearest_code", "bilinear_paper"),
-    "predict.test_geometry": ("center_crop", "resize"),
-    "report.published": ("", "cub", "ilsvrc", "openimages"),
-    **dict.fromkeys(_each(NETWORKS, "arch"), BACKBONES),
-    **dict.fromkeys(_each(NETWORKS, "dtype"), ("float32", "bfloat16")),
-    **dict.fromkeys(_each(TRAINED, "augment"), ("psol", "wsol", "none")),
-    **dict.fromkeys(_each(TRAINED, "trainable"), ("all", "head")),
-    "train.method": METHODS,
-    "train.dawsol.domain_loss": DOMAIN_LOSSES,
-    "train.dawsol.universum": ("mean", "sum"),
-    "train.dawsol.anchor_order": ANCHOR_ORDERS,
-    "train.dawsol.anchor_update": ANCHOR_UPDATES,
-}
-BATCH_SIZES = _each((*NETWORKS, "predict"), "batch_size")
-POSITIVE = [
-    *BATCH_SIZES,
-    "pseudo.size",
-    *_each(TRAINED, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every"),
-    *_each(("localizer", "joint"), "box_weight"),
-    "joint.class_weight",
-    "train.has.cell",
-    "train.cutmix.beta",
-    "train.dawsol.samples",
-    "train.dawsol.gamma",
-    "ablation.turns",
-    "evaluate.resamples",
-    "evaluate.map_size",
-    "evaluate.threshold_step",
-    "maps.size",
-]
-NOT_NEGATIVE = [
-    "seed",
-    "data.val_per_class",
-    "pseudo.max_bytes",
-    *_each(TRAINED, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate"),
-    *_each(("train.dawsol",), "domain_weight", "universum_weight", "anchor_offset", "domain_rate"),
-    "train.watch",
-    "report.photos",
-]
-FRACTIONS = [
-    "pseudo.cam_threshold",
-    "train.has.rate",
-    "train.acol.threshold",
-    *_each(("train.spg",), "high_b2", "low_b2", "high_b1", "low_b1", "high_c", "low_c"),
-    *_each(("train.adl",), "rate", "threshold"),
-    "train.cutmix.probability",
-    "predict.box_threshold",
-]
-OTHERS = [
-    "stages",
-    "overwrite",
-    "data.dir",
-    *_each(NETWORKS, "weights", "arch_kwargs"),
-    *_each(("pseudo",), "source", "cam_from", "layer"),
-    *_each(TRAINED, "freeze", "new_from", "nesterov"),
-    *_each(("classifier", "joint", "train"), "new_head"),
-    "ablation.losses",
-    *_each(("combine",), "split", "boxes", "classes"),
-    *_each(("predict",), "splits", "ten_crop", "localizer_from", "boxes_from", "classes_from"),
-    *_each(("predict",), "grad_cam_from", "grad_cam_stage"),
-    *_each(("maps",), "dir", "splits", "prefix"),
-    "train.grad_cam.stage",
-    *_each(("train.dawsol",), "use", "assigner", "start_epoch"),
-    "report.beside",
-]
+def check_config(config: ConfigDict, devices: int) -> None:
+    """Check that every key is there, with a value of its default's type and in its range.
 
-
-def check_values(config: ConfigDict, devices: int) -> None:
-    """Check that every key is there, and the values of those that have few right ones.
-
-    What depends on the photos, on files or on a network's stages is for the stages to check; what only one kind of
-    dataset reads, for its reader.
+    Values that depend on photos, files or a network's stages are checked by the stages before they run; those of one
+    dataset by its reader.
 
     Args:
-        config: as a file of configs/ returns it.
+        config: a whole configuration.
         devices: how many share a batch.
 
     Raises:
-        InputError: a key is missing, or its value is none of the right ones: both are named, with what was expected.
+        InputError: a key is missing, unknown or of another type, or its value is not valid.
     """
-    for key in OTHERS:
-        value_of(config, key)
-    for key, allowed in CHOICES.items():
-        _require(config, key, value_of(config, key) in allowed, f"one of {', '.join(allowed)}")
-    source = value_of(config, "pseudo.source")
-    known = source in ("ddt", "cam", "truth") or source.endswith(".parquet")
-    _require(config, "pseudo.source", known, "ddt, cam, truth or a file that ends in .parquet")
-    for key in POSITIVE:
-        _require(config, key, 0 < value_of(config, key) < math.inf, "a positive number")
-    begins = value_of(config, "train.dawsol.start_epoch")
-    _require(config, "train.dawsol.start_epoch", -1 <= begins < math.inf, "a number from -1, the first step, on")
-    for key in NOT_NEGATIVE:
-        _require(config, key, 0 <= value_of(config, key) < math.inf, "0 or a positive number")
-    for key in FRACTIONS:
-        _require(config, key, 0 <= value_of(config, key) <= 1, "a number from 0 to 1")
-    for key in BATCH_SIZES:
-        _require(config, key, value_of(config, key) % devices == 0, f"a multiple of the {devices} devices")
+    _check_types(default_config(), config, "")
+    with checks.prefixed("--config."):
+        checks.not_negative(config, "seed")
+    with checks.prefixed("--config.data."):
+        data.check_keys(config.data)
+    for stage in STAGES.values():
+        with checks.prefixed(f"--config.{stage.key}."):
+            stage.check_keys(config[stage.key], devices)
+    with checks.prefixed("--config.ablation."):
+        checks.positive(config.ablation, "turns")
 
 
-def value_of(config: ConfigDict, key: str) -> object:
-    """The value of 'localizer.epochs' and the like.
-
-    Raises:
-        InputError: there is no such key.
-    """
-    try:
-        return reduce(lambda part, name: part[name], key.split("."), config)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"the configuration lacks the key {key}; configs/base.py has every one") from error
+def unknown_key(name: str, known: Collection[str]) -> str:
+    """Return the words of an error about a key that does not exist, with the most similar one that does."""
+    similar = difflib.get_close_matches(name, known, 1)
+    return f"there is no key {name!r}; expected {', '.join(similar or known) or 'none'}"
 
 
-def _require(config: ConfigDict, key: str, right: bool, expected: str) -> None:
-    if not right:
-        raise InputError(f"--config.{key} is {value_of(config, key)!r}; expected {expected}")
+def _check_types(default: ConfigDict, config: ConfigDict, path: str) -> None:
+    """Raise if a group of keys has not exactly the default's keys, or a value not the default's type."""
+    missing = [name for name in default if name not in config]
+    if missing:
+        raise InputError(f"the configuration lacks the key {path}{missing[0]}; configs/base.py has every one")
+    for name, value in config.items():
+        if name not in default:
+            raise InputError(f"--config.{path}{name}: {unknown_key(name, list(default))}")
+        expected = default[name]
+        if isinstance(expected, ConfigDict) and isinstance(value, ConfigDict):
+            if name not in OPEN_GROUPS:
+                _check_types(expected, value, f"{path}{name}.")
+        elif type(value) is not type(expected) and not (type(expected) is float and type(value) is int):
+            given = "a group of keys" if isinstance(value, ConfigDict) else repr(value)
+            kind = "a group of keys" if isinstance(expected, ConfigDict) else type(expected).__name__
+            example = ", ".join(expected) if isinstance(expected, ConfigDict) else repr(expected)
+            raise InputError(f"--config.{path}{name} is {given}; expected {kind}, such as {example}")

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from wsol_jax.backbones import __main__ as table
 from wsol_jax.backbones import layers
 from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.backbones.counting import Counts, count, count_maps, count_psol, multiply_adds
 from wsol_jax.backbones.network import BACKBONES, build
+from wsol_jax.tools import network_sizes as table
 
 BOX = {512: 264_708, 2048: 1_051_140, 4096: 2_099_716}  # parameters: d * 512 + 512 + 512 * 4 + 4
 CLASSIFIERS = {  # torchvision's parameters and multiply-adds

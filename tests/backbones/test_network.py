@@ -10,8 +10,9 @@ from fill import fill, image
 from flax.traverse_util import flatten_dict
 from PIL import Image
 
-from wsol_jax.backbones import BACKBONES, build, initialise, load_weights, names, preprocess, trunk
+from wsol_jax.backbones import BACKBONES, build, initialise, names, preprocess, trunk
 from wsol_jax.errors import InputError
+from wsol_jax.weights.pretrained import load_weights
 
 # architecture: side of the input
 GOLDENS = {

@@ -6,9 +6,10 @@ import pytest
 import small
 from flax.traverse_util import flatten_dict
 
-from wsol_jax.backbones import load_weights, names, trunk
+from wsol_jax.backbones import names, trunk
 from wsol_jax.backbones.heads import Classifier
 from wsol_jax.backbones.layers import frozen_stages
+from wsol_jax.weights.pretrained import load_weights
 
 VARIANTS = {
     "resnet50": dict(added="", omitted=(), kwargs={}),

@@ -7,7 +7,7 @@ from PIL import Image
 from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.evaluation.center_box import best_center_box
 from wsol_jax.evaluation.direct_boxes import compute, measure
-from wsol_jax.tables import Predictions
+from wsol_jax.predictions.predictions import Predictions
 
 
 def centered(s: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.evaluation import direct_boxes
 from wsol_jax.evaluation.direct_boxes import ABSENT_RANK, UNKNOWN_RANK, compute, empty, intervals, measure, merge
-from wsol_jax.tables import Predictions
+from wsol_jax.predictions.predictions import Predictions
 
 
 def photos(n: int, seed: int = 0) -> tuple[list[Record], Predictions]:

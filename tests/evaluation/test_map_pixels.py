@@ -5,16 +5,7 @@ import pytest
 
 from wsol_jax.data.masks import combine
 from wsol_jax.errors import InputError
-from wsol_jax.evaluation.map_pixels import (
-    BACKGROUND,
-    IGNORED,
-    OBJECT,
-    compute,
-    compute_at,
-    iou_curve,
-    measure,
-    merge,
-)
+from wsol_jax.evaluation.map_pixels import BACKGROUND, IGNORED, OBJECT, compute, compute_at, iou_curve, measure, merge
 from wsol_jax.evaluation.score_maps import thresholds
 
 

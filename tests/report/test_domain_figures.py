@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from wsol_jax.methods.target_samples import SETS
+from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report import domain_figures
 from wsol_jax.report.domain_figures import gap, missed, purity, shares, terms
 from wsol_jax.report.figures import COLORS

@@ -10,9 +10,10 @@ import pytest
 
 from wsol_jax import run
 from wsol_jax.errors import InputError
-from wsol_jax.methods.target_samples import SETS
-from wsol_jax.report.domains import drawings, read_assignments, read_watched
-from wsol_jax.report.map_views import trained_name
+from wsol_jax.methods.dawsol.target_samples import SETS
+from wsol_jax.report.domains import drawings
+from wsol_jax.stages.map_runs import method_name, read_assignments
+from wsol_jax.training.log import WATCH, read_log
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -58,14 +59,14 @@ def test_the_numbers_at_the_end_are_told():
 
 
 def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
-    assert read_watched(tmp_path) == []
+    assert read_log(tmp_path / "model", WATCH) == []
     file = tmp_path / "model" / "watch.jsonl"
     file.parent.mkdir()
     file.write_text(json.dumps(WATCHED[0]) + '\n{"step": 3, "ep')
-    assert read_watched(tmp_path) == WATCHED
+    assert read_log(tmp_path / "model", WATCH) == WATCHED
     file.write_text('{"step": 3, "ep\n' + json.dumps(WATCHED[0]) + "\n")
-    with pytest.raises(InputError, match=r"model.watch\.jsonl: not readable lines of JSON; redo"):
-        read_watched(tmp_path)
+    with pytest.raises(InputError, match=r"model.watch\.jsonl: not lines of JSON with a step each; redo"):
+        read_log(tmp_path / "model", WATCH)
 
 
 def test_assignments_are_found_by_row(tmp_path):
@@ -154,7 +155,7 @@ def test_the_sets_of_another_run_stand_beside_its_map(finished, workdirs):
 def test_broken_files_beside_are_told_before_anything_begins(finished, workdirs):
     ours, cam = workdirs
     (cam / "model" / "watch.jsonl").write_text("?\n")
-    with pytest.raises(InputError, match=r"--config.report: .*watch\.jsonl: not readable lines of JSON"):
+    with pytest.raises(InputError, match=r"--config.report: .*watch\.jsonl: not lines of JSON"):
         run(config(finished, **{"report.beside": f"CAM={cam}"}), ours)
     assert not (ours / "report").exists()
 
@@ -169,4 +170,4 @@ def test_broken_files_beside_are_told_before_anything_begins(finished, workdirs)
 )
 def test_its_name(method, use, name):
     config = experiments.tiny("cam_butterflies", **{"train.method": method, "train.dawsol.use": use})
-    assert trained_name(config.train) == name
+    assert method_name(config.train) == name

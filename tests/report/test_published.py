@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from wsol_jax import run
+from wsol_jax.predictions.predictions import Predictions
+from wsol_jax.predictions.table import write_predictions
 from wsol_jax.report.published import COLUMNS, FILE, PAPERS, published_rows, read_published
-from wsol_jax.tables import Predictions, write_predictions
 
 BOXES = {"gt_known_loc", "top1_loc", "top5_loc"}
 MAPS = {"top1_loc_map", "max_box_acc_v2", "max_box_acc_v2_iou50", "piou", "pxap"}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
+from wsol_jax import devices
 from wsol_jax.errors import InputError
-from wsol_jax.training import devices
 from wsol_jax.training.checkpoints import finish, load_variables, open_checkpoints, restore, save
 from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state

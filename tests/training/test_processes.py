@@ -9,13 +9,13 @@ import tiny
 from jax.sharding import Mesh
 
 from configs.base import get_config
+from wsol_jax import devices
 from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset
-from wsol_jax.methods.predict import predict_photos
 from wsol_jax.pseudo import ddt
-from wsol_jax.pseudo.stage import make_forward, make_reader
-from wsol_jax.training import devices
-from wsol_jax.training.train import read_log
+from wsol_jax.stages.pseudo_boxes import make_forward, make_reader
+from wsol_jax.training.log import read_log
+from wsol_jax.training.predict import predict_photos
 
 PROCESSES = 2
 

@@ -7,9 +7,9 @@ import pytest
 import tiny
 from flax.traverse_util import flatten_dict
 
+from wsol_jax import devices
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Method, Outputs, total_loss, unperturbed
-from wsol_jax.training import devices
 from wsol_jax.training.optimiser import sgd
 from wsol_jax.training.step import TrainState, initial_state, make_step
 

@@ -1,41 +1,66 @@
 """Files to records, records to batches. The only folder that imports TensorFlow, and only when it is needed."""
 
-from collections.abc import Callable
-
 from ml_collections import ConfigDict
 
-from wsol_jax.data import cub, folder, imagenet, lists, scenes, splits, tfds
+from wsol_jax import checks
+from wsol_jax.data import splits
+from wsol_jax.data.cub import CUB
+from wsol_jax.data.folder import FOLDER
+from wsol_jax.data.imagenet import IMAGENET
+from wsol_jax.data.lists import LISTS
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset
-from wsol_jax.errors import InputError
+from wsol_jax.data.scenes import SCENES
+from wsol_jax.data.tfds import TFDS
 
-DATASETS: dict[str, Callable[[ConfigDict, int], Dataset]] = {
-    "cub": cub.load,
-    "lists": lists.load,
-    "folder": folder.load,
-    "imagenet": imagenet.load,
-    "scenes": scenes.load,
-    "tfds": tfds.load,
+DATASETS: dict[str, Reader] = {
+    "cub": CUB,
+    "lists": LISTS,
+    "folder": FOLDER,
+    "imagenet": IMAGENET,
+    "scenes": SCENES,
+    "tfds": TFDS,
 }
+"""Name of a dataset -> its entry."""
+
+
+def defaults() -> ConfigDict:
+    """Return the keys of `data` with their defaults."""
+    keys = ConfigDict(
+        dict(
+            name="scenes",  # a name in wsol_jax.data.DATASETS: cub, lists, folder, tfds, scenes, imagenet
+            dir="",  # the dataset's root
+            on_error="skip",  # an unreadable photo is named, counted and left out; 'stop' ends the run instead
+            val_per_class=0,  # training photos of each class set aside as 'val', chosen by seed
+        )
+    )
+    for name, reader in DATASETS.items():
+        if reader.defaults:
+            keys[name] = ConfigDict(dict(reader.defaults))
+    return keys
+
+
+def check_keys(config: ConfigDict) -> None:
+    """Raise InputError for a value of `data` that is never valid; a reader checks its own keys when it loads."""
+    checks.one_of(config, "name", DATASETS)
+    checks.one_of(config, "on_error", ("skip", "stop"))
+    checks.not_negative(config, "val_per_class")
 
 
 def load_dataset(config: ConfigDict, seed: int) -> Dataset:
-    """The dataset that `config` names, as records; no photo is decoded yet.
+    """Return a dataset as records; no photo is decoded yet.
 
     Args:
-        config: `config.data` of configs/base.py.
-        seed: of whatever is drawn: validation photos, a folder's test photos, scenes.
+        config: the keys of `data`.
+        seed: of every draw: validation photos, a folder's test photos, scenes.
 
     Returns:
         The dataset, every split in a fixed order; 'val' is set aside from 'train' if `config.val_per_class` is not 0.
 
     Raises:
-        InputError: the name is unknown; something about the files is wrong; a class has no training photo.
+        InputError: files are missing or malformed; a class has no training photo.
     """
-    if config.name not in DATASETS:
-        raise InputError(
-            f"--config.data.name: there is no dataset {config.name!r}; expected one of {', '.join(DATASETS)}"
-        )
-    dataset = DATASETS[config.name](config, seed)
+    dataset = DATASETS[config.name].load(config, seed)
     splits.require_sound(dataset)
     if config.val_per_class:
         dataset = splits.set_aside(dataset, config.val_per_class, seed)

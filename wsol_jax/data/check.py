@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wsol_jax.data.photos import PhotoFiles, in_threads, inside
+from wsol_jax.data.photos import PhotoFiles, inside
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.progress import track
+from wsol_jax.threads import in_threads
 
 # path -> [bytes, time of the last change in nanoseconds, what is wrong with it or ""]
 Remembered = dict[str, list]

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax import boxes
 from wsol_jax.data import annotations, masks, photos
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 
@@ -106,3 +107,6 @@ def _flag(where: str, text: str) -> bool:
 def _masks(root: Path, path: str) -> tuple[str, ...]:
     folder = PurePosixPath("segmentations")
     return (str(folder / PurePosixPath(path).with_suffix(".png")),) if (root / folder).is_dir() else ()
+
+
+CUB = Reader(load)

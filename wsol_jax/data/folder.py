@@ -6,6 +6,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.data import masks, photos
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
 from wsol_jax.errors import InputError
@@ -100,3 +101,9 @@ def _split(records: list[Record], fraction: float, seed: int) -> dict[str, list[
     test = [record for position, record in enumerate(records) if position in chosen]
     train = [record for position, record in enumerate(records) if position not in chosen]
     return {"train": train} | ({"test": test} if test else {})
+
+
+FOLDER = Reader(
+    load,
+    defaults=dict(test_fraction=0.2),  # of each class's photos, where there are no train/ and test/ folders
+)

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax.data import annotations, lists, masks, photos
 from wsol_jax.data.folder import class_folders, photo_names
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.errors import InputError
 
@@ -98,3 +99,9 @@ def read_xml(path: Path) -> tuple[tuple[int, int], list[tuple[str, list[float]]]
         corners = [node.findtext(f"bndbox/{corner}", "") for corner in ("xmin", "ymin", "xmax", "ymax")]
         objects.append((node.findtext("name", ""), [value - 1 for value in annotations.numbers(corners, str(path))]))
     return (w, h), objects
+
+
+IMAGENET = Reader(
+    load,
+    defaults=dict(boxes=""),  # a folder of validation XML files, or a wsolevaluation localization.txt
+)

@@ -15,6 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.data import annotations, masks, photos
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.splits import keep_per_class
 from wsol_jax.errors import InputError
@@ -221,3 +222,19 @@ def _classes(root: Path, splits: dict[str, list[Record]]) -> list[str]:
     if most >= len(names):
         raise InputError(f"{file} names {len(names)} classes, but the lists have class {most}; classes count from 0")
     return names
+
+
+LISTS = Reader(
+    load,
+    defaults=dict(
+        train="metadata/train",  # folders of lists below `data.dir`; '' where there is none
+        test="metadata/test",
+        val="",  # e.g. metadata/val: CUBV2, ImageNetV2; in place of data.val_per_class
+        val_per_class=0,  # photos of each class that 'val' keeps, chosen by seed (wsolevaluation: 10, 5, 5); 0: all
+        images="images",  # the folder that the photos' paths start from
+        boxes="localization.txt",  # of each folder of lists; '', or the same as `masks`: there are no boxes
+        masks="",  # of each folder of lists: path,mask.png,ignore.png; for OpenImages localization.txt
+        mask_dir="",  # the folder that the masks' paths start from
+        photos=True,  # False: the photos are absent, and the maps of another program are evaluated without them
+    ),
+)

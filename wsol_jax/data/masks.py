@@ -10,6 +10,7 @@ from wsol_jax.data import photos
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
+from wsol_jax.threads import in_threads
 
 IGNORED = 255
 
@@ -72,9 +73,7 @@ def require_masks(root: Path, records: Sequence[Record]) -> None:
             are named.
     """
     pairs = [(record, mask) for record in records for mask in (*record.masks, record.ignore) if mask is not None]
-    for _ in track(
-        photos.in_threads(lambda pair: _require_mask(root, *pair), pairs), len(pairs), "mask sizes", unit="masks"
-    ):
+    for _ in track(in_threads(lambda pair: _require_mask(root, *pair), pairs), len(pairs), "mask sizes", unit="masks"):
         pass
 
 

@@ -1,8 +1,6 @@
 """One photo: from a file to upright RGB pixels, whatever it was saved as."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -12,8 +10,8 @@ from PIL import Image
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
+from wsol_jax.threads import in_threads
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"))
@@ -110,14 +108,6 @@ def photo_sizes(root: Path, paths: Sequence[str], what: str) -> list[tuple[int, 
             return (0, 0)
 
     return list(track(in_threads(size, paths), len(paths), what))
-
-
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`map`, with a thread for each core (decoding runs outside of Python's lock); results come in order."""
-    at_once = 4096
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(items), at_once):
-            yield from pool.map(function, items[start : start + at_once])
 
 
 def inside(root: Path, relative: str) -> Path:

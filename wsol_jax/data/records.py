@@ -13,7 +13,7 @@ class Record(NamedTuple):
 
     Attributes:
         path: where it is, relative to the dataset's root, with forward slashes; also its name in every file we write.
-        label: its class, 0-based.
+        label: its class, 0-based; -1 where it is not known.
         size: width and height in pixels, upright.
         boxes: float64 [m, 4], the true boxes, normalised xyxy, for evaluation only; m = 0 where nobody drew one.
         masks: paths of its true masks, relative to the dataset's root: one for each object, or none.

@@ -8,6 +8,7 @@ from PIL import Image
 
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import Record
+from wsol_jax.errors import InputError
 
 
 class Batch(NamedTuple):
@@ -60,6 +61,9 @@ def render(
         size: side of the square images, pixels.
         batch_size: of this process.
         target: view -> float [4], the box to learn; None where no box is learned.
+
+    Raises:
+        InputError: while iterating, for the first photo that cannot be read any more.
     """
     import tensorflow as tf
 
@@ -70,8 +74,14 @@ def render(
             box = np.zeros(4) if target is None else target(view)
             yield view.index, view.window, view.flip, records[view.index].label, box, view.valid
 
+    unreadable: list[InputError] = []  # tf.data would turn the error into many lines of its own
+
     def draw(index: np.ndarray, window: np.ndarray, flip: np.ndarray) -> np.ndarray:
-        return cut(read(records[index]), window, size, bool(flip))
+        try:
+            return cut(read(records[index]), window, size, bool(flip))
+        except InputError as error:
+            unreadable.append(error)
+            raise
 
     def read_row(index, window, flip, label, box, valid):
         image = tf.numpy_function(draw, [index, window, flip], tf.uint8, stateful=False)
@@ -82,4 +92,12 @@ def render(
     kinds = [(tf.int32, ()), (tf.float64, (4,)), (tf.bool, ()), (tf.int32, ()), (tf.float64, (4,)), (tf.bool, ())]
     stream = tf.data.Dataset.from_generator(rows, output_signature=tuple(tf.TensorSpec(s, k) for k, s in kinds))
     stream = stream.map(read_row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return stream.batch(batch_size, drop_remainder=True).prefetch(2).as_numpy_iterator()
+    stream = stream.batch(batch_size, drop_remainder=True).prefetch(2)
+
+    def batches() -> Iterator[Batch]:
+        try:
+            yield from stream.as_numpy_iterator()
+        except tf.errors.OpError as error:
+            raise (unreadable[0] if unreadable else error) from None
+
+    return batches()

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from PIL import Image, ImageChops, ImageDraw
 
 from wsol_jax.data import masks
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 
@@ -257,3 +258,14 @@ def _pattern(label: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         "waves": lambda: np.sin(wave * (u + 0.25 * np.sin(wave * v))),
     }
     return patterns[PATTERNS[label % len(PATTERNS)]]()
+
+
+SCENES = Reader(
+    load,
+    defaults=dict(
+        classes=5,  # shapes of the objects
+        train=160,  # training scenes
+        test=40,  # test scenes
+        size=224,  # side of a scene, pixels
+    ),
+)

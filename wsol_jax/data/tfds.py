@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax.data import annotations, masks, photos
+from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
@@ -111,3 +112,13 @@ def _examples(builder: "DatasetBuilder", split: str) -> Iterable[dict]:
         used["objects"] = {"bbox": True}
     decoders = tfds.decode.PartialDecoding(used, decoders={"image": tfds.decode.SkipDecoding()})
     return tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=decoders))
+
+
+TFDS = Reader(
+    load,
+    defaults=dict(
+        name="caltech_birds2011",  # of the TensorFlow dataset
+        train="train",  # its split of training photos
+        test="test",  # its split of test photos
+    ),
+)

@@ -16,7 +16,7 @@ import numpy as np
 from wsol_jax import boxes
 from wsol_jax.data.records import Record
 from wsol_jax.evaluation import bootstrap
-from wsol_jax.tables import Predictions
+from wsol_jax.predictions.predictions import Predictions
 
 CENTER_CROP = np.array([16, 16, 240, 240]) / 256
 UNKNOWN_RANK = -1

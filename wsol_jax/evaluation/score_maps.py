@@ -83,3 +83,22 @@ def read(folder: Path, image: str, size: tuple[int, int] | None = None) -> np.nd
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file; expected the score map of {image}") from error
     return checked(image, values, size)
+
+
+def box_at(score_map: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the box of MaxBoxAcc: around the largest contour above a threshold, by OpenCV as published, without "+1".
+
+    Args:
+        score_map: float64 [h, w] in [0, 1].
+        threshold: in [0, 1).
+
+    Returns:
+        float64 [4], normalised xyxy; zeros for a map of zeros.
+    """
+    image = quantise(score_map)
+    above = (image > int(threshold * image.max())).astype(np.uint8)
+    contours, _ = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros(4)
+    x, y, w, h = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    return np.array([x, y, x + w, y + h]) / np.tile(image.shape[::-1], 2)

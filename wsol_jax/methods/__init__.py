@@ -1,25 +1,21 @@
-"""The methods: what is learned and what is predicted, one file each."""
+"""The methods: objectives and predictions, one file each."""
 
-from collections.abc import Callable
+from wsol_jax.methods.acol import ACOL
+from wsol_jax.methods.adl import ADL
+from wsol_jax.methods.cam import CAM
+from wsol_jax.methods.cutmix import CUTMIX
+from wsol_jax.methods.entry import Entry
+from wsol_jax.methods.grad_cam import GRAD_CAM
+from wsol_jax.methods.has import HAS
+from wsol_jax.methods.spg import SPG
 
-from ml_collections import ConfigDict
-
-from wsol_jax.methods.acol import acol
-from wsol_jax.methods.adl import adl
-from wsol_jax.methods.cam import cam
-from wsol_jax.methods.cutmix import cutmix
-from wsol_jax.methods.grad_cam import grad_cam
-from wsol_jax.methods.has import has
-from wsol_jax.methods.method import Method
-from wsol_jax.methods.spg import spg
-
-METHODS: dict[str, Callable[[ConfigDict, int], Method]] = {
-    "cam": cam,
-    "grad_cam": grad_cam,
-    "has": has,
-    "acol": acol,
-    "spg": spg,
-    "adl": adl,
-    "cutmix": cutmix,
+METHODS: dict[str, Entry] = {
+    "cam": CAM,
+    "grad_cam": GRAD_CAM,
+    "has": HAS,
+    "acol": ACOL,
+    "spg": SPG,
+    "adl": ADL,
+    "cutmix": CUTMIX,
 }
-"""The score-map methods: (the keys of `train` in configs/base.py, how many classes) -> method."""
+"""Name of a score-map method -> its entry."""

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.convolutions import convolution, max_pool
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.class_maps import of_class, unit_range
+from wsol_jax.methods.class_maps import of_class, shown_class, unit_range
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
@@ -45,7 +47,7 @@ def acol(config: ConfigDict, classes: int) -> Method:
     def predict(variables, batch, label=None):
         outputs, _ = forward(variables, prepare(batch.image), label, None, False)
         logits = outputs.logits["classes"]
-        label = logits.argmax(-1) if label is None else label
+        label = shown_class(logits, label)
         first, second = (unit_range(of_class(outputs.maps[name], label)) for name in ("classes", "erased"))
         return Prediction(logits, map=jnp.maximum(first, second))
 
@@ -78,7 +80,7 @@ class TwoClassifiers(nn.Module):
             features = max_pool(features, (3, 3), padding="SAME")
             features = nn.avg_pool(features, (3, 3), padding="SAME")
         first = self._classify("classifier_A", features)
-        label = first.mean(axis=(1, 2)).argmax(-1) if label is None else label
+        label = shown_class(first.mean(axis=(1, 2)), label)
         attention = unit_range(of_class(jax.lax.stop_gradient(first), label))
         left = (attention < self.threshold)[..., None].astype(features.dtype)
         return {"classes": first, "erased": self._classify("classifier_B", features * left)}
@@ -88,3 +90,11 @@ class TwoClassifiers(nn.Module):
         for i in (0, 2):
             x = nn.relu(conv(WIDTH, (3, 3), padding=1, name=f"{name}.{i}")(x))
         return conv(self.classes, (1, 1), name=f"{name}.4")(x).astype(jnp.float32)
+
+
+ACOL = Entry(
+    "ACoL",
+    acol,
+    defaults=dict(threshold=0.7),  # of the first classifier's map, where features are erased (original: 0.6)
+    check_keys=lambda keys: checks.fraction(keys, "threshold"),
+)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.errors import InputError
 from wsol_jax.methods.cam import of_network
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method
 from wsol_jax.methods.networks import make_network
 
@@ -58,3 +60,14 @@ def attend(key: jax.Array, features: jax.Array, rate: float, threshold: float) -
     mean = features.mean(axis=-1, keepdims=True)
     kept = mean < threshold * mean.max(axis=(1, 2), keepdims=True)
     return features * jnp.where(jax.random.bernoulli(key, rate), kept.astype(features.dtype), nn.sigmoid(mean))
+
+
+ADL = Entry(
+    "ADL",
+    adl,
+    defaults=dict(
+        rate=0.75,  # probability that a batch's cells are dropped
+        threshold=0.9,  # of a photo's largest mean, from which a cell is dropped (VGG: 0.8)
+    ),
+    check_keys=lambda keys: checks.fraction(keys, "rate", "threshold"),
+)

@@ -6,6 +6,7 @@ from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.network import Network
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.class_maps import class_maps, map_prediction
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method, Outputs, unperturbed
 from wsol_jax.methods.networks import apply, check_pooling, make_network, parameter_group, preparation
 
@@ -45,3 +46,6 @@ def of_network(network: Network, config: ConfigDict) -> Method:
 
     group = parameter_group(network, True, config.trainable, config.new_from)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
+
+
+CAM = Entry("CAM", cam)

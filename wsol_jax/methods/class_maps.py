@@ -30,10 +30,21 @@ def of_class(maps: jax.Array, label: jax.Array) -> jax.Array:
     return jnp.take_along_axis(maps, label.reshape(-1, 1, 1, 1), axis=-1)[..., 0]
 
 
+def shown_class(logits: jax.Array, label: jax.Array | None) -> jax.Array:
+    """Return the class whose map is shown, int [b]: the label, or the most probable class where there is none.
+
+    Args:
+        logits: [b, k].
+        label: int [b], -1 for an unlabelled photo; None where no photo has one.
+    """
+    probable = logits.argmax(-1)
+    return probable if label is None else jnp.where(label < 0, probable, label)
+
+
 def map_prediction(outputs: Outputs, label: jax.Array | None) -> Prediction:
-    """The logits of 'classes' and the map [b, h, w] of a label int [b], or of the likeliest class where it is None."""
+    """Return the logits of 'classes' and the map [b, h, w] of each photo's `shown_class`."""
     logits = outputs.logits["classes"]
-    return Prediction(logits, map=of_class(outputs.maps["classes"], logits.argmax(-1) if label is None else label))
+    return Prediction(logits, map=of_class(outputs.maps["classes"], shown_class(logits, label)))
 
 
 def unit_range(maps: jax.Array) -> jax.Array:

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.methods.cam import cam
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method
 
 
@@ -47,3 +49,19 @@ def rectangle(key: jax.Array, size: tuple[int, int], share: jax.Array) -> jax.Ar
         centre, pixel = jax.random.randint(axis_key, (), 0, side), jnp.arange(side)
         inside.append((pixel >= centre - half) & (pixel < centre + half))
     return inside[0][:, None] & inside[1][None, :]
+
+
+def _check_keys(keys: ConfigDict) -> None:
+    checks.fraction(keys, "probability")
+    checks.positive(keys, "beta")
+
+
+CUTMIX = Entry(
+    "CutMix",
+    cutmix,
+    defaults=dict(
+        probability=1.0,  # that a batch is mixed (DA-WSOL: 0.34)
+        beta=1.0,  # of the distribution of the area (DA-WSOL: 1.35)
+    ),
+    check_keys=_check_keys,
+)

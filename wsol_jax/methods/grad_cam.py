@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
+from wsol_jax.methods.class_maps import shown_class
 from wsol_jax.methods.classifier import classifier
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method, Prediction
 
 
@@ -56,7 +58,7 @@ def heat_maps(
         state = variables | {"perturbations": {"backbone": added}}
         outputs, _ = method.network(state, image, None, None, False)
         logits = outputs.logits["classes"]
-        chosen = logits.argmax(-1) if label is None else label
+        chosen = shown_class(logits, label)
         return jnp.take_along_axis(logits, chosen[:, None], axis=-1).sum(), (logits, outputs.stages[stage])
 
     maps = jax.eval_shape(lambda: method.network(variables, image, None, None, False)[0].stages)
@@ -64,3 +66,10 @@ def heat_maps(
     gradients, (logits, features) = jax.grad(run, has_aux=True)(nothing)
     weights = gradients[stage].astype(jnp.float32).mean(axis=(1, 2), keepdims=True)
     return logits, jnp.maximum((weights * features).sum(axis=-1), 0)
+
+
+GRAD_CAM = Entry(
+    "Grad-CAM",
+    grad_cam,
+    defaults=dict(stage=""),  # whose map; '' is the last one
+)

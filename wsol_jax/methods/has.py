@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.methods.cam import cam
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method
 
 
@@ -39,3 +41,19 @@ def hide(key: jax.Array, image: jax.Array, cell: int, rate: float) -> jax.Array:
     b, h, w, _ = image.shape
     seen = jax.random.bernoulli(key, 1 - rate, (b, math.ceil(h / cell), math.ceil(w / cell), 1))
     return jnp.where(seen.repeat(cell, axis=1)[:, :h].repeat(cell, axis=2)[:, :, :w], image, 0)
+
+
+def _check_keys(keys: ConfigDict) -> None:
+    checks.positive(keys, "cell")
+    checks.fraction(keys, "rate")
+
+
+HAS = Entry(
+    "HaS",
+    has,
+    defaults=dict(
+        cell=4,  # side of a cell, pixels (DA-WSOL: 111)
+        rate=0.5,  # probability that a cell is hidden (DA-WSOL: 0.19)
+    ),
+    check_keys=_check_keys,
+)

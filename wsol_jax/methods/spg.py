@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.class_maps import map_prediction, of_class, unit_range
+from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method, Outputs, unperturbed
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
@@ -159,3 +161,18 @@ def seed_loss(logits: jax.Array, guide: jax.Array, high: float, low: float) -> j
     sure, is_object = is_object | is_background, is_object & ~is_background
     losses = optax.sigmoid_binary_cross_entropy(logits, is_object.astype(jnp.float32))
     return jnp.where(sure, losses, 0).sum() / jnp.maximum(sure.sum(), 1)
+
+
+SPG = Entry(
+    "SPG",
+    spg,
+    defaults=dict(  # above `high`: object, below `low`: background (original: low_b2 0.05)
+        high_b2=0.7,
+        low_b2=0.01,
+        high_b1=0.5,
+        low_b1=0.05,
+        high_c=0.7,
+        low_c=0.1,
+    ),
+    check_keys=lambda keys: checks.fraction(keys, *keys),
+)

@@ -5,7 +5,9 @@ import numpy as np
 from scipy import ndimage
 
 from wsol_jax.errors import InputError
+from wsol_jax.evaluation.score_maps import score_map
 
+THRESHOLDS = ("nearest_code", "bilinear_paper")
 EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 WHOLE_IMAGE = np.array([0.0, 0.0, 1.0, 1.0])
 
@@ -49,3 +51,24 @@ def heat_box(heat: np.ndarray, threshold: str, size: int) -> tuple[np.ndarray, f
     if not region.any():
         return WHOLE_IMAGE, 0.0, True
     return bounds(region), float(heat[region].mean()), False
+
+
+BOX_SIDE = 224  # pixels of the square in which `scored_box` thresholds a map
+
+
+def scored_box(activation: np.ndarray, threshold: float) -> tuple[np.ndarray, float, bool]:
+    """Return the box that CAM's authors draw: around the largest 8-connected region above a share of the maximum.
+
+    Args:
+        activation: [h, w], a map as a network gives it.
+        threshold: of the maximum, after upsampling and stretching to [0, 1]: 0.2 in the PSOL paper's comparisons.
+
+    Returns:
+        The box, float64 [4], normalised xyxy; the mean of the stretched map in its region, in [0, 1]; and whether
+        the map is constant, so that the box is the whole image and the mean is 0.
+    """
+    stretched = score_map(activation, (BOX_SIDE, BOX_SIDE))
+    region = largest_region(stretched > threshold)
+    if not region.any():
+        return WHOLE_IMAGE, 0.0, True
+    return bounds(region), float(stretched[region].mean()), False

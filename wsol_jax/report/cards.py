@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from wsol_jax import boxes
-from wsol_jax.methods.target_samples import SETS
+from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report.figures import COLORS, flat_overlay, heat_overlay
 
 THUMBNAIL = 256  # pixels, longest side

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from wsol_jax.methods.target_samples import SETS
+from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report.figures import COLORS, INK, blank_axes, to_svg
 from wsol_jax.report.map_figures import METHODS, label
 

@@ -1,22 +1,15 @@
 """What the report says of domain adaption: why it works, where masks can tell, and what its training logged."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from ml_collections import ConfigDict
 
-from wsol_jax.errors import InputError
-from wsol_jax.methods.target_samples import SETS
+from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report import domain_figures
 from wsol_jax.report.domain_figures import MISSED, SET_NAMES, Lines
-from wsol_jax.trained import FOLDERS
-from wsol_jax.training.train import WATCH, read_log
-
-Assignments = Callable[[int], np.ndarray]
-"""Number of a record -> DA-WSOL's set of each pixel of its map, int8 [h, w]; see `target_samples.SETS`."""
 
 
 class Drawing(NamedTuple):
@@ -47,40 +40,6 @@ def drawings(watched: Mapping[str, Lines], log: Lines = (), config: ConfigDict |
     if any("purity_real" in line for line in ours):
         drawn.append(_purity(ours))
     return drawn + (_of_log(log, config) if log and config else [])
-
-
-def read_watched(workdir: Path) -> list[dict[str, float]]:
-    """The lines of a run's watch.jsonl; none if it did not watch.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    folder = workdir / FOLDERS["train"]
-    try:
-        return read_log(folder, WATCH)
-    except ValueError as error:
-        raise InputError(f"{folder / WATCH}: not readable lines of JSON; redo the stage train of its run") from error
-
-
-def read_assignments(file: Path, rows: np.ndarray) -> Assignments | None:
-    """DA-WSOL's sets of the pixels of some photos; None if their run has none.
-
-    Args:
-        file: int8 [m, h, w], see `maps.assignments_file`.
-        rows: int [n], the row of each record.
-
-    Raises:
-        InputError: it is damaged, or of other photos.
-    """
-    if not file.is_file():
-        return None
-    try:
-        sets = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{file}: not a readable .npy file; redo the stage predict of its run") from error
-    if sets.ndim != 3 or len(sets) <= rows.max() or not np.isin(sets, range(len(SETS))).all():
-        raise InputError(f"{file} is {sets.dtype} {list(sets.shape)}; expected a map of 0, 1 and 2 for each photo")
-    return lambda i: np.asarray(sets[rows[i]])
 
 
 def _gap(watched: Mapping[str, Lines]) -> Drawing:

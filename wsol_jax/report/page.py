@@ -46,7 +46,7 @@ class Page(NamedTuple):
         published: rows of published tables to print beside ours.
         boxes_of: who draws the boxes that the bare numbers are about: 'localizer', or 'fixed' if it is a threshold.
         maps_of: the method that draws the maps, if there are some.
-        beside: other methods -> the names and numbers of their metrics.json.
+        compared: other methods -> the names and numbers of their metrics.json.
         curves: 'center_gaussian' or a method (ours first) -> metric -> its curve.
         failures: source or method -> kind of failure -> photos.
         domains: figures of domain adaption.
@@ -62,7 +62,7 @@ class Page(NamedTuple):
     published: Sequence[Row] = ()
     boxes_of: str = "localizer"
     maps_of: str = "Score maps"
-    beside: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    compared: Mapping[str, Mapping[str, float]] = MappingProxyType({})
     curves: Mapping[str, Mapping[str, Curve]] = MappingProxyType({})
     failures: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     domains: Sequence[Drawing] = ()
@@ -125,7 +125,7 @@ def _box_table(page: Page) -> Table:
 def _map_table(page: Page) -> Table:
     """Ours, then the other methods', then what one can say without looking."""
     rows, ours = numbers.map_table(page.metrics), page.maps_of
-    methods = {name: numbers.map_table(metrics).get("", {}) for name, metrics in page.beside.items()}
+    methods = {name: numbers.map_table(metrics).get("", {}) for name, metrics in page.compared.items()}
     first = numbers.named(numbers.first(rows), ours)
     rows_of_methods = {name: cells for name, cells in {ours: first.pop(ours, {}), **methods}.items() if cells}
     first, more = rows_of_methods | first, numbers.named(numbers.others(rows), ours)

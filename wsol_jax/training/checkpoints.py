@@ -11,9 +11,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
+from wsol_jax import devices
 from wsol_jax.errors import InputError
 from wsol_jax.methods.method import Variables
-from wsol_jax.training import devices
 from wsol_jax.training.step import TrainState
 
 

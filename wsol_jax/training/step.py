@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from wsol_jax import devices
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Logs, Method, Variables, total_loss
-from wsol_jax.training import devices
 
 
 class TrainState(NamedTuple):

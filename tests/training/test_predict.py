@@ -1,0 +1,51 @@
+"""Predictions for every photo once, in order, however they are batched."""
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from wsol_jax.data import plan
+from wsol_jax.data.render import Batch, cut
+from wsol_jax.training.predict import predict_photos
+
+WINDOW = plan.test_window("center_crop", 224 / 256)
+
+
+def predicted(experiment, records, batch_size, devices_used=1):
+    mesh = tiny.mesh(devices_used)
+    dataset, method = experiment.dataset, experiment.method
+    return predict_photos(
+        method, experiment.variables, dataset, records, WINDOW, tiny.SIZE, batch_size, "test", mesh
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["localizer", "classifier"])
+def experiment(request):
+    return tiny.experiment(request.param, "vgg_gap")
+
+
+@pytest.fixture(scope="module")
+def expected(experiment):
+    """Of the ten test photos, cut and predicted by hand."""
+    records = experiment.dataset.splits["test"]
+    images = np.stack([cut(experiment.dataset.read(record), WINDOW, tiny.SIZE) for record in records])
+    n = np.arange(len(records))
+    batch = Batch(images, np.tile(WINDOW, (len(n), 1)), n < 0, n * 0, np.zeros((len(n), 4)), n, n >= 0)
+    return jax.tree.map(np.asarray, jax.jit(experiment.method.predict)(experiment.variables, batch))
+
+
+@pytest.mark.parametrize("batch_size, devices_used", [(4, 1), (10, 1), (8, 8), (16, 2)])
+def test_every_photo_once_and_in_order(experiment, expected, batch_size, devices_used):
+    found = predicted(experiment, experiment.dataset.splits["test"], batch_size, devices_used)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for array, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert isinstance(array, np.ndarray) and len(array) == 10 and len(np.unique(array, axis=0)) == 10
+        np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_predictions_follow_their_records(experiment, expected):
+    order = [7, 2, 9, 9, 0]
+    found = predicted(experiment, [experiment.dataset.splits["test"][i] for i in order], 4)
+    for array, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(array, wanted[order], rtol=1e-4, atol=1e-5)

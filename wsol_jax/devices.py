@@ -1,0 +1,102 @@
+"""Devices and processes: meshes, shardings and transfers. No other file counts devices."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from wsol_jax.errors import InputError
+
+Tree = TypeVar("Tree")
+
+
+def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """Return a mesh of all devices of all processes, or of those given, along one axis named `data`."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def sharded(mesh: Mesh) -> NamedSharding:
+    """Return the sharding that spreads rows over the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding that keeps the same values on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def local_slice(batch_size: int, mesh: Mesh) -> slice:
+    """Return the rows of a global batch that this process reads.
+
+    Raises:
+        InputError: if the devices cannot share the batch evenly.
+    """
+    if batch_size % mesh.size:
+        raise InputError(f"batch_size {batch_size} is not divisible by the {mesh.size} devices")
+    rows = batch_size // jax.process_count()
+    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+
+
+def put(batch: Tree, mesh: Mesh) -> Tree:
+    """Return a batch on the devices.
+
+    Args:
+        batch: a tree of host arrays, the rows of this process.
+        mesh: the devices of all processes.
+
+    Returns:
+        The same tree of global arrays, their rows spread over all devices.
+    """
+    rows = sharded(mesh)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(rows, np.asarray(leaf)), batch)
+
+
+def prefetch(batches: Iterable[Tree], mesh: Mesh, depth: int = 2) -> Iterator[Tree]:
+    """Yield batches on the devices, with the transfer of the next `depth` under way."""
+    waiting: deque[Tree] = deque()
+    for batch in batches:
+        waiting.append(put(batch, mesh))
+        if len(waiting) > depth:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Return a tree of host arrays, equal in every process, copied to every device."""
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_callback(np.shape(leaf), replicated(mesh), np.asarray(leaf).__getitem__), tree
+    )
+
+
+def per_shard(function: Callable[..., Any], rows: Sequence[Any], same: Sequence[Any]) -> Any:
+    """Return function(*rows, *same), computed on every device for its own rows without communication.
+
+    Args:
+        function: of arrays, to arrays whose rows are those of `rows`.
+        rows: trees of arrays that are spread over the devices.
+        same: trees of arrays that are the same on all of them.
+
+    Outside of `across`, `function` is called directly.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return function(*rows, *same)
+    split, whole = PartitionSpec("data"), PartitionSpec()
+    places = (*(split for _ in rows), *(whole for _ in same))
+    return jax.shard_map(function, mesh=mesh, in_specs=places, out_specs=split, check_vma=False)(*rows, *same)
+
+
+def across(mesh: Mesh) -> AbstractContextManager[None]:
+    """Return a context in which `per_shard` calls of a function being traced are spread over the devices of `mesh`."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """Return a whole array on this host, wherever its rows are."""
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -1,0 +1,93 @@
+"""Metrics of score maps: boxes at every threshold, and pixels where masks are known, over any number of photos."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.evaluation import map_boxes, map_pixels, score_maps
+from wsol_jax.progress import track
+from wsol_jax.threads import in_threads
+
+MapSource = Callable[[int], np.ndarray]
+"""Number of a record -> its score map, float64 [h, w] in [0, 1]."""
+
+
+def center_gaussian(size: int) -> np.ndarray:
+    """Return the baseline map of every photo: a Gaussian in the middle, a quarter of the side wide.
+
+    Thresholds cut the same boxes and nearly the same masks out of it whatever its width (wsolevaluation, table 2).
+
+    Returns:
+        float64 [size, size] in [0, 1].
+    """
+    off = (np.arange(size) + 0.5) / size - 0.5
+    return score_maps.score_map(np.exp(-(off[:, None] ** 2 + off**2) / (2 * 0.25**2)), (size, size))
+
+
+class MapResults(NamedTuple):
+    """The states of both families of metrics.
+
+    Attributes:
+        boxes: of all photos.
+        pixels: of the photos with a mask; None if none has one.
+    """
+
+    boxes: map_boxes.MapBoxes
+    pixels: map_pixels.PixelScores | None
+
+
+def measure(
+    what: str, dataset: Dataset, records: Sequence[Record], source: MapSource, top1: np.ndarray, step: float
+) -> MapResults:
+    """Measure score maps against the true boxes and masks, one at a time: none is kept.
+
+    Args:
+        what: a name for the progress bar.
+        dataset: gives the masks.
+        records: n photos.
+        source: of their maps.
+        top1: float64 [n], 1 where the most probable class is the true one, 0 where not, NaN where none was predicted.
+        step: between the thresholds of a map.
+    """
+
+    def one(i: int) -> tuple[map_boxes.MapBoxes, map_pixels.PixelScores | None]:
+        score_map, record, pixels = source(i), records[i], None
+        if record.masks:
+            mask = dataset.read_mask(record, len(score_map))
+            pixels = map_pixels.measure(record.path, score_map, mask, step)
+        return map_boxes.measure(record, score_map, float(top1[i])), pixels
+
+    boxes, pixels = [], None
+    for of_boxes, of_pixels in track(in_threads(one, range(len(records))), len(records), what, unit="maps"):
+        boxes.append(of_boxes)
+        if of_pixels is not None:
+            pixels = of_pixels if pixels is None else map_pixels.merge([pixels, of_pixels])
+    return MapResults(map_boxes.merge(boxes), pixels)
+
+
+def numbers(results: MapResults, step: float) -> dict[str, float]:
+    """Return the metrics, percent, each at the threshold that is best for these very photos, and those thresholds."""
+    metrics = map_boxes.compute(results.boxes, step) if results.boxes.has_truth.any() else {}
+    return metrics | (map_pixels.compute(results.pixels, step) if results.pixels else {})
+
+
+def numbers_at(results: MapResults, validated: Mapping[str, float], step: float) -> dict[str, float]:
+    """Return `val_threshold/...`: the metrics at the thresholds that were best for the validation photos."""
+    metrics = map_boxes.compute_at(results.boxes, dict(validated), step) if results.boxes.has_truth.any() else {}
+    if results.pixels and "piou/threshold" in validated:
+        metrics |= map_pixels.compute_at(results.pixels, dict(validated), step)
+    return metrics
+
+
+def curves(results: MapResults, step: float) -> dict[str, list[list[float]]]:
+    """Return the metrics at every threshold and precision over recall, percent: name -> [x, y], rounded for a file."""
+    at, named = score_maps.thresholds(step), {}
+    if results.boxes.has_truth.any():
+        named |= {name: (at, curve) for name, curve in map_boxes.curves(results.boxes, step).items()}
+    if results.pixels:
+        precision, recall = map_pixels.precision_recall(results.pixels)
+        named["precision"] = (100 * recall, 100 * np.nan_to_num(precision, nan=1.0))
+        named["piou"] = (at, map_pixels.iou_curve(results.pixels)[::-1][: len(at)])
+    return {name: [np.round(axis, 4).tolist() for axis in axes] for name, axes in named.items()}

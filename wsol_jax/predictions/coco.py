@@ -1,0 +1,55 @@
+"""Boxes as COCO JSON, the format that labelling tools read."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wsol_jax import boxes
+from wsol_jax.data.records import Record
+from wsol_jax.files import write_atomically
+from wsol_jax.predictions.predictions import Predictions, box_classes, image_sizes
+
+
+def write_coco(path: Path, records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> None:
+    """Write one box per photo as a COCO detection file, whole or not at all.
+
+    Images and categories are numbered from 1, as labelling tools expect: category c + 1 is class c. A box is clipped
+    to its image and rounded to a thousandth of a pixel. Its category is the class that the box is of, see
+    `box_classes`; a box of no class has no annotation. Its score is the box's own, left out where it has none.
+
+    Args:
+        path: the file; its folder is created if it does not exist.
+        records: n records.
+        predictions: in the same order; without `box` there are no annotations.
+        classes: the classes' names.
+    """
+    images = [
+        {"id": number, "file_name": record.path, "width": record.size[0], "height": record.size[1]}
+        for number, record in enumerate(records, start=1)
+    ]
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    annotations = [] if predictions.box is None else _annotations(records, predictions)
+    coco = {"images": images, "categories": categories, "annotations": annotations}
+    write_atomically(path, lambda file: file.write(json.dumps(coco).encode()))
+
+
+def _annotations(records: Sequence[Record], predictions: Predictions) -> list[dict]:
+    labels = box_classes(records, predictions)
+    corners = boxes.scale(boxes.clip(np.asarray(predictions.box, np.float64)), image_sizes(records))
+    rectangles = boxes.xyxy_to_xywh(corners).round(3)
+    annotations = [
+        {
+            "id": number,
+            "image_id": number,
+            "category_id": int(label) + 1,
+            "bbox": rectangle.tolist(),
+            "area": round(float(rectangle[2] * rectangle[3]), 3),
+            "iscrowd": 0,
+        }
+        for number, (label, rectangle) in enumerate(zip(labels, rectangles, strict=True), start=1)
+    ]
+    if predictions.score is not None:
+        annotations = [a | {"score": float(s)} for a, s in zip(annotations, predictions.score, strict=True)]
+    return [annotation for annotation in annotations if annotation["category_id"] > 0]

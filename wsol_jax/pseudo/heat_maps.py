@@ -1,0 +1,138 @@
+"""Heat maps of one network by deep descriptor transformation: of training photos, and of others by their statistics."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from wsol_jax import devices
+from wsol_jax.backbones import BACKBONES, trunk
+from wsol_jax.backbones.initialise import initialise
+from wsol_jax.data import plan
+from wsol_jax.data.records import Record
+from wsol_jax.data.render import render
+from wsol_jax.errors import InputError
+from wsol_jax.files import write_atomically
+from wsol_jax.methods.networks import preparation
+from wsol_jax.progress import track
+from wsol_jax.pseudo import ddt
+from wsol_jax.pseudo.ddt import Chunk, Direction
+from wsol_jax.weights.pretrained import load_weights
+
+
+def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
+    """Return a pretrained network up to one of its stages, compiled, with batches spread over the devices.
+
+    Args:
+        config: `arch`, `arch_kwargs`, `weights`, `dtype`, `layer` and `size` of a view of `pseudo`.
+        seed: of the weights that come from no file.
+        mesh: the devices.
+
+    Raises:
+        InputError: no stage is called `layer`, or the weights are not those of the network.
+    """
+    network = trunk(config.arch, config.dtype, **config.arch_kwargs)
+    layer = config.layer or list(network.stages)[-1]
+    if layer not in network.stages:
+        raise InputError(f"pseudo.layer is {config.layer!r}; {config.arch} has {', '.join(network.stages)}")
+    variables = initialise(jax.random.key(seed), network, (1, config.size, config.size, 3))
+    if config.weights:
+        variables, message = load_weights(network, variables, config.weights, config.arch, new_head=True)
+        logging.info("%s", message)
+    variables = devices.replicate(variables, mesh)
+    prepare = preparation(BACKBONES[config.arch], config.dtype)
+    features = jax.jit(lambda variables, image: network.apply(variables, prepare(image), False)[layer])
+    return partial(features, variables)
+
+
+def make_reader(
+    read: Callable[[Record], np.ndarray], records: Sequence[Record], size: int, batch_size: int, name: str, mesh: Mesh
+) -> ddt.Reader:
+    """Return a reader of whole photos, resized to a square (PSOL: 448), in chunks on the devices.
+
+    Args:
+        read: record -> its pixels.
+        records: the photos that indices refer to.
+        size: side of the square, pixels.
+        batch_size: photos in a chunk, over all devices.
+        name: of the progress bar.
+        mesh: the devices.
+    """
+    rows = devices.local_slice(batch_size, mesh)
+
+    def chunks(indices: np.ndarray) -> Iterator[Chunk]:
+        views = plan.evaluation_views(indices, plan.WHOLE, batch_size, rows)
+        batches = render(read, records, views, size, rows.stop - rows.start)
+        starts = range(0, len(indices), batch_size)
+        on_device = devices.prefetch(batches, mesh)
+        for start, batch in zip(track(starts, len(indices), name, weight=batch_size), on_device, strict=True):
+            index = np.resize(indices[start : start + batch_size], batch_size)
+            yield Chunk(index, np.arange(batch_size) < len(indices) - start, batch.image)
+
+    return chunks
+
+
+def fit_heat_maps(
+    forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path], config: ConfigDict
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the statistics of groups of training photos, and the photos' heat maps.
+
+    The statistics of a group are written as soon as they are known, with its heat maps: a run that was cut off
+    continues with the next group.
+
+    Args:
+        forward: the network.
+        read: the n photos.
+        groups: int [n], the group of each photo.
+        files: of the statistics, by group.
+        config: `batch_size`, `sign` and `max_bytes` of `pseudo`.
+
+    Returns:
+        Heat maps float32 [n, h, w], and the standard deviation [n] of the projections of each photo's group.
+    """
+    present = np.unique(groups).tolist()
+    done = {group for group in present if files[group].exists()}
+    if done:
+        logging.info("DDT: %d groups are already done", len(done))
+    for group, direction, _, heat in ddt.find_directions(
+        forward, read, groups, done, config.batch_size, config.sign, config.max_bytes, devices.fetch, logging.info
+    ):
+        write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
+    heat, deviation = [None] * len(groups), np.zeros(len(groups))
+    for group in present:
+        members = np.flatnonzero(groups == group)
+        with np.load(files[group], allow_pickle=False) as saved:
+            for index, one in zip(members, saved["heat"], strict=True):
+                heat[index] = one
+            deviation[members] = saved["deviation"]
+    return np.stack(heat), deviation
+
+
+def apply_heat_maps(
+    forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute heat maps of other photos by the statistics of their groups (PSOL, Table 1).
+
+    Args:
+        forward: the network.
+        read: the n photos.
+        groups: int [n], the group of each photo.
+        files: of the statistics, by group; a group without a file has heat maps of zeros.
+
+    Returns:
+        Heat maps float32 [n, h, w], and the standard deviation [n] of the projections of each photo's group.
+    """
+    known = {group: read_direction(files[group]) for group in np.unique(groups).tolist() if files[group].exists()}
+    heat = np.concatenate([maps for _, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch)])
+    return heat, np.array([known[g].deviation if g in known else 0.0 for g in groups.tolist()])
+
+
+def read_direction(file: Path) -> Direction:
+    """Return the statistics of a group from their file."""
+    with np.load(file, allow_pickle=False) as saved:
+        return Direction(*(saved[name][()] for name in Direction._fields))

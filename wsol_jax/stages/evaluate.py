@@ -1,0 +1,112 @@
+"""The stage `evaluate`: metrics.json and curves.json of every source of boxes and of maps on every split."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from wsol_jax import checks
+from wsol_jax.data.records import Record
+from wsol_jax.evaluation import maps
+from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
+from wsol_jax.files import write_atomically
+from wsol_jax.predictions.table import read_predictions
+from wsol_jax.stages.box_sources import OURS, boxes_by_source
+from wsol_jax.stages.context import Context
+from wsol_jax.stages.map_runs import map_sources
+from wsol_jax.stages.stage import Stage
+from wsol_jax.stages.workdir import curves_file, metrics_file, predictions_file
+
+MAPS, CENTER_GAUSSIAN = "maps", "center_gaussian"
+MAP_METRICS = ("max_box_acc", "max_box_acc_v2", "top1_loc_map", "pxap", "piou")
+
+
+def defaults() -> ConfigDict:
+    """Return the keys of `evaluate` with their defaults."""
+    return ConfigDict(
+        dict(
+            resamples=1000,  # of the bootstrap behind each interval
+            map_size=224,  # side of the square that maps are compared in, pixels
+            threshold_step=0.001,  # between the thresholds of a map (wsolevaluation's other default: 0.01)
+        )
+    )
+
+
+def check_keys(config: ConfigDict, devices: int) -> None:
+    """Raise InputError for a value that is never valid."""
+    del devices
+    checks.positive(config, "resamples", "map_size", "threshold_step")
+
+
+def run(config: ConfigDict, context: Context) -> None:
+    """Write metrics.json: each source of boxes and of maps on each split; and curves.json: maps at every threshold."""
+    metrics = _box_metrics(config, context)
+    map_metrics, curves = _map_metrics(config, context)
+    write_atomically(metrics_file(context.workdir), lambda file: file.write(_json(metrics | map_metrics, indent=2)))
+    write_atomically(curves_file(context.workdir), lambda file: file.write(_json(curves)))
+
+
+def _json(values: dict, indent: int | None = None) -> bytes:
+    return json.dumps(values, indent=indent, sort_keys=True).encode()
+
+
+def _prefix(source: str, split: str) -> str:
+    return ("" if source in (OURS, MAPS) else f"{source}/") + ("" if split == "test" else f"{split}/")
+
+
+def _box_metrics(config: ConfigDict, context: Context) -> dict[str, float]:
+    """The metrics of one box a photo, under both protocols, with intervals."""
+    metrics: dict[str, float] = {}
+    for split, records in context.dataset.splits.items():
+        for source, predictions in boxes_by_source(context.workdir, context.dataset, split).items():
+            results = measure(records, predictions)
+            numbers = compute(results)
+            if shown := [f"{name} {numbers[name]:.2f}" for name in hits(results)]:
+                logging.info("%s, %s: %s", source, split, ", ".join(shown))
+            numbers |= intervals(results, context.seed, config.resamples)
+            metrics |= {_prefix(source, split) + name: value for name, value in numbers.items()}
+    return metrics
+
+
+def _map_metrics(config: ConfigDict, context: Context) -> tuple[dict[str, float], dict[str, list]]:
+    """The metrics of maps, and their curves; the thresholds of 'val' are applied to the other splits."""
+    metrics, curves, validated = {}, {}, {}
+    sources, dataset, step = map_sources(context, config.map_size), context.dataset, config.threshold_step
+    for split in sorted(sources, key=lambda split: split != "val"):
+        records = dataset.splits[split]
+        if not any(len(record.boxes) or record.masks for record in records):
+            continue
+        gaussian, top1 = maps.center_gaussian(config.map_size), _is_top1(context, records, split)
+        for source, of_record in ((MAPS, sources[split]), (CENTER_GAUSSIAN, lambda _, gaussian=gaussian: gaussian)):
+            results = maps.measure(f"{source}, {split}", dataset, records, of_record, top1, step)
+            numbers = maps.numbers(results, step)
+            if split == "val":
+                validated[source] = numbers
+            elif source in validated:
+                numbers |= maps.numbers_at(results, validated[source], step)
+            shown = [f"{name} {numbers[name]:.2f}" for name in MAP_METRICS if name in numbers]
+            logging.info("%s, %s: %s", source, split, ", ".join(shown))
+            metrics |= {_prefix(source, split) + name: value for name, value in numbers.items()}
+            curves |= {_prefix(source, split) + name: xy for name, xy in maps.curves(results, step).items()}
+    return metrics, curves
+
+
+def _is_top1(context: Context, records: Sequence[Record], split: str) -> np.ndarray:
+    """Whether the most probable class is the true one, float64 [n]; NaN where no class was predicted."""
+    table = predictions_file(context.workdir, split)
+    top5 = read_predictions(table, records).top5_class if table.exists() else None
+    if top5 is None:
+        return np.full(len(records), np.nan)
+    return (top5[:, 0] == [record.label for record in records]).astype(np.float64)
+
+
+STAGE = Stage(
+    key="evaluate",
+    defaults=defaults,
+    check_keys=check_keys,
+    inputs=("pseudo_boxes", "predict", "read_maps"),
+    outputs=("metrics.json", "curves.json"),
+    run=run,
+)

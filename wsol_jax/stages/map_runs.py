@@ -1,0 +1,186 @@
+"""The runs whose score maps a page shows: this run's, another program's, and those of the runs it is compared with."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.errors import InputError
+from wsol_jax.evaluation import score_maps
+from wsol_jax.evaluation.maps import MapSource
+from wsol_jax.methods import METHODS
+from wsol_jax.methods.dawsol.target_samples import SETS
+from wsol_jax.predictions.predictions import Predictions
+from wsol_jax.predictions.table import read_images, read_predictions
+from wsol_jax.pseudo.regions import BOX_SIDE
+from wsol_jax.report.figures import NAMES
+from wsol_jax.report.map_views import Assignments, MapRun
+from wsol_jax.stages.context import Context, chosen_splits
+from wsol_jax.stages.sources import Source, parse_sources
+from wsol_jax.stages.workdir import (
+    activations_file,
+    assignments_file,
+    curves_file,
+    metrics_file,
+    network_folder,
+    predictions_file,
+)
+from wsol_jax.training.log import WATCH, read_log
+
+DAWSOL = "DA-WSOL"  # with CAM; on top of another method its name follows
+
+
+def map_sources(context: Context, size: int) -> dict[str, MapSource]:
+    """Return the maps of every split that has some, those of another program where there are both.
+
+    Args:
+        context: of the stage.
+        size: side of the score maps, pixels.
+    """
+    sources = {}
+    for split in context.dataset.splits:
+        if (file := activations_file(predictions_file(context.workdir, split))).exists():
+            sources[split] = predicted_maps(file, size)
+    if "read_maps" in context.configs:
+        config = context.configs["read_maps"]
+        for split in chosen_splits(config.splits, context):
+            sources[split] = foreign_maps(config, context.dataset, split)
+    return sources
+
+
+def predicted_maps(file: Path, size: int) -> MapSource:
+    """Return the maps of `activations_file` as score maps of `size` x `size` pixels, each computed when it is read."""
+    activations = np.load(file, mmap_mode="r", allow_pickle=False)
+    return lambda i: score_maps.score_map(activations[i], (size, size))
+
+
+def foreign_maps(config: ConfigDict, dataset: Dataset, split: str) -> MapSource:
+    """Return the maps that another program wrote to `config.dir`, each checked when it is read."""
+    records, size = dataset.splits[split], (config.size, config.size)
+    return lambda i: score_maps.read(Path(config.dir), records[i].path.removeprefix(config.prefix), size)
+
+
+def own_run(context: Context, split: str) -> MapRun | None:
+    """Return the maps of this run, or those of another program that it reads; None if there are none of this split."""
+    size = context.configs["evaluate"].map_size if "evaluate" in context.configs else BOX_SIDE
+    source = map_sources(context, size).get(split)
+    if source is None:
+        return None
+    table, predictions = predictions_file(context.workdir, split), Predictions()
+    records = context.dataset.splits[split]
+    if table.exists():
+        predictions = read_predictions(table, records)
+    if not activations_file(table).exists():
+        predictions = predictions._replace(box=None)  # it is a localizer's, not the maps'
+    return _map_run(_own_name(context), source, predictions, context.workdir, split, np.arange(len(records)))
+
+
+def compared_runs(config: ConfigDict, records: Sequence[Record], split: str) -> list[MapRun]:
+    """Return the runs of `report.beside`, on the same photos.
+
+    Raises:
+        InputError: one has no maps of these photos; a name comes twice or has another meaning on the page.
+    """
+    runs = []
+    for source in parse_sources(config.beside, split):
+        if source.name in NAMES:
+            raise InputError(f"beside: {source.name!r} has another meaning on the page; expected another name")
+        rows, activations = _read_maps(source, records)
+        table, of_row = source.files[0], partial(_score_map_of_row, activations, rows)
+        predictions = read_predictions(table, records)
+        runs.append(_map_run(source.name, of_row, predictions, table.parents[1], split, rows))
+    return runs
+
+
+def files(config: ConfigDict) -> dict[str, Path]:
+    """Return the files of the runs of `report.beside`, by name, whichever split the page shows."""
+    paths = []
+    for source in parse_sources(config.beside, ""):
+        for table in source.files:
+            workdir = table.parents[1]
+            paths += [table.parent, metrics_file(workdir), network_folder(workdir, "train") / WATCH]
+    return {str(path): path for path in paths}
+
+
+def method_name(config: ConfigDict) -> str:
+    """Return the name of the method of a configuration of `train`."""
+    title = METHODS[config.method].title
+    if not config.dawsol.use:
+        return title
+    return DAWSOL if config.method == "cam" else f"{DAWSOL} ({title})"
+
+
+def read_assignments(file: Path, rows: np.ndarray) -> Assignments | None:
+    """Return DA-WSOL's sets of the pixels of some photos; None if their run has none.
+
+    Args:
+        file: see `workdir.assignments_file`.
+        rows: int [n], the row of each record.
+
+    Raises:
+        InputError: it is damaged, or of other photos.
+    """
+    if not file.is_file():
+        return None
+    try:
+        sets = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{file}: not a readable .npy file; redo the stage predict of its run") from error
+    if sets.ndim != 3 or len(sets) <= rows.max() or not np.isin(sets, range(len(SETS))).all():
+        raise InputError(f"{file} is {sets.dtype} {list(sets.shape)}; expected a map of 0, 1 and 2 for each photo")
+    return lambda i: np.asarray(sets[rows[i]])
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the content of a file of numbers; {} if there is no file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return json.loads(file.read_text()) if file.exists() else {}
+    except ValueError as error:
+        raise InputError(f"{file}: not readable JSON; redo the stage evaluate of its run") from error
+
+
+def _own_name(context: Context) -> str:
+    if "read_maps" in context.configs:
+        return "Score maps"
+    return method_name(context.configs["train"]) if "train" in context.configs else METHODS["grad_cam"].title
+
+
+def _score_map_of_row(activations: np.ndarray, rows: np.ndarray, i: int) -> np.ndarray:
+    return score_maps.score_map(activations[rows[i]], (BOX_SIDE, BOX_SIDE))
+
+
+def _map_run(
+    method: str, source: MapSource, predictions: Predictions, workdir: Path, split: str, rows: np.ndarray
+) -> MapRun:
+    """A run's maps with its predictions and metrics; `rows` are the records' in the table of its predictions."""
+    assignments = read_assignments(assignments_file(predictions_file(workdir, split)), rows)
+    metrics, curves = read_json(metrics_file(workdir)), read_json(curves_file(workdir))
+    prefix = "" if split == "test" else f"{split}/"
+    thresholds = (metrics.get(f"{prefix}{name}/threshold") for name in ("max_box_acc", "piou"))
+    watched = read_log(network_folder(workdir, "train"), WATCH)
+    return MapRun(method, source, predictions, metrics, curves, *thresholds, watched, assignments)
+
+
+def _read_maps(source: Source, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """The row of each record, int64 [n], and the maps of all rows, [m, h, w]."""
+    table = source.files[0]
+    file = activations_file(table)
+    if len(source.files) > 1 or not file.is_file():
+        raise InputError(f"beside: {source.name} has no {file}; expected NAME=WORKDIR of a run that predicted maps")
+    try:
+        activations = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"beside: {file}: not a readable .npy file; expected the maps of {source.name}") from error
+    rows = read_images(table, records)
+    if activations.ndim != 3 or len(activations) <= rows.max():
+        raise InputError(f"beside: {file} is {list(activations.shape)}; expected a map for each row of {table.name}")
+    return rows, activations

@@ -1,0 +1,148 @@
+"""The networks that stages train: their method, their checkpoints, in this run or another."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from wsol_jax.backbones.initialise import shapes
+from wsol_jax.data.plan import test_window
+from wsol_jax.errors import InputError
+from wsol_jax.methods import METHODS
+from wsol_jax.methods.classifier import classifier
+from wsol_jax.methods.dawsol.method import dawsol
+from wsol_jax.methods.joint import joint
+from wsol_jax.methods.localizer import localizer
+from wsol_jax.methods.method import Method, Prediction
+from wsol_jax.methods.networks import input_size, resize_size
+from wsol_jax.methods.ten_crop import ten_crop
+from wsol_jax.stages import identity
+from wsol_jax.stages.context import Context
+from wsol_jax.stages.workdir import checkpoints_folder
+from wsol_jax.training.checkpoints import load_variables
+from wsol_jax.training.predict import predict_photos
+
+
+class Trained(NamedTuple):
+    """A network that a stage trained.
+
+    Attributes:
+        stage: whose method it runs.
+        config: the keys of that stage, as they were then.
+        workdir: of its run.
+        checkpoints: the folder of its checkpoints.
+    """
+
+    stage: str
+    config: ConfigDict
+    workdir: Path
+    checkpoints: Path
+
+
+def trained(stage: str, config: ConfigDict, workdir: Path) -> Trained:
+    """Return the network that a stage of the run in `workdir` trained."""
+    return Trained(stage, config, workdir, checkpoints_folder(workdir, stage))
+
+
+def make_method(stage: str, config: ConfigDict, classes: int) -> Method:
+    """Return the method that a stage trains.
+
+    Args:
+        stage: 'localizer', 'classifier', 'joint' or 'train'.
+        config: the keys of that stage.
+        classes: number of classes.
+    """
+    if stage == "localizer":
+        return localizer(config)
+    if stage == "train":
+        method = METHODS[config.method].make(config, classes)
+        return dawsol(method, config, classes) if "dawsol" in config and config.dawsol.use else method
+    return {"classifier": classifier, "joint": joint}[stage](config, classes)
+
+
+def other_run(workdir: Path, stage: str, key: str) -> Trained:
+    """Return the network of a stage of another run, trained on any photos.
+
+    Args:
+        workdir: of the other run.
+        stage: that trained it.
+        key: that names the workdir, for the error.
+
+    Raises:
+        InputError: the stage is not finished there, or was run by a version with other keys.
+    """
+    saved = identity.read(workdir, stage)
+    if saved is None or not saved.finished:
+        raise InputError(f"{key}: {workdir} has no finished {stage}; expected the workdir of a run")
+    config = ConfigDict(saved.config)
+    try:
+        make_method(stage, config, classes=1)
+    except AttributeError as error:
+        raise InputError(f"{key}: the {stage} of {workdir} was trained by another version of this program") from error
+    return trained(stage, config, workdir)
+
+
+def require_classes(network: Trained, key: str, context: Context) -> None:
+    """Raise unless another run's network has as many classes as these photos.
+
+    Args:
+        network: its checkpoint holds the number of classes.
+        key: that names its workdir, for the error.
+        context: has the photos.
+
+    Raises:
+        InputError: it has more or fewer classes.
+    """
+    classes, size = len(context.dataset.classes), input_size(network.config)
+    module = make_method(network.stage, network.config, classes).module
+    params = flatten_dict(load_variables(network.checkpoints)["params"])
+    for path, expected in flatten_dict(shapes(module, (1, size, size, 3))["params"]).items():
+        if params[path].shape != expected.shape:
+            raise InputError(
+                f"{key}: the network of {network.workdir} has {params[path].shape[-1]} classes; expected {classes}, "
+                "as many as these photos have"
+            )
+
+
+def predict_split(
+    network: Trained,
+    split: str,
+    context: Context,
+    *,
+    geometry: str,
+    batch_size: int,
+    ten_crops: bool = False,
+    of_own_class: bool = False,
+) -> Prediction:
+    """Predict for every photo of a split.
+
+    Args:
+        network: the network.
+        split: whose photos.
+        context: has the photos.
+        geometry: the part of a photo that the network sees, see `test_window`.
+        batch_size: over all devices.
+        ten_crops: average the classes over ten crops of each photo, see `ten_crop`.
+        of_own_class: maps are those of the photos' labels, not of the most probable classes.
+
+    Returns:
+        A Prediction of numpy arrays, in the order of the split's records.
+    """
+    method = make_method(network.stage, network.config, len(context.dataset.classes))
+    size, resized = input_size(network.config), resize_size(network.config)
+    window = test_window(geometry, size / resized)
+    if ten_crops:
+        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
+    return predict_photos(
+        method,
+        load_variables(network.checkpoints, method.memory),
+        context.dataset,
+        context.dataset.splits[split],
+        window=window,
+        size=size,
+        batch_size=batch_size,
+        name=f"{network.stage}, {split}",
+        mesh=context.mesh,
+        of_own_class=of_own_class,
+    )

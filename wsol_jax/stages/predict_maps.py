@@ -1,0 +1,78 @@
+"""Predictions of score-map methods: classes, a map of each photo, and the box of its largest region.
+
+A photo's map is that of its own class, or of the most probable one where it has no label. Where the most probable class
+is the right one that is its map as well, and elsewhere neither Top-1 nor Top-5 localization depends on the map.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from wsol_jax.errors import InputError
+from wsol_jax.files import write_atomically
+from wsol_jax.predictions.coco import write_coco
+from wsol_jax.predictions.predictions import Predictions, join, top_classes
+from wsol_jax.predictions.table import read_predictions, write_predictions
+from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.stages.context import Context, chosen_splits
+from wsol_jax.stages.networks import Trained, other_run, predict_split, require_classes, trained
+from wsol_jax.stages.predict_boxes import check_table
+from wsol_jax.stages.workdir import activations_file, assignments_file, coco_file, logits_file, predictions_file
+from wsol_jax.threads import in_threads
+
+
+def run(config: ConfigDict, context: Context) -> None:
+    """Write the table, the COCO JSON, the logits and the maps of every split.
+
+    The classes are the network's or, in two stages (DA-WSOL, section 4.1), those of a classifier in `classes_from`.
+
+    Args:
+        config: the keys of `predict`.
+        context: of the stage.
+    """
+    network = _network(config, context)
+    for split in chosen_splits(config.splits, context):
+        _predict(network, split, config, context)
+
+
+def check(config: ConfigDict, context: Context) -> None:
+    """Raise InputError if a split, a table of classes or another run's classifier cannot be used."""
+    for key in ("boxes_from", "localizer_from", "ten_crop"):
+        if config[key]:
+            raise InputError(f"{key} is {config[key]!r}, but the boxes of a score-map run come from maps of one crop")
+    check_table(config.classes_from, "top5_class", chosen_splits(config.splits, context), context)
+    network = _network(config, context)
+    if config.grad_cam_from:
+        require_classes(network, "grad_cam_from", context)
+
+
+def _network(config: ConfigDict, context: Context) -> Trained:
+    """The network behind the maps: this run's, or another's classifier by Grad-CAM."""
+    if not config.grad_cam_from:
+        return trained("train", context.configs["train"], context.workdir)
+    other = other_run(Path(config.grad_cam_from), "classifier", "grad_cam_from")
+    keys = other.config.to_dict() | {"method": "grad_cam", "grad_cam": {"stage": config.grad_cam_stage}}
+    return other._replace(stage="train", config=ConfigDict(keys))
+
+
+def _predict(network: Trained, split: str, config: ConfigDict, context: Context) -> None:
+    records, table = context.dataset.splits[split], predictions_file(context.workdir, split)
+    prediction = predict_split(
+        network, split, context, geometry=config.test_geometry, batch_size=config.batch_size, of_own_class=True
+    )
+    cut = in_threads(partial(scored_box, threshold=config.box_threshold), prediction.map)
+    boxes = Predictions(*(np.array(column) for column in zip(*cut, strict=True)))
+    if config.classes_from:
+        classes = read_predictions(Path(config.classes_from), records, ("top5_class",))
+    else:
+        classes = top_classes(prediction.logits)
+        write_atomically(logits_file(table), lambda file: np.save(file, prediction.logits))
+    joined = join(boxes, classes)
+    write_atomically(activations_file(table), lambda file: np.save(file, prediction.map))
+    if prediction.assignment is not None:
+        assignment = prediction.assignment.astype(np.int8)
+        write_atomically(assignments_file(table), lambda file: np.save(file, assignment))
+    write_predictions(table, records, joined)
+    write_coco(coco_file(table), records, joined, context.dataset.classes)

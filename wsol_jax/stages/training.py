@@ -1,0 +1,117 @@
+"""The keys and steps shared by the stages that train a network: localizer, classifier, joint, train."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from wsol_jax import checks
+from wsol_jax.backbones import BACKBONES
+from wsol_jax.backbones.initialise import initialise
+from wsol_jax.data.render import Batch
+from wsol_jax.methods.method import Method, Variables
+from wsol_jax.methods.networks import input_size
+from wsol_jax.predictions.table import read_predictions
+from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.networks import make_method
+from wsol_jax.stages.workdir import network_folder, pseudo_boxes_file
+from wsol_jax.training.batches import training_batches
+from wsol_jax.training.loop import fit
+from wsol_jax.training.watch import Watch
+from wsol_jax.weights.pretrained import load_weights
+
+
+def defaults(**changes: Any) -> ConfigDict:
+    """Return the keys of a training: the PSOL paper's values (section 4.2), ImageNet's where it gives two."""
+    keys = ConfigDict(
+        dict(
+            arch="resnet50",  # a name in wsol_jax.backbones.BACKBONES
+            arch_kwargs=ConfigDict(),  # arguments of the backbone: widths, depths, stride
+            weights="",  # FILE.safetensors | .npz | .pth | 'pip:DISTRIBUTION'; '' starts from random ones
+            dtype="float32",  # or 'bfloat16': what the network computes in; parameters stay float32
+            freeze="",  # the last stage that is not trained, e.g. 'layer2'; '' trains the whole network
+            trainable="all",  # or 'head': only the last layer, and what a variant adds (the starred rows of Table 3)
+            size=0,  # side of the network's square input, pixels; 0: what its weights were trained with
+            batch_size=256,  # over all devices (CUB: 64)
+            epochs=6.0,  # (CUB: 30)
+            learning_rate=1e-3,  # code: 1e-3 * batch_size / 256
+            decay_every=0.0,  # epochs between divisions of the rate by decay_factor; 0: constant
+            decay_early=0.0,  # by how many epochs all divisions come earlier (code of DA-WSOL, wsolevaluation: 1)
+            decay_factor=10.0,
+            momentum=0.9,
+            nesterov=False,
+            weight_decay=5e-4,  # code: 1e-4
+            new_rate=2.0,  # the new layers' rate, as a multiple (code: so for ResNet only)
+            new_from="",  # a stage from which on layers have the new ones' rate too (wsolevaluation: ResNet's layer4)
+            augment="psol",  # RandomResizedCrop(0.2, 1) that meets the box; 'wsol': 224 of 256; a mirror; or 'none'
+            checkpoint_every=200,  # steps
+            log_every=10,  # steps
+        )
+    )
+    keys.update(changes)
+    return keys
+
+
+def check_keys(config: ConfigDict, devices: int) -> None:
+    """Raise InputError for a value that is never valid; files and names of stages are for `check_training`."""
+    checks.one_of(config, "arch", BACKBONES)
+    checks.one_of(config, "dtype", ("float32", "bfloat16"))
+    checks.one_of(config, "augment", ("psol", "wsol", "none"))
+    checks.one_of(config, "trainable", ("all", "head"))
+    checks.batch_size(config, devices)
+    checks.positive(config, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every")
+    checks.not_negative(config, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate")
+
+
+def weight_files(config: ConfigDict) -> dict[str, Path]:
+    """Return the weight file of a configuration, by name; {} where there is none or its content is pinned."""
+    return {} if not config.weights or config.weights.startswith("pip:") else {config.weights: Path(config.weights)}
+
+
+def train_stage(
+    stage: str, boxes: np.ndarray | None, config: ConfigDict, context: Context, watch: Watch | None = None
+) -> None:
+    """Train the network of a stage, from its weights or its last checkpoint.
+
+    Args:
+        stage: the name of the stage.
+        boxes: [n, 4], the boxes of the training photos to learn, normalised xyxy; None where no box is learned.
+        config: of the stage.
+        context: of the stage.
+        watch: a function that measures the network after every epoch.
+    """
+    method, records = make_method(stage, config, len(context.dataset.classes)), training_records(context)
+    variables, message = initial_variables(method, stage, config, context.seed)
+    logging.info("%s: %s", stage, message)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        return training_batches(context.dataset, records, boxes, config, context.seed, steps, context.mesh)
+
+    folder = network_folder(context.workdir, stage)
+    fit(folder, method, variables, batches, len(records), config, context.seed, context.mesh, watch)
+
+
+def check_training(stage: str, config: ConfigDict, context: Context) -> None:
+    """Raise InputError if there are no training photos, no such network, or weights of another network."""
+    training_records(context)
+    initial_variables(make_method(stage, config, len(context.dataset.classes)), stage, config, context.seed)
+
+
+def boxes_to_learn(context: Context) -> np.ndarray:
+    """Return the pseudo boxes of the training photos, float64 [n, 4], normalised xyxy."""
+    file = pseudo_boxes_file(context.workdir, "train")
+    return read_predictions(file, training_records(context), ("box",)).box
+
+
+def initial_variables(method: Method, stage: str, config: ConfigDict, seed: int) -> tuple[Variables, str]:
+    """Return the variables that a training starts from, and a line for the log about their origin."""
+    size = input_size(config)
+    variables = initialise(jax.random.key(seed), method.module, (1, size, size, 3))
+    if not config.weights:
+        return variables, f"{config.arch} starts from random weights"
+    new_head = stage == "localizer" or config.new_head
+    return load_weights(method.module, variables, config.weights, config.arch, new_head)

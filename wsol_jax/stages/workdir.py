@@ -1,0 +1,113 @@
+"""Every path below a workdir. No other file spells one out."""
+
+from pathlib import Path
+
+from wsol_jax.files import file_name
+
+NETWORK_FOLDERS = {"localizer": "localizer", "classifier": "classifier", "joint": "joint", "train": "model"}
+"""Stage that trains a network -> the folder of that network."""
+
+
+def config_file(workdir: Path) -> Path:
+    """Return the file of the resolved configuration."""
+    return workdir / "config.json"
+
+
+def photos_file(workdir: Path) -> Path:
+    """Return the cache of which photos are readable."""
+    return workdir / "photos.json"
+
+
+def identity_file(workdir: Path, stage: str) -> Path:
+    """Return the file of a stage's fingerprint."""
+    return workdir / "stages" / f"{stage}.json"
+
+
+def pseudo_folder(workdir: Path) -> Path:
+    """Return the folder of the pseudo boxes."""
+    return workdir / "pseudo_boxes"
+
+
+def pseudo_boxes_file(workdir: Path, split: str) -> Path:
+    """Return the table of a split's pseudo boxes."""
+    return pseudo_folder(workdir) / ("boxes.parquet" if split == "train" else f"boxes_{split}.parquet")
+
+
+def heat_file(workdir: Path, split: str) -> Path:
+    """Return the heat maps behind a split's pseudo boxes, float16 [n, h, w], in the order of its records."""
+    return pseudo_folder(workdir) / f"heat_{split}.npy"
+
+
+def direction_file(workdir: Path, group: int, name: str) -> Path:
+    """Return the statistics of group number `group`, called `name`, of deep descriptor transformation."""
+    return pseudo_folder(workdir) / "ddt" / f"{file_name(group, name)}.npz"
+
+
+def network_folder(workdir: Path, stage: str) -> Path:
+    """Return the folder of the network that `stage` trains: checkpoints/, tensorboard/, log.jsonl, watch.jsonl."""
+    return workdir / NETWORK_FOLDERS[stage]
+
+
+def checkpoints_folder(workdir: Path, stage: str) -> Path:
+    """Return the folder of the checkpoints of the network that `stage` trains."""
+    return network_folder(workdir, stage) / "checkpoints"
+
+
+def predictions_folder(workdir: Path) -> Path:
+    """Return the folder of the predictions."""
+    return workdir / "predictions"
+
+
+def predictions_file(workdir: Path, split: str) -> Path:
+    """Return the table of a split's predicted boxes and classes."""
+    return predictions_folder(workdir) / f"{split}.parquet"
+
+
+def logits_file(table: Path) -> Path:
+    """Return the logits behind a table of predictions, float32 [n, k], in the order of its rows."""
+    return table.with_suffix(".logits.npy")
+
+
+def coco_file(table: Path) -> Path:
+    """Return the COCO JSON of a table of boxes."""
+    return table.with_suffix(".coco.json")
+
+
+def activations_file(table: Path) -> Path:
+    """Return the maps behind a table of predictions as the network gives them, float32 [n, h, w], in its row order."""
+    return table.with_suffix(".maps.npy")
+
+
+def assignments_file(table: Path) -> Path:
+    """Return DA-WSOL's set of each pixel behind a table of predictions, int8 [n, h, w]; see `target_samples.SETS`."""
+    return table.with_suffix(".assignments.npy")
+
+
+def score_map_file(workdir: Path, split: str, name: str) -> Path:
+    """Return the exported score map of the photo `name`, float32 [size, size] in [0, 1]."""
+    return workdir / "maps" / split / f"{name}.npy"
+
+
+def read_maps_file(workdir: Path) -> Path:
+    """Return the file that counts the score maps of another program."""
+    return workdir / "maps.json"
+
+
+def metrics_file(workdir: Path) -> Path:
+    """Return the file of the metrics, {name: number}."""
+    return workdir / "metrics.json"
+
+
+def curves_file(workdir: Path) -> Path:
+    """Return the file of the metrics at every threshold, {name: [x, y]}."""
+    return workdir / "curves.json"
+
+
+def report_folder(workdir: Path) -> Path:
+    """Return the folder of the page."""
+    return workdir / "report"
+
+
+def combine_folder(workdir: Path) -> Path:
+    """Return the folder of the table of combinations."""
+    return workdir / "combine"

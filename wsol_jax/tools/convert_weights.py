@@ -1,0 +1,168 @@
+"""Converts weights once: to a .safetensors file with torchvision's or timm's names, every number as it was.
+
+    python -m wsol_jax.tools.convert_weights IN OUT.safetensors --arch=resnet50
+
+IN is a weight file (.safetensors, .npz, .pth, .pt), pip:DISTRIBUTION, or what a run trained: WORKDIR/localizer or
+WORKDIR/classifier, whose last checkpoint is exported. The head may have any number of classes or give a box.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from flax.traverse_util import flatten_dict
+
+from wsol_jax.backbones import names
+from wsol_jax.backbones.initialise import shapes
+from wsol_jax.backbones.network import BACKBONES, Network, build
+from wsol_jax.errors import InputError
+from wsol_jax.stages import identity
+from wsol_jax.tools.command_line import Parser, exit_code
+from wsol_jax.weights.matching import State, check, in_our_naming, in_our_shapes, layer_of, layers_of
+from wsol_jax.weights.weight_files import read_arrays, write_weights
+
+Layout = dict[str, tuple[names.Path, np.ndarray]]
+
+_COUNTER = ".num_batches_tracked"  # torch's batch norm has one, ours has no use for it
+
+
+class Conversion(NamedTuple):
+    """What was made of a weight file.
+
+    Attributes:
+        origin: where the weights come from, a phrase for people.
+        naming: whose names the file has; '' where they are torchvision's or timm's already.
+        types: how many entries have which type of numbers.
+        head: how many classes the last layer has, 'box' for a box head, or None where there is no last layer.
+        joint: whether there is a box branch beside the head.
+        absent: the parts of the network that the file lacks.
+        left_out: the entries that the network has no use for.
+    """
+
+    origin: str
+    naming: str
+    types: Mapping[str, int]
+    head: int | str | None
+    joint: bool
+    absent: Collection[str]
+    left_out: Collection[str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does what a command line says; returns the exit code."""
+
+    def command() -> None:
+        parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("source", metavar="IN", help="a weight file, pip:DISTRIBUTION, or WORKDIR/STAGE")
+        parser.add_argument("out", metavar="OUT.safetensors", type=Path, help="a file that does not exist yet")
+        parser.add_argument("--arch", required=True, choices=BACKBONES, help="the network they are of")
+        known = parser.parse_args(arguments)
+        print(described(convert(known.source, known.out, known.arch), known.arch))
+        print(f"written   {known.out}, and read back bit for bit")
+
+    return exit_code(command)
+
+
+def convert(source: str, out: Path, arch: str) -> Conversion:
+    """Writes the weights of `source` to `out`, in the types they have, and reads them back.
+
+    A file may lack whole parts of the network, its head for one. Counters of batches stay.
+
+    Args:
+        source: see `weight_files.read_arrays`; or the folder of a stage that trained a network.
+        out: a .safetensors file that does not exist yet.
+        arch: a name in `BACKBONES`.
+
+    Raises:
+        InputError: `source` cannot be read, its names and shapes are not those of the architecture, or `out` is there
+            already or of another kind.
+        OSError: `out` cannot be written.
+    """
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out}: expected a name that ends in .safetensors")
+    if out.exists():
+        raise InputError(f"{out} is there already; delete it, or choose another name")
+    arrays, origin, options = _read(source, arch)
+    state, naming, left_out = in_our_naming(source, arrays, BACKBONES[arch], _layout(build(arch, 1, **options)))
+    head, joint = _head(state, BACKBONES[arch].classifier), "box.0.weight" in state
+    wanted, absent = _expected(_layout(build(arch, head or 1, joint=joint, **options)), state)
+    state = in_our_shapes(state, wanted)
+    check(f"{source} for {arch}", state, wanted)
+    write_weights(state, out)
+    types = Counter(str(array.dtype) for array in state.values())
+    return Conversion(origin, naming, types, head, joint, absent, left_out)
+
+
+def described(conversion: Conversion, arch: str) -> str:
+    """What was matched and left out, in lines for people."""
+    naming = f"renamed from {conversion.naming}" if conversion.naming else "under the names they have"
+    types = ", ".join(f"{count} {kind}" for kind, count in sorted(conversion.types.items()))
+    lines = [
+        f"read      {conversion.origin}",
+        f"matched   {sum(conversion.types.values())} entries of {arch}, {naming}: {types}",
+    ]
+    if conversion.head:
+        head = "a box" if conversion.head == "box" else f"{conversion.head} classes"
+        lines.append(f"head      {head}{' and a box' if conversion.joint else ''}")
+    if conversion.absent:
+        lines.append(f"without   {', '.join(conversion.absent)}")
+    if conversion.left_out:
+        lines.append(f"left out  {len(conversion.left_out)} ({layers_of(conversion.left_out)})")
+    return "\n".join(lines)
+
+
+def _read(source: str, arch: str) -> tuple[State, str, dict[str, Any]]:
+    """A state dict, where it comes from, and what its network was built with; that of a file is as published."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return *read_arrays(source), {}
+    from wsol_jax.stages.workdir import NETWORK_FOLDERS  # Orbax takes a while, and most conversions do without
+    from wsol_jax.training.checkpoints import load_variables
+
+    stage = next((stage for stage, name in NETWORK_FOLDERS.items() if name == folder.name), folder.name)
+    saved = identity.read(folder.parent, stage)
+    config = saved.config if saved else {}
+    if config.get("arch", arch) != arch:
+        raise InputError(f"{source} was trained with arch={config['arch']}, not {arch}")
+    state = names.to_state_dict(load_variables(folder / "checkpoints"))
+    return state, f"the last checkpoint of {source}", config.get("arch_kwargs", {})
+
+
+def _head(state: State, classifier: str) -> int | str | None:
+    """How many classes the last layer has; 'box' for a box head; None where there is no last layer."""
+    if f"{classifier}.2.weight" in state:
+        return "box"
+    if f"{classifier}.weight" not in state:
+        return None
+    return max([1, *state[f"{classifier}.weight"].shape[:1]])
+
+
+def _layout(network: Network) -> Layout:
+    """State-dict name -> where the leaf is, and zeros of its shape in torch's layout that take no memory."""
+    flat = flatten_dict(jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes(network)))
+    return {names.name_of(path): (path, names.to_torch(path[-1], array)) for path, array in flat.items()}
+
+
+def _expected(layout: Layout, state: State) -> tuple[dict[str, np.ndarray], list[str]]:
+    """What a state dict must have, given what it has: {name: zeros in torch's layout}; and the parts it lacks."""
+    part = {name: names.parts_of(path)[0] for name, (path, _) in layout.items()}
+    parts = {"backbone"} | {part[name] for name in state if name in part}
+    wanted = {name: zeros for name, (_, zeros) in layout.items() if part[name] in parts}
+    counters = {name for name in state if name.endswith(_COUNTER) and f"{layer_of(name)}.running_mean" in wanted}
+    wanted |= dict.fromkeys(counters, np.zeros((), np.int64))
+    return wanted, sorted({*part.values()} - parts)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it does not need
+    code = main(sys.argv[1:])
+    if code:
+        sys.stderr.flush()
+        os._exit(code)  # at once: a checkpoint that cannot be read leaves threads behind that would print tracebacks

@@ -1,0 +1,78 @@
+"""Predictions of a trained method for many photos, in the order of their records."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from wsol_jax import devices
+from wsol_jax.data import plan
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.data.render import Batch, render
+from wsol_jax.methods.method import Method, Prediction, Variables
+from wsol_jax.progress import track
+
+
+def predict_photos(
+    method: Method,
+    variables: Variables,
+    dataset: Dataset,
+    records: Sequence[Record],
+    *,
+    window: np.ndarray,
+    size: int,
+    batch_size: int,
+    name: str,
+    mesh: Mesh,
+    of_own_class: bool = False,
+) -> Prediction:
+    """Predict for every record.
+
+    Args:
+        method: the trained method.
+        variables: its parameters and batch statistics.
+        dataset: reads the pixels.
+        records: n photos.
+        window: [4], the part of each photo that the network sees, normalised xyxy.
+        size: side of the network's input, pixels.
+        batch_size: over all devices.
+        name: of the progress bar.
+        mesh: the devices.
+        of_own_class: maps are those of the photos' labels, where they have one, and not of the most probable classes.
+
+    Returns:
+        A Prediction of numpy arrays with n rows.
+    """
+    batches = devices.prefetch(batches_of(dataset, records, window, size, batch_size, mesh), mesh)
+    variables = devices.replicate(variables, mesh)
+    starts = range(0, len(records), batch_size)
+    pieces = []
+    for start, batch in zip(track(starts, len(records), name, weight=batch_size), batches, strict=True):
+        count = min(batch_size, len(records) - start)
+        prediction = predict_batch(method.predict, mesh, of_own_class, variables, batch)
+        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], prediction))  # noqa: B023
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
+
+
+def batches_of(
+    dataset: Dataset, records: Sequence[Record], window: np.ndarray, size: int, batch_size: int, mesh: Mesh
+) -> Iterator[Batch]:
+    """Yield this process's share of the batches of n records, the last one padded; see `predict_photos`."""
+    rows = devices.local_slice(batch_size, mesh)
+    views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
+    return render(dataset.read, records, views, size, rows.stop - rows.start)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def predict_batch(
+    predict: Callable[[Variables, Batch, jax.Array | None], Prediction],
+    mesh: Mesh,
+    of_own_class: bool,
+    variables: Variables,
+    batch: Batch,
+) -> Prediction:
+    """Return a method's prediction for a batch that is spread over the devices; compiled once for each method."""
+    with devices.across(mesh):
+        return predict(variables, batch, batch.label if of_own_class else None)
