@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/psol_cub.py --workdir=W --config.data.dir=CUB_200_2011
 
---config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; docs/reference.md explains them all.
+--config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; docs/reference.md lists all keys.
 """
 
 import argparse
@@ -80,12 +80,30 @@ def change(config: ConfigDict, argument: str) -> None:
         change_open_group(config, argument, key, text)
         return
     before = current_value(config, key, argument)
+    if isinstance(before, tuple):
+        change_tuple(config, argument, key, text)
+        return
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["", argument])
         values(["", argument])
     except (flags.Error, TypeError, ValueError) as error:
         raise InputError(f"{argument}: expected a value of type {type(before).__name__}") from error
+
+
+def change_tuple(config: ConfigDict, argument: str, key: str, text: str) -> None:
+    """Apply an argument to a key of several values, e.g. `--config.pseudo.threshold_levels=0,0.2`.
+
+    Raises:
+        InputError: the values are no Python literals.
+    """
+    group, _, name = key.rpartition(".")
+    owner = current_value(config, group, argument, is_group=True)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise InputError(f"{argument}: expected values separated by commas, such as {owner[name]!r}") from error
+    owner[name] = value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
 
 
 def change_open_group(config: ConfigDict, argument: str, key: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What DDT costs beside the forward pass it cannot do without, and that its memory does not grow with other classes.
+"""Time of DDT against the bare forward pass, and its peak memory with one class and with several.
 
     python benchmarks/ddt.py --photos=FOLDER_OF_CLASS_FOLDERS --classes=4 --per_class=16
 
@@ -24,7 +24,7 @@ PEAK_ONLY = flags.DEFINE_bool("peak_only", False, "Print the peak memory of one 
 
 
 def main(_: list[str]) -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     import jax
     import numpy as np
@@ -32,7 +32,9 @@ def main(_: list[str]) -> None:
     from configs.base import get_config
     from wsol_jax import devices
     from wsol_jax.data.folder import load
-    from wsol_jax.stages.pseudo_boxes import make_forward, make_pseudo_boxes, make_reader
+    from wsol_jax.pseudo.heat_maps import make_forward, make_reader
+    from wsol_jax.stages import pseudo_boxes
+    from wsol_jax.stages.context import Context
 
     logging.set_verbosity(logging.ERROR)
     config = get_config()
@@ -46,7 +48,7 @@ def main(_: list[str]) -> None:
 
     def stage() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            make_pseudo_boxes(config.pseudo, 0, dataset, Path(folder), mesh)
+            pseudo_boxes.run(config.pseudo, Context(Path(folder), dataset, 0, mesh, {}))
 
     if PEAK_ONLY.value:
         stage()
@@ -55,7 +57,9 @@ def main(_: list[str]) -> None:
 
     def bare() -> None:
         forward = make_forward(config.pseudo, 0, mesh)
-        for chunk in make_reader(config.pseudo, dataset, records, "forward", mesh)(np.arange(len(records))):
+        for chunk in make_reader(
+            dataset.read, records, config.pseudo.size, config.pseudo.batch_size, "forward", mesh
+        )(np.arange(len(records))):
             features = forward(chunk.image)
         jax.block_until_ready(features)
 

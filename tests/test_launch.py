@@ -93,11 +93,11 @@ CONFIGS = {
     "returns nothing": ("def get_config():\n    pass", r"get_config\(\) returned NoneType, expected a ConfigDict"),
     "lacks keys": (
         "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'stages': 'predict'})",
-        r"the configuration lacks the key overwrite; configs/base\.py has every one",
+        r"the configuration lacks the key ablation; configs/base\.py has every one",
     ),
     "lacks all": (
         "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict()",
-        "the configuration lacks the key stages",
+        "the configuration lacks the key ablation",
     ),
 }
 
@@ -111,7 +111,7 @@ def test_a_wrong_config_file(text, expected, error, workdir, tmp_path):
 def test_a_wrong_workdir(error, tmp_path):
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
-        assert f"--workdir={tmp_path / place}: this folder cannot be made" in error(
+        assert f"--workdir={tmp_path / place}: this folder cannot be created" in error(
             BASE, f"--workdir={tmp_path / place}"
         )
 
@@ -181,7 +181,7 @@ def test_a_run_is_stopped_and_goes_on_with_nothing_on_the_console_but_its_log(tm
         if "localizer: started" in line:
             process.send_signal(signal.SIGINT)
     assert process.wait(timeout=100) == 130
-    assert lines.pop() == "stopped; the same command goes on from here\n"
+    assert lines.pop() == "stopped; the same command continues from here\n"
     assert "pseudo_boxes: started" in lines[1]
 
     process = start(*command, **environment)

@@ -9,8 +9,8 @@ from wsol_jax import checks, data
 from wsol_jax.errors import InputError
 from wsol_jax.stages.table import STAGES
 
-OPEN_GROUPS = ("arch_kwargs",)
-"""Groups whose keys are not fixed: the arguments of a backbone."""
+OPEN_GROUPS = ("arch_kwargs", "views")
+"""Groups whose keys are not fixed: the arguments of a backbone, the views of DDT."""
 
 
 def default_config() -> ConfigDict:

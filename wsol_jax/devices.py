@@ -1,5 +1,6 @@
 """Devices and processes: meshes, shardings and transfers. No other file counts devices."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -16,9 +17,14 @@ Tree = TypeVar("Tree")
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """Return a mesh of all devices of all processes, or of those given, along one axis named `data`."""
+    """Return a mesh of all devices of all processes, or of those given, along one axis named `data`.
+
+    The devices are in the order of their processes, so that process p holds the p-th part of a batch's rows.
+    `jax.make_mesh` would order them by topology, in which the chips of a TPU host need not follow each other.
+    """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
 
 
 def sharded(mesh: Mesh) -> NamedSharding:
@@ -35,12 +41,18 @@ def local_slice(batch_size: int, mesh: Mesh) -> slice:
     """Return the rows of a global batch that this process reads.
 
     Raises:
-        InputError: if the devices cannot share the batch evenly.
+        InputError: the devices cannot share the batch evenly.
+        ValueError: the devices of this process do not follow each other in the mesh; see `make_mesh`.
     """
     if batch_size % mesh.size:
         raise InputError(f"batch_size {batch_size} is not divisible by the {mesh.size} devices")
-    rows = batch_size // jax.process_count()
-    return slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
+    rows = sorted(
+        index[0].indices(batch_size)[:2]
+        for index in sharded(mesh).addressable_devices_indices_map((batch_size,)).values()
+    )
+    if any(stop != start for (_, stop), (start, _) in itertools.pairwise(rows)):
+        raise ValueError(f"the devices of process {jax.process_index()} do not follow each other in {mesh}")
+    return slice(rows[0][0], rows[-1][1])
 
 
 def put(batch: Tree, mesh: Mesh) -> Tree:

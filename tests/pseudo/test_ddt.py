@@ -33,10 +33,11 @@ def identity(features: jax.Array) -> jax.Array:
     return features
 
 
-def find(features, groups, sign="max_projection", max_bytes=EVERYTHING, said=None, size=4, mesh=None, done=()):
-    say = (lambda _: None) if said is None else said.append
+def find(features, groups, sign="max_projection", max_bytes=EVERYTHING, size=4, mesh=None, done=()):
     read = reader(features, size, mesh)
-    found = ddt.find_directions(identity, read, groups, done, size, sign, max_bytes, np.asarray, say)
+    found = ddt.find_directions(
+        identity, read, groups, done=done, batch_size=size, sign=sign, max_bytes=max_bytes, fetch=np.asarray, log=print
+    )
     return {group: (direction, members, heat) for group, direction, members, heat in found}
 
 
@@ -99,7 +100,7 @@ def test_groups_that_are_done_are_left_out_and_change_nothing(done):
 
 
 def test_photos_without_room_pass_twice_and_are_counted():
-    features, said, passes = blobs(10), [], []
+    features, logged, passes = blobs(10), [], []
 
     def forward(image):
         passes.append(len(image))
@@ -108,8 +109,9 @@ def test_photos_without_room_pass_twice_and_are_counted():
     room = features[:4].nbytes
     read = reader(features)
     zeros = np.zeros(10, int)
-    (kept,) = ddt.find_directions(forward, read, zeros, (), 4, "max_loading", room, np.asarray, said.append)
-    assert said == ["6 of 10 photos exceed pseudo.max_bytes and pass twice"]
+    rules = dict(batch_size=4, sign="max_loading", max_bytes=room)
+    (kept,) = ddt.find_directions(forward, read, zeros, done=(), fetch=np.asarray, log=logged.append, **rules)
+    assert logged == ["6 of 10 photos exceed pseudo.max_bytes and pass twice"]
     assert len(passes) == 3 + 2
     np.testing.assert_allclose(kept[3], find(features, np.zeros(10, int), "max_loading")[0][2], atol=1e-6)
 

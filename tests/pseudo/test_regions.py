@@ -61,3 +61,21 @@ def test_an_empty_map_is_the_whole_image_and_says_so():
 def test_another_threshold_is_refused():
     with pytest.raises(InputError, match=r"pseudo\.threshold is 'otsu'; expected 'nearest_code'"):
         heat_box(np.zeros((2, 2)), "otsu", 4)
+
+
+def test_the_box_is_the_mean_over_the_levels_that_have_one():
+    heat = np.full((14, 14), -1.0, np.float32)
+    heat[3:9, 5:11] = 1.0
+    heat[4:6, 6:8] = 8.0
+    large, small = (heat_box(heat, "nearest_code", 448, (level,)).box for level in (0.0, 2.0))
+    assert boxes.area(large) > boxes.area(small) > 0
+    found = heat_box(heat, "nearest_code", 448, (0.0, 2.0, 1e6))
+    np.testing.assert_allclose(found.box, (large + small) / 2)
+    assert not found.fallback
+    np.testing.assert_array_equal(heat_box(1000 * heat, "nearest_code", 448, (0.0, 2.0)).box, found.box)
+
+
+def test_a_level_that_nothing_reaches_is_the_whole_image():
+    heat = np.random.default_rng(0).standard_normal((14, 14)).astype(np.float32)
+    assert heat_box(heat, "nearest_code", 448, (50.0,)).fallback
+    assert heat_box(np.zeros((14, 14), np.float32), "nearest_code", 448, (-0.1, 0.3)).fallback

@@ -97,7 +97,7 @@ def test_a_stage_that_was_cut_off_goes_on(workdir, finished, caplog):
     before = written(workdir)
     with caplog.at_level(logging.INFO):
         run(experiments.tiny(), workdir)
-    assert "localizer: going on from step 1 of 2" in caplog.text
+    assert "localizer: continuing from step 1 of 2" in caplog.text
     assert redone(workdir, before) == {"localizer"}
     once, twice = (load_variables(place / "localizer" / "checkpoints") for place in (finished, workdir))
     jax.tree.map(np.testing.assert_array_equal, once, twice)
@@ -109,7 +109,7 @@ def test_a_changed_key_stops_the_run_and_overwrite_redoes_what_follows_from_it(w
     changes = {"localizer.learning_rate": 0.25, "predict.test_geometry": "resize"}
     with pytest.raises(InputError) as error:
         run(experiments.tiny(**changes), workdir)
-    assert one_line(error).startswith(f"--workdir={workdir} has results of something else: ")
+    assert one_line(error).startswith(f"--workdir={workdir} has results of another configuration: ")
     assert "localizer.learning_rate was 0.001, is 0.25; predict.test_geometry was 'center_crop', is 'resize';" in str(
         error.value
     )
@@ -210,7 +210,7 @@ def test_what_no_run_has_written_is_not_touched(tmp_path):
     (tmp_path / "pseudo_boxes").mkdir()
     (tmp_path / "pseudo_boxes" / "mine.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="its pseudo_boxes is not of a run; use another workdir"):
+        with pytest.raises(InputError, match="its pseudo_boxes does not belong to a run; use another workdir"):
             run(experiments.tiny(**NO_NETWORK, overwrite=overwrite), tmp_path)
     assert (tmp_path / "pseudo_boxes" / "mine.txt").read_text() == "mine"
 

@@ -77,7 +77,7 @@ def test_a_place_that_has_changed_is_told(places):
 
 
 WRONG = {
-    "nothing": ("", "a={at}/a", "boxes lists nothing; expected NAME=PLACE"),
+    "nothing": ("", "a={at}/a", "boxes is ''; expected NAME=PLACE"),
     "no run": ("{at}/nowhere", "", r"nowhere/predictions/test\.parquet: no such file"),
     "twice": ("x={at}/all.parquet,x={at}/two.parquet", "", "'x' is listed twice"),
     "no boxes": ("{at}/a", "", "expected the columns x0"),

@@ -7,13 +7,15 @@ import experiments
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from wsol_jax import boxes as box_maths
 from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.stages import maps
+from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.tools.convert_weights import convert
 
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 
@@ -84,7 +86,7 @@ def test_boxes_of_another_runs_maps_are_learned_from(score_maps, records, tmp_pa
     for split, name in {"train": "boxes.parquet", "test": "boxes_test.parquet"}.items():
         activations = np.load(score_maps / "predictions" / f"{split}.maps.npy")
         found = read_predictions(tmp_path / "pseudo_boxes" / name, records[split])
-        np.testing.assert_allclose(found.box, [maps.fixed_box(one, 0.2) for one in activations], atol=1e-12)
+        np.testing.assert_allclose(found.box, [scored_box(one, 0.2)[0] for one in activations], atol=1e-12)
         assert (found.score > 0.2).all() and (found.score < 1).all() and not found.fallback.any()
         heat = np.load(tmp_path / "pseudo_boxes" / f"heat_{split}.npy").astype(np.float64)
         low, high = (f(activations, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
@@ -109,7 +111,7 @@ def test_boxes_of_maps_know_which_network_drew_them(score_maps, tmp_path):
 
 
 def test_maps_of_other_classes_draw_no_boxes(score_maps, tmp_path):
-    with pytest.raises(InputError, match=r"pseudo\.cam_from: the network of .* tells 3 classes; expected 4") as error:
+    with pytest.raises(InputError, match=r"pseudo\.cam_from: the network of .* has 3 classes; expected 4") as error:
         run(of_maps(score_maps, **{"data.scenes.classes": 4}), tmp_path)
     assert "\n" not in str(error.value) and not (tmp_path / "pseudo_boxes").exists()
 
@@ -136,7 +138,7 @@ def test_anybodys_boxes_and_classes_are_joined(records, tmp_path):
     assert {name for name in experiments.files(tmp_path / "w") if name.startswith("predictions")} == names
     assert rows(tmp_path / "w" / "predictions" / "test.parquet")["top5_class"] == top5.tolist()
     coco = json.loads((tmp_path / "w" / "predictions" / "test.coco.json").read_text())
-    assert [annotation["category_id"] - 1 for annotation in coco["annotations"]] == first.tolist()
+    assert [annotation["category_id"] - 1 for annotation in coco["annotations"]] == labels.tolist()
 
 
 def test_boxes_alone_and_classes_alone(records, tmp_path):
@@ -172,7 +174,7 @@ def test_a_run_of_another_version_is_told_before_anything_is_made(tmp_path):
     del made_from["config"]["trainable"]
     file.write_text(json.dumps(made_from))
     here = experiments.tiny(**{"stages": "predict", "predict.localizer_from": str(tmp_path / "there")})
-    with pytest.raises(InputError, match=r"localizer_from: the localizer of .*there was made by another version"):
+    with pytest.raises(InputError, match=r"localizer_from: the localizer of .*there was trained by another version"):
         run(here, tmp_path / "here")
     assert not (tmp_path / "here" / "predictions").exists()
 
@@ -210,8 +212,8 @@ WRONG = {
         r"localizer_from: nowhere has no finished localizer; expected the workdir of a run",
     ),
     "two sources of boxes": (
-        {"stages": "predict", "predict.localizer_from": "a", "predict.boxes_from": "stages.py"},
-        r"stages\.py: no such file",
+        {"stages": "predict", "predict.localizer_from": "a", "predict.boxes_from": "b"},
+        r"--config\.predict: boxes_from and localizer_from are both given; expected one of them",
     ),
     "no weights there": (
         {"stages": "classifier", "classifier.weights": "no.npz"},
@@ -248,10 +250,53 @@ def test_a_mistake_is_told_before_anything_is_made(changes, expected, tmp_path):
     assert [path.name for path in made if path.name != "config.json"] == []
 
 
+@pytest.mark.parametrize("part", ["boxes", "classes"])
+def test_a_table_of_another_program_is_checked_before_anything_is_trained(part, records, tmp_path):
+    """As score-map runs do: of other photos, without its columns, of other classes."""
+    test, key = records["test"], f"predict.{part}_from"
+    classes = np.full((len(test), 1), 3)
+    tables = {
+        "no row for 6 of 6 photos": table(tmp_path / "a.parquet", records["train"], box=np.tile(WHOLE, (12, 1))),
+        "expected the columns": table(tmp_path / "b.parquet", test, score=np.ones(len(test))),
+    }
+    if part == "classes":
+        wrong = table(tmp_path / "d.parquet", test, top5_class=classes, top5_prob=classes * 0.1)
+        tables["predicts classes 3 to 3; expected 0 to 2"] = wrong
+    for message, file in tables.items():
+        with pytest.raises(InputError, match=rf"--config\.predict: .*{message}"):
+            run(experiments.tiny(**{"stages": "classifier,predict", key: file}), tmp_path / "w")
+        assert not (tmp_path / "w" / "classifier").exists()
+
+
+def test_a_run_does_not_read_its_own_predictions(tmp_path):
+    changes = {"stages": "pseudo_boxes,localizer,predict", "pseudo.source": "truth"}
+    run(experiments.tiny(**changes), tmp_path)
+    own = {"predict.boxes_from": str(tmp_path / "predictions" / "test.parquet"), "overwrite": True}
+    with pytest.raises(InputError, match=r"test\.parquet is an output of this run; expected another run's predictions"):
+        run(experiments.tiny(**changes, **own), tmp_path)
+
+
+def test_weights_with_another_content_are_another_input(tmp_path):
+    config = experiments.tiny(**{"stages": "classifier", "classifier.new_head": False})
+    run(config, tmp_path / "there")
+    weights = tmp_path / "weights.safetensors"
+    convert(str(tmp_path / "there" / "classifier"), weights, config.classifier.arch)
+    changes = {"stages": "classifier", "classifier.weights": str(weights)}
+    run(experiments.tiny(**changes), tmp_path / "w")
+    inputs = json.loads((tmp_path / "w" / "stages" / "classifier.json").read_text())["inputs"]
+    assert list(inputs) == [str(weights)]
+    arrays = load_file(weights)
+    save_file({name: array * 2 for name, array in arrays.items()}, weights)
+    with pytest.raises(InputError, match=r"its input .*weights\.safetensors is not the same"):
+        run(experiments.tiny(**changes), tmp_path / "w")
+
+
 def test_an_architectures_arguments_are_checked(tmp_path):
     config = experiments.tiny(stages="classifier")
     config.classifier.arch_kwargs = {"widht": 8}
-    with pytest.raises(InputError, match=r"--config\.classifier: resnet50 has no argument 'widht'; there are depths"):
+    with pytest.raises(
+        InputError, match=r"--config\.classifier: resnet50 has no argument 'widht'; expected one of depths"
+    ):
         run(config, tmp_path)
 
 

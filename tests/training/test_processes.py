@@ -41,7 +41,7 @@ def work(folder: Path, results: Path, mesh: Mesh) -> None:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     found["box"] = predict_photos(
         experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
-        plan.test_window("center_crop", 224 / 256), tiny.SIZE, 8, "test", mesh,
+        window=plan.test_window("center_crop", 224 / 256), size=tiny.SIZE, batch_size=8, name="test", mesh=mesh,
     ).box  # fmt: skip
     np.savez(results, **found, **directions(experiment.dataset, mesh))
 
@@ -53,9 +53,10 @@ def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
     config.arch_kwargs = tiny.NARROW["vgg_gap"]
     records = dataset.splits["train"]
     groups = np.array([record.label for record in records])
-    read, forward = make_reader(config, dataset, records, "train", mesh), make_forward(config, 0, mesh)
+    read = make_reader(dataset.read, records, config.size, config.batch_size, "train", mesh)
+    forward = make_forward(config, 0, mesh)
     rules = dict(batch_size=8, sign=config.sign, max_bytes=config.max_bytes)
-    found = ddt.find_directions(forward, read, groups, done=(), **rules, fetch=devices.fetch, say=print)
+    found = ddt.find_directions(forward, read, groups, done=(), **rules, fetch=devices.fetch, log=print)
     columns = [(one.direction, one.mean, heat) for _, one, _, heat in found]
     return dict(zip(("direction", "mean", "heat"), map(np.stack, zip(*columns, strict=True)), strict=True))
 

@@ -1,7 +1,7 @@
-"""Deep descriptor transformation (Wei et al. 2019; PSOL, section 3.2.1): the direction along which photos differ most.
+"""Deep descriptor transformation (Wei et al. 2019; PSOL, section 3.2.1): heat maps along the first principal direction.
 
 Each photo goes through the network once. Its features stay on the devices while their moments are summed; when the last
-photo of a group has passed, the first principal direction is found and the same features are projected on it.
+photo of a group has passed, the first principal direction is computed and the same features are projected on it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -44,14 +44,19 @@ class Direction(NamedTuple):
 
 
 def undefined(dimensions: int, images: int, sign: str) -> Direction:
-    """The direction of photos that have none: every heat map is zero, every box the whole image, flagged."""
+    """Return the direction of photos that have none: heat maps are zero, boxes the whole image, flagged as fallback."""
     return Direction(np.zeros(dimensions, np.float32), np.zeros(dimensions, np.float32), 0.0, 0.0, images, sign)
 
 
 def principal_direction(total: Moments, images: int, sign: str) -> Direction:
-    """The first principal direction of a group, its sign not yet chosen.
+    """Return the first principal direction of a group, its sign not yet chosen.
 
-    It is undefined for fewer than two photos (nothing is common to one) and for constant features.
+    It is undefined for fewer than two photos (one photo has nothing in common with others) and for constant features.
+
+    Args:
+        total: the moments of its descriptors.
+        images: number of photos.
+        sign: the rule that will choose the sign, see `orientation`.
     """
     dimensions = len(total.mean)
     covariance = total.scatter / max(float(total.count), 1.0)
@@ -67,7 +72,7 @@ def principal_direction(total: Moments, images: int, sign: str) -> Direction:
 
 
 def orientation(rule: str, direction: np.ndarray, heat: np.ndarray) -> float:
-    """1 or -1: which way round a direction points at the object. The published code leaves it to scikit-learn.
+    """Return 1 or -1, the sign with which a direction points at the object; published code leaves it to scikit-learn.
 
     Args:
         rule: 'max_projection': the cell with the largest absolute heat is positive (scikit-learn < 1.5, hence PSOL's
@@ -92,16 +97,16 @@ def orientation(rule: str, direction: np.ndarray, heat: np.ndarray) -> float:
 
 @jax.jit
 def project(features: jax.Array, mean: jax.Array, direction: jax.Array) -> jax.Array:
-    """Heat maps [b, h, w] of features [b, h, w, d]: (feature - mean) . direction, with mean and direction [b, d]."""
+    """Return heat maps [b, h, w] of features [b, h, w, d]: (feature - mean) . direction, mean and direction [b, d]."""
     centred = features.astype(jnp.float32) - mean[:, None, None]
     return jnp.einsum("bhwd,bd->bhw", centred, direction, precision="highest")
 
 
 class Chunk(NamedTuple):
-    """Some photos on their way: which ones they are, known to every process, and their pixels, spread over the devices.
+    """A batch of photos: their indices, known to every process, and their pixels, spread over the devices.
 
     Attributes:
-        index: int [b], which photos.
+        index: int [b], of the photos.
         valid: bool [b], False for padding.
         image: uint8 [b, size, size, 3].
     """
@@ -116,7 +121,7 @@ Reader = Callable[[np.ndarray], Iterable[Chunk]]
 
 
 class _Piece(NamedTuple):
-    """What one chunk gave to one group; `features` is None where there was no room to keep them."""
+    """The share of one chunk in one group; `features` is None where there was no room to keep them."""
 
     index: np.ndarray
     rows: np.ndarray
@@ -128,14 +133,15 @@ def find_directions(
     forward: Forward,
     read: Reader,
     groups: np.ndarray,
+    *,
     done: Collection[int],
     batch_size: int,
     sign: str,
     max_bytes: int,
     fetch: Callable[[jax.Array], np.ndarray],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Iterator[tuple[int, Direction, np.ndarray, np.ndarray]]:
-    """Each group's direction and heat maps, as soon as its last photo has passed.
+    """Yield each group's direction and heat maps, as soon as its last photo has passed.
 
     Args:
         forward: the network.
@@ -146,7 +152,7 @@ def find_directions(
         sign: a rule of `orientation`.
         max_bytes: of features to keep on the devices for a group; the photos beyond pass twice.
         fetch: array on the devices -> array on this host.
-        say: is told of photos that pass twice.
+        log: is called with a line that counts photos that pass twice.
 
     Yields:
         group, its direction, the indices [m] of its photos in order, their heat maps float32 [m, h, w].
@@ -159,7 +165,7 @@ def find_directions(
         features = forward(chunk.image)
         present = [g for g in np.unique(groups[chunk.index[chunk.valid]]).tolist() if g not in done]
         for group in [g for g in unfinished if g < present[0]]:
-            yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, say)
+            yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, log)
         for group in present:
             pieces = unfinished.setdefault(group, [])
             rows = chunk.valid & (groups[chunk.index] == group)
@@ -168,42 +174,42 @@ def find_directions(
                 _Piece(chunk.index, rows, _moments(features, rows.astype(np.float32)), features if room else None)
             )
     for group in list(unfinished):
-        yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, say)
+        yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, log)
 
 
 _moments = jax.jit(moments.of)
 
 
 def _finish(
-    pieces: list[_Piece], forward: Forward, read: Reader, sign: str, fetch: Callable, say: Callable[[str], None]
+    pieces: list[_Piece], forward: Forward, read: Reader, sign: str, fetch: Callable, log: Callable[[str], None]
 ) -> tuple[Direction, np.ndarray, np.ndarray]:
     members = np.concatenate([p.index[p.rows] for p in pieces])
     total = moments.empty(pieces[0].moments.mean.shape[0])
     for piece in pieces:
         total = moments.merge(total, Moments(*(fetch(x) for x in piece.moments)))
-    found = principal_direction(total, len(members), sign)
+    direction = principal_direction(total, len(members), sign)
 
     kept = [(p.features, p.rows) for p in pieces if p.features is not None]
     dropped = [p.index[p.rows] for p in pieces if p.features is None]
     if dropped:
         again = np.concatenate(dropped)
-        say(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
+        log(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
         kept = chain(kept, ((forward(c.image), c.valid) for c in read(again)))
-    heat = np.concatenate([_heat_maps(f, [found] * len(rows), fetch)[rows] for f, rows in kept])
+    heat = np.concatenate([_heat_maps(f, [direction] * len(rows), fetch)[rows] for f, rows in kept])
 
-    turn = np.float32(orientation(sign, found.direction, heat))
-    return found._replace(direction=found.direction * turn), members, heat * turn
+    turn = np.float32(orientation(sign, direction.direction, heat))
+    return direction._replace(direction=direction.direction * turn), members, heat * turn
 
 
 def apply_directions(
     forward: Forward, read: Reader, groups: np.ndarray, known: dict[int, Direction], fetch: Callable
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Heat maps of other photos of known groups, e.g. test photos under their class's statistics (PSOL, Table 1).
+    """Yield heat maps of other photos of known groups, e.g. test photos by their class's statistics (PSOL, Table 1).
 
     Args:
         forward: the network.
         read: the photos.
-        groups: int [n], the group of each photo; photos of a group that is not known get heat maps of zeros.
+        groups: int [n], the group of each photo; photos of an unknown group get heat maps of zeros.
         known: group -> its direction.
         fetch: array on the devices -> array on this host.
 
@@ -213,10 +219,10 @@ def apply_directions(
     dimensions = len(next(iter(known.values())).mean)
     nothing = undefined(dimensions, 0, "")
     for chunk in read(np.arange(len(groups))):
-        found = [known.get(int(g), nothing) for g in groups[chunk.index]]
-        yield chunk.index[chunk.valid], _heat_maps(forward(chunk.image), found, fetch)[chunk.valid]
+        directions = [known.get(int(g), nothing) for g in groups[chunk.index]]
+        yield chunk.index[chunk.valid], _heat_maps(forward(chunk.image), directions, fetch)[chunk.valid]
 
 
-def _heat_maps(features: jax.Array, found: Sequence[Direction], fetch: Callable) -> np.ndarray:
-    mean, direction = np.stack([d.mean for d in found]), np.stack([d.direction for d in found])
+def _heat_maps(features: jax.Array, directions: Sequence[Direction], fetch: Callable) -> np.ndarray:
+    mean, direction = np.stack([d.mean for d in directions]), np.stack([d.direction for d in directions])
     return fetch(project(features, mean, direction))

@@ -99,8 +99,9 @@ def fit_heat_maps(
     done = {group for group in present if files[group].exists()}
     if done:
         logging.info("DDT: %d groups are already done", len(done))
+    rules = {"batch_size": config.batch_size, "sign": config.sign, "max_bytes": config.max_bytes}
     for group, direction, _, heat in ddt.find_directions(
-        forward, read, groups, done, config.batch_size, config.sign, config.max_bytes, devices.fetch, logging.info
+        forward, read, groups, done=done, fetch=devices.fetch, log=logging.info, **rules
     ):
         write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
     heat, deviation = [None] * len(groups), np.zeros(len(groups))
@@ -128,6 +129,8 @@ def apply_heat_maps(
         Heat maps float32 [n, h, w], and the standard deviation [n] of the projections of each photo's group.
     """
     known = {group: read_direction(files[group]) for group in np.unique(groups).tolist() if files[group].exists()}
+    if not known:
+        known = {-1: read_direction(next(file for file in files if file.exists()))}
     heat = np.concatenate([maps for _, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch)])
     return heat, np.array([known[g].deviation if g in known else 0.0 for g in groups.tolist()])
 

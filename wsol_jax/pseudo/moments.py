@@ -8,10 +8,10 @@ import numpy as np
 
 
 class Moments(NamedTuple):
-    """What a principal direction is made of.
+    """The moments of a set of descriptors.
 
     Attributes:
-        count: how many descriptors; scalar.
+        count: number of descriptors; scalar.
         mean: [d].
         scatter: [d, d], the sum of (x - mean)(x - mean)^T.
     """
@@ -22,12 +22,12 @@ class Moments(NamedTuple):
 
 
 def empty(dimensions: int) -> Moments:
-    """The moments of nothing, float64: what `merge` leaves others unchanged with."""
+    """Return the moments of no descriptors, float64: the identity of `merge`."""
     return Moments(np.zeros(()), np.zeros(dimensions), np.zeros((dimensions, dimensions)))
 
 
 def of(features: jax.Array, weight: jax.Array) -> Moments:
-    """The moments of all cells of some photos, float32, over every device the photos lie on.
+    """Return the moments of all cells of a batch, float32, summed over every device that holds a part of it.
 
     Args:
         features: [b, h, w, d].
@@ -43,7 +43,10 @@ def of(features: jax.Array, weight: jax.Array) -> Moments:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """The moments of two sets together (Chan, Golub, LeVeque 1979), float64 on the host; associative up to rounding."""
+    """Return the moments of the union of two sets (Chan, Golub, LeVeque 1979), float64 on the host.
+
+    It is associative up to rounding.
+    """
     a, b = (Moments(*(np.asarray(x, np.float64) for x in m)) for m in (a, b))
     count = a.count + b.count
     if count == 0:

@@ -59,7 +59,7 @@ def check_table(file: str, field: str, splits: list[str], context: Context) -> N
     classes = len(context.dataset.classes)
     for split in splits:
         predictions = read_predictions(Path(file), context.dataset.splits[split], (field,))
-        if field == "top5_class" and not ((0 <= predictions.top5_class) & (predictions.top5_class < classes)).all():
+        if field == "top5_class" and not ((predictions.top5_class >= 0) & (predictions.top5_class < classes)).all():
             raise InputError(
                 f"{file}: it predicts classes {predictions.top5_class.min()} to {predictions.top5_class.max()}; "
                 f"expected 0 to {classes - 1}, the classes of these photos"

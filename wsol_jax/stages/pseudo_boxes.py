@@ -1,10 +1,11 @@
 """The stage `pseudo_boxes` (PSOL, Algorithm 1, step 1): a box for each photo without anybody drawing one.
 
-The boxes come from DDT, from another run's score maps, from the truth (the supervised ceiling) or from a file. A box's
-score is the mean heat of its region: under DDT in standard deviations of its group's projections, under score maps of
-the stretched map; it is 1 for true boxes.
+The boxes come from DDT with one network or several, from another run's score maps, from the truth (the supervised
+ceiling) or from a file. A box's score is the mean heat of its region: under DDT in standard deviations of its group's
+projections, under score maps of the stretched map; it is 1 for true boxes.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,6 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
-from wsol_jax.backbones import BACKBONES
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
@@ -22,13 +22,13 @@ from wsol_jax.files import write_atomically
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.ddt import SIGN_RULES
-from wsol_jax.pseudo.heat_maps import apply_heat_maps, fit_heat_maps, make_forward, make_reader
 from wsol_jax.pseudo.regions import THRESHOLDS, heat_box, scored_box
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.ddt_boxes import check_views, heat_maps, make_networks, views_of
 from wsol_jax.stages.networks import other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import direction_file, heat_file, identity_file, pseudo_boxes_file
+from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file
 from wsol_jax.threads import in_threads
 
 
@@ -46,6 +46,8 @@ def defaults() -> ConfigDict:
             dtype="float32",
             layer="",  # '' is the last map, VGG's pool5 (paper: "the last convolutional layer"); or e.g. 'relu5_3'
             size=448,  # side of the square that photos are resized to, pixels
+            views=ConfigDict(),  # NAME: {arch, weights, size, ...}: networks whose heat maps are fused; {}: one network
+            threshold_levels=(0.0,),  # standard deviations above zero; a box is the mean of those at each level
             batch_size=16,
             sign="max_projection",  # as published in 2020; 'max_loading' | 'max_plus_min'
             threshold="nearest_code",  # threshold, then upsample; 'bilinear_paper' upsamples first
@@ -59,12 +61,13 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     known = config.source in ("ddt", "cam", "truth") or config.source.endswith(".parquet")
     checks.require(config, "source", known, "ddt, cam, truth or a file that ends in .parquet")
     checks.one_of(config, "group", ("class", "dataset"))
-    checks.one_of(config, "arch", BACKBONES)
-    checks.one_of(config, "dtype", ("float32", "bfloat16"))
     checks.one_of(config, "sign", SIGN_RULES)
     checks.one_of(config, "threshold", THRESHOLDS)
+    levels = config.threshold_levels
+    numbers = levels and all(type(level) in (int, float) and abs(level) < math.inf for level in levels)
+    checks.require(config, "threshold_levels", numbers, "numbers, such as (0.0,)")
+    check_views(config)
     checks.batch_size(config, devices)
-    checks.positive(config, "size")
     checks.not_negative(config, "max_bytes")
     checks.fraction(config, "cam_threshold")
 
@@ -99,7 +102,7 @@ def check(config: ConfigDict, context: Context) -> None:
         for of_split in context.dataset.splits.values():
             _true_boxes(of_split)
     elif config.source == "ddt":
-        make_forward(config, context.seed, context.mesh)
+        make_networks(config, context)
     else:
         read_predictions(Path(config.source), records, ("box",))
 
@@ -111,31 +114,18 @@ def files(config: ConfigDict) -> dict[str, Path]:
         return {str(file): file}
     if config.source.endswith(".parquet"):
         return {config.source: Path(config.source)}
-    return training.weight_files(config) if config.source == "ddt" else {}
+    if config.source != "ddt":
+        return {}
+    return {name: file for view in views_of(config).values() for name, file in training.weight_files(view).items()}
 
 
 def _ddt_boxes(config: ConfigDict, context: Context) -> None:
-    """Boxes of training photos by DDT, and of the others by their class's statistics (PSOL, Table 1)."""
-    forward, by_class = make_forward(config, context.seed, context.mesh), config.group == "class"
-    names = context.dataset.classes if by_class else ["dataset"]
-    statistics = [direction_file(context.workdir, group, name) for group, name in enumerate(names)]
-    for split in ("train", *(split for split in context.dataset.splits if split != "train")):
-        records = context.dataset.splits[split]
-        groups = np.array([record.label if by_class else 0 for record in records])
-        read = make_reader(context.dataset.read, records, config.size, config.batch_size, f"DDT {split}", context.mesh)
-        if split == "train":
-            heat, deviation = fit_heat_maps(forward, read, groups, statistics, config)
-        else:
-            heat, deviation = apply_heat_maps(forward, read, groups, statistics)
-        _write(context.workdir, split, records, _heat_boxes(heat, deviation, config), heat)
-
-
-def _heat_boxes(heat: np.ndarray, deviation: np.ndarray, config: ConfigDict) -> Predictions:
-    """The boxes of heat maps [n, h, w], with scores in units of their groups' standard deviations [n]."""
-    cut = [heat_box(one, config.threshold, config.size) for one in heat]
-    boxes, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
-    score = np.divide(score, deviation, out=np.zeros(len(score)), where=deviation > 0)
-    return Predictions(boxes, score.astype(np.float32), fallback)
+    """Boxes of the heat maps of DDT, with scores in standard deviations."""
+    for split, heat in heat_maps(config, context):
+        cut = [heat_box(one, config.threshold, config.size, config.threshold_levels) for one in heat.fused]
+        boxes, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
+        score = np.divide(score, heat.unit, out=np.zeros(len(score)), where=heat.unit > 0)
+        _write(context, split, Predictions(boxes, score.astype(np.float32), fallback), heat.fused)
 
 
 def _score_map_boxes(config: ConfigDict, context: Context) -> None:
@@ -144,14 +134,14 @@ def _score_map_boxes(config: ConfigDict, context: Context) -> None:
     The heat maps are these maps, each stretched to [0, 1].
     """
     network = other_run(Path(config.cam_from), "train", "pseudo.cam_from")
-    for split, records in context.dataset.splits.items():
+    for split in context.dataset.splits:
         activations = predict_split(
             network, split, context, geometry="resize", batch_size=config.batch_size, of_own_class=True
         ).map
         cut = in_threads(partial(scored_box, threshold=config.cam_threshold), activations)
         boxes = Predictions(*(np.array(column) for column in zip(*cut, strict=True)))
         heat = np.stack([score_map(activation, activation.shape[::-1]) for activation in activations])
-        _write(context.workdir, split, records, boxes, heat)
+        _write(context, split, boxes, heat)
 
 
 def _true_boxes(records: Sequence[Record]) -> Predictions:
@@ -162,9 +152,10 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
     return Predictions(boxes, np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool))
 
 
-def _write(workdir: Path, split: str, records: Sequence[Record], boxes: Predictions, heat: np.ndarray) -> None:
-    write_predictions(pseudo_boxes_file(workdir, split), records, boxes)
-    write_atomically(heat_file(workdir, split), lambda file: np.save(file, heat.astype(np.float16)))
+def _write(context: Context, split: str, boxes: Predictions, heat: np.ndarray) -> None:
+    records = context.dataset.splits[split]
+    write_predictions(pseudo_boxes_file(context.workdir, split), records, boxes)
+    write_atomically(heat_file(context.workdir, split), lambda file: np.save(file, heat.astype(np.float16)))
     logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
 
 

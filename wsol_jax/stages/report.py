@@ -18,7 +18,7 @@ from wsol_jax.progress import track
 from wsol_jax.pseudo.regions import BOX_SIDE
 from wsol_jax.report import domains
 from wsol_jax.report.cards import Photo, View
-from wsol_jax.report.domains import Drawing
+from wsol_jax.report.domains import CaptionedFigure
 from wsol_jax.report.map_figures import Curve
 from wsol_jax.report.map_views import MapRun, view_of
 from wsol_jax.report.numbers import COLUMNS
@@ -97,8 +97,9 @@ def run(config: ConfigDict, context: Context) -> None:
     if results.own and views[results.own.method]:
         own_iou = np.array([view.iou for view in views[results.own.method]], np.float64)
         results = results._replace(ious={**results.ious, MAPS: own_iou})
+    method = results.own.method if results.own and OURS not in results.sources else "PSOL"
     page = Page(
-        title=f"{results.own.method if results.own and OURS not in results.sources else 'PSOL'}: {workdir.resolve().name}",
+        title=f"{method}: {workdir.resolve().name}",
         metrics=metrics,
         classes=dataset.classes,
         photos=(_photo(i, results, context) for i in _chosen(results, config.photos)),
@@ -198,11 +199,11 @@ def _losses(workdir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def _domains(results: Results, context: Context) -> list[Drawing]:
+def _domains(results: Results, context: Context) -> list[CaptionedFigure]:
     """The figures of domain adaptation, of this run's training and of the compared ones."""
     log = read_log(network_folder(context.workdir, "train"))
     watched = {run.method: run.watched for run in results.map_runs}
-    return domains.drawings(watched, log, context.configs.get("train"))
+    return domains.captioned_figures(watched, log, context.configs.get("train"))
 
 
 def _chosen(results: Results, count: int) -> list[int]:

@@ -38,9 +38,14 @@ def heat_file(workdir: Path, split: str) -> Path:
     return pseudo_folder(workdir) / f"heat_{split}.npy"
 
 
-def direction_file(workdir: Path, group: int, name: str) -> Path:
-    """Return the statistics of group number `group`, called `name`, of deep descriptor transformation."""
-    return pseudo_folder(workdir) / "ddt" / f"{file_name(group, name)}.npz"
+def direction_file(workdir: Path, view: str, group: int, name: str) -> Path:
+    """Return the statistics of a view of DDT for group number `group`, called `name`; '' is the only view."""
+    return pseudo_folder(workdir) / "ddt" / view / f"{file_name(group, name)}.npz"
+
+
+def view_heat_file(workdir: Path, view: str, split: str) -> Path:
+    """Return the heat maps of one of several views, float32 [n, h, w], in the order of a split's records."""
+    return pseudo_folder(workdir) / "ddt" / view / f"heat_{split}.npy"
 
 
 def network_folder(workdir: Path, stage: str) -> Path:

@@ -1,0 +1,35 @@
+"""Boxes as YOLO labels: a text file per photo, and data.yaml."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from wsol_jax import boxes
+from wsol_jax.data.records import Record
+from wsol_jax.files import write_atomically
+from wsol_jax.predictions.predictions import Predictions, box_classes
+
+
+def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> None:
+    """Write labels/PHOTO.txt (`class x_centre y_centre width height`, normalised) for every photo, and data.yaml.
+
+    A photo whose box is of no class has an empty file, which YOLO reads as background.
+
+    Args:
+        folder: created if it does not exist.
+        records: n records, whose paths stay below `folder`/labels.
+        predictions: with boxes, in the same order.
+        classes: the classes' names.
+    """
+    labels = box_classes(records, predictions)
+    corners = boxes.clip(np.asarray(predictions.box, np.float64))
+    centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+    for record, label, (x, y), (width, height) in zip(records, labels, centre, size, strict=True):
+        line = f"{label} {x:.6f} {y:.6f} {width:.6f} {height:.6f}\n" if label >= 0 else ""
+        file = folder / "labels" / PurePosixPath(record.path).with_suffix(".txt")
+        write_atomically(file, lambda out, line=line: out.write(line.encode()))
+    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(classes))
+    text = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
+    write_atomically(folder / "data.yaml", lambda out: out.write(text.encode()))

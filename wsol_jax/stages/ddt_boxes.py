@@ -1,0 +1,120 @@
+"""Heat maps behind the pseudo boxes: of one network by DDT as published, or fused from several networks' views."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from wsol_jax import checks
+from wsol_jax.backbones import BACKBONES
+from wsol_jax.errors import InputError
+from wsol_jax.files import write_atomically
+from wsol_jax.pseudo.ddt import Forward
+from wsol_jax.pseudo.fusion import fuse
+from wsol_jax.pseudo.heat_maps import apply_heat_maps, fit_heat_maps, make_forward, make_reader
+from wsol_jax.stages.context import Context
+from wsol_jax.stages.workdir import direction_file, view_heat_file
+
+VIEW_KEYS = ("arch", "arch_kwargs", "weights", "dtype", "layer", "size")  # of `pseudo`, that a view may change
+
+
+class HeatMaps(NamedTuple):
+    """The heat maps of a split.
+
+    Attributes:
+        views: of each view, float32 [n, h, w], h and w being the view's own.
+        fused: float32 [n, h, w]; of one view, its own.
+        unit: float [n], the standard deviation that heat is measured in: of one view, that of the photo's group.
+    """
+
+    views: list[np.ndarray]
+    fused: np.ndarray
+    unit: np.ndarray
+
+
+def views_of(config: ConfigDict) -> dict[str, ConfigDict]:
+    """Return the views of `pseudo`: name -> its keys with that view's changes; without `views` itself, named ''."""
+    if not config.views:
+        return {"": config}
+    views = {}
+    for name, changes in config.views.items():
+        view = config.copy_and_resolve_references().unlock()
+        with view.ignore_type():
+            for key, value in changes.items():
+                view[key] = value
+        views[name] = view.lock()
+    return views
+
+
+def check_views(config: ConfigDict) -> None:
+    """Raise InputError for a view whose name is no file name, or with keys or values that are never valid."""
+    for name, changes in config.views.items():
+        unknown = sorted(set(changes) - set(VIEW_KEYS)) if isinstance(changes, ConfigDict) else ["it"]
+        if unknown or name != Path(name).name or name.startswith("."):
+            raise InputError(
+                f"views.{name}: {unknown[0] if unknown else name!r} is not valid; expected a file name with a group of "
+                f"{', '.join(VIEW_KEYS)}"
+            )
+    for name, view in views_of(config).items():
+        with checks.prefixed(f"views.{name}." if name else ""):
+            checks.one_of(view, "arch", BACKBONES)
+            checks.one_of(view, "dtype", ("float32", "bfloat16"))
+            checks.require(view, "weights", isinstance(view.weights, str), "a file or pip:DISTRIBUTION")
+            checks.require(view, "layer", isinstance(view.layer, str), "the name of a stage")
+            checks.require(view, "arch_kwargs", isinstance(view.arch_kwargs, ConfigDict), "a group of keys")
+            checks.require(view, "size", type(view.size) is int and view.size > 0, "a positive number")
+
+
+def make_networks(config: ConfigDict, context: Context) -> dict[str, Forward]:
+    """Return the pretrained network of every view, by name.
+
+    Raises:
+        InputError: a view has no such stage, or its weights are not those of its network.
+    """
+    networks = {}
+    for name, view in views_of(config).items():
+        with checks.prefixed(f"views.{name}: " if name else ""):
+            networks[name] = make_forward(view, context.seed, context.mesh)
+    return networks
+
+
+def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, HeatMaps]]:
+    """Yield each split with its heat maps, the training photos first.
+
+    Other photos have heat maps by the statistics of their groups' training photos (PSOL, Table 1). A view passes over
+    all photos once; what is written of it is not computed again.
+    """
+    splits = ("train", *(split for split in context.dataset.splits if split != "train"))
+    networks, of_views = make_networks(config, context), {split: [] for split in splits}
+    deviation = {}
+    for name, view in views_of(config).items():
+        for split in splits:
+            heat, deviation[split] = _view_heat(name, view, networks[name], split, context)
+            of_views[split].append(heat)
+    for split in splits:
+        fused = fuse(of_views[split])
+        unit = fused.std(axis=(1, 2)) if config.views else deviation[split]
+        yield split, HeatMaps(of_views[split], fused, unit)
+
+
+def _view_heat(
+    name: str, view: ConfigDict, forward: Forward, split: str, context: Context
+) -> tuple[np.ndarray, np.ndarray]:
+    """A view's heat maps [n, h, w] of a split, and the standard deviations [n] of the photos' groups."""
+    records, by_class = context.dataset.splits[split], view.group == "class"
+    group_names = context.dataset.classes if by_class else ["dataset"]
+    files = [direction_file(context.workdir, name, group, title) for group, title in enumerate(group_names)]
+    groups = np.array([record.label if by_class else 0 for record in records])
+    title = f"DDT {name} {split}" if name else f"DDT {split}"
+    read = make_reader(context.dataset.read, records, view.size, view.batch_size, title, context.mesh)
+    if split == "train":
+        return fit_heat_maps(forward, read, groups, files, view)
+    kept = view_heat_file(context.workdir, name, split)
+    if name and kept.exists():
+        return np.load(kept, allow_pickle=False), np.zeros(len(records))
+    heat, deviation = apply_heat_maps(forward, read, groups, files)
+    if name:
+        write_atomically(kept, lambda file: np.save(file, heat))
+    return heat, deviation

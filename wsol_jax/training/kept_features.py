@@ -1,0 +1,137 @@
+"""Training of a head on features that are computed once: of a fixed number of views of each photo, kept on disk.
+
+The file is a memory map: the operating system keeps it in memory as far as there is room. A run that was cut off
+continues where the last whole batch was written.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+from numpy.lib.format import open_memmap
+
+from wsol_jax import devices
+from wsol_jax.data import plan
+from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
+from wsol_jax.data.records import Record
+from wsol_jax.data.render import Batch, render
+from wsol_jax.errors import InputError
+from wsol_jax.files import write_atomically
+from wsol_jax.progress import track
+
+Features = Callable[[jax.Array], jax.Array]
+"""uint8 images [b, size, size, 3] -> float [b, h, w, d], both spread over the devices."""
+
+
+class Kept(NamedTuple):
+    """Features of `views` views of each of n photos.
+
+    Attributes:
+        features: float16 [n views, h, w, d], a memory map; row i views + v is view v of photo i.
+        views: of each photo.
+    """
+
+    features: np.ndarray
+    views: int
+
+
+def keep_features(
+    file: Path,
+    compute: Features,
+    read: Callable[[Record], np.ndarray],
+    records: Sequence[Record],
+    *,
+    views: int,
+    size: int,
+    batch_size: int,
+    seed: int,
+    mesh: Mesh,
+) -> Kept:
+    """Compute the features of some views of each photo, or continue with it; rows that are there are not recomputed.
+
+    Args:
+        file: of the features; a text file next to it counts the rows that are done.
+        compute: the frozen network.
+        read: record -> its pixels.
+        records: n photos.
+        views: of each photo, see `kept_views`.
+        size: side of the network's input, pixels.
+        batch_size: over all devices.
+        seed: of the random crops.
+        mesh: the devices.
+
+    Raises:
+        InputError: the disk has too little room, which is known before the first photo.
+    """
+    image = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.uint8)
+    shape = (len(records) * views, *jax.eval_shape(compute, image).shape[1:])
+    count_file = file.with_suffix(".rows")
+    done = int(count_file.read_text()) if count_file.exists() and file.exists() else 0
+    if not done:
+        _require_room(file, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+    kept = open_memmap(file, "r+" if done else "w+", dtype=np.float16, shape=shape)
+    planned = list(kept_views(seed, range(len(records)), views))[done:]
+    rows = devices.local_slice(batch_size, mesh)
+    padded = _in_batches(planned, batch_size, rows)
+    batches = devices.prefetch(render(read, records, padded, size, rows.stop - rows.start), mesh)
+    starts = range(done, shape[0], batch_size)
+    for start, batch in zip(track(starts, len(planned), "features", "views", batch_size), batches, strict=True):
+        stop = min(start + batch_size, shape[0])
+        kept[start:stop] = devices.fetch(compute(batch.image))[: stop - start]
+        kept.flush()
+        write_atomically(count_file, lambda out, stop=stop: out.write(str(stop).encode()))
+    return Kept(open_memmap(file, "r"), views)
+
+
+def _require_room(file: Path, needed: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(file.parent).free
+    logging.info("%s: %.2f GB of features will be kept", file, needed / 1e9)
+    if needed > free:
+        raise InputError(f"{file}: the features need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB left")
+
+
+def _in_batches(views: Sequence[plan.View], batch_size: int, rows: slice) -> Iterator[plan.View]:
+    """This process's rows of each batch, the last one padded with its first view."""
+    for start in range(0, len(views), batch_size):
+        for at in range(start + rows.start, start + rows.stop):
+            yield views[at] if at < len(views) else views[start]._replace(valid=False)
+
+
+def feature_batches(
+    kept: Kept, records: Sequence[Record], boxes: np.ndarray, *, batch_size: int, seed: int, steps: range, mesh: Mesh
+) -> Iterator[Batch]:
+    """Yield this process's share of the batches of `steps`, whose images are kept features.
+
+    An epoch is every view of every photo once, in an order that depends on seed and epoch alone.
+
+    Args:
+        kept: the features.
+        records: their n photos.
+        boxes: [n, 4], the boxes to learn, normalised xyxy.
+        batch_size: over all devices.
+        seed: of the run.
+        steps: consecutive steps.
+        mesh: the devices.
+    """
+    rows = devices.local_slice(batch_size, mesh)
+    for step in steps:
+        positions = plan.training_positions(step, step + 1, batch_size, rows)
+        row = np.array([plan.index_at(seed, position, len(kept.features)) for position in positions])
+        views = [kept_view(seed, int(r) // kept.views, int(r) % kept.views) for r in row]
+        index = row // kept.views
+        yield Batch(
+            image=kept.features[row],
+            window=np.array([view.window for view in views], np.float32),
+            flip=np.array([view.flip for view in views]),
+            label=np.array([records[i].label for i in index], np.int32),
+            target=np.array([box_in_view(boxes[view.index], view) for view in views], np.float32),
+            index=index.astype(np.int32),
+            valid=np.ones(len(row), bool),
+        )
