@@ -162,7 +162,7 @@ def show_log() -> None:
 
     handler = logging.StreamHandler()
     handler.addFilter(is_shown)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler])
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
     logging.getLogger("absl").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
     os.environ.setdefault(

@@ -102,7 +102,7 @@ def start(config: Any, batch: Any, mesh: Any) -> Step:
     from wsol_jax import devices
     from wsol_jax.backbones import initialise
     from wsol_jax.stages.networks import make_method
-    from wsol_jax.training.optimiser import sgd
+    from wsol_jax.training.optimiser import make_optimiser
     from wsol_jax.training.step import initial_state, make_step
     from wsol_jax.weights.pretrained import load_weights
 
@@ -110,7 +110,7 @@ def start(config: Any, batch: Any, mesh: Any) -> Step:
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
     if config.weights:
         variables, _ = load_weights(method.module, variables, config.weights, config.arch, True)
-    optimiser = sgd(config, 100.0, method.group)
+    optimiser = make_optimiser(config, 100.0, method.group)
     state = initial_state(variables, method.memory, optimiser)
     state = devices.replicate(state._replace(step=np.int32(5_000)), mesh)  # the last epoch
     step = Step(make_step(method, optimiser, 0, 5_001, mesh), state, batch)

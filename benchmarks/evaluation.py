@@ -1,11 +1,11 @@
-"""What MaxBoxAcc and MaxBoxAccV2 of a score map cost, beside the same numbers from a plain OpenCV loop over thresholds.
+"""The cost of MaxBoxAcc and MaxBoxAccV2 of a score map, against the same numbers from a loop of OpenCV over thresholds.
 
     python benchmarks/evaluation.py --maps=FOLDER_OF_NPY
-    python benchmarks/evaluation.py                        without maps of one's own: random 14 x 14 ones, upsampled
+    python benchmarks/evaluation.py                        without maps: random 14 x 14 ones, upsampled
 
-Prints one table: CPU milliseconds a map of our evaluator, of the loop over all 255 levels and of the loop over the
+Prints one table: CPU milliseconds per map of this evaluator, of the loop over all 255 levels and of the loop over the
 published 1,000 thresholds, medians over maps of interleaved runs, and the median of the ratios of each map. CPU time of
-one thread, so that neighbours on the machine do not count. Stops if any IoU of any level differs by a digit.
+one thread, so that other programs on the machine do not count. Stops if any IoU of any level differs by a digit.
 """
 
 import statistics
@@ -19,11 +19,11 @@ import numpy as np
 from absl import app, flags
 
 MAPS = flags.DEFINE_string("maps", None, "A folder with score maps, .npy, at any depth.")
-COUNT = flags.DEFINE_integer("count", 50, "How many maps.")
+COUNT = flags.DEFINE_integer("count", 50, "The number of maps.")
 
 
 def main(_: list[str]) -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from wsol_jax.evaluation.contours import every_contour, largest_contour
     from wsol_jax.evaluation.map_boxes import published_iou
@@ -32,31 +32,31 @@ def main(_: list[str]) -> None:
     cv2.setNumThreads(1)
     for name, find, single in (("MaxBoxAccV2", every_contour, False), ("MaxBoxAcc", largest_contour, True)):
 
-        def ours(score_map: np.ndarray, truth: np.ndarray, find: Callable = find) -> np.ndarray:
+        def evaluate(score_map: np.ndarray, truth: np.ndarray, find: Callable = find) -> np.ndarray:
             image = quantise(score_map)
             return published_iou(find(image), truth, image)
 
         seconds = []
         for k, (score_map, truth) in enumerate(_maps()):
-            answer, of_ours = _timed(ours, score_map, truth)
-            by_level, of_levels = _timed(
+            result, own_time = _timed(evaluate, score_map, truth)
+            by_level, level_time = _timed(
                 loop, score_map, truth, single, range((score_map * 255).astype(np.uint8).max())
             )
             tau = [int(t * (score_map * 255).astype(np.uint8).max()) for t in np.arange(0, 1, 0.001)]
-            by_tau, of_tau = _timed(loop, score_map, truth, single, tau)
-            if not (np.array_equal(answer, by_level) and np.array_equal(answer[tau], by_tau)):
-                raise SystemExit(f"{name}: map {k} gives other numbers than the loop")
+            by_tau, tau_time = _timed(loop, score_map, truth, single, tau)
+            if not (np.array_equal(result, by_level) and np.array_equal(result[tau], by_tau)):
+                raise SystemExit(f"{name}: map {k} has other numbers than the loop")
             if k:  # the first map compiles
-                seconds.append((of_ours, of_levels, of_tau))
+                seconds.append((own_time, level_time, tau_time))
         print(f"{name}: {len(seconds)} maps, one thread, equal to the last digit")
-        for column, label in enumerate(("ours, all levels", "loop, 255 levels", "loop, 1,000 thresholds")):
+        for column, label in enumerate(("wsol_jax, all levels", "loop, 255 levels", "loop, 1,000 thresholds")):
             each = statistics.median(1000 * row[column] for row in seconds)
             ratio = statistics.median(row[column] / row[0] for row in seconds)
-            print(f"  {label:24} {each:8.2f} ms a map   {ratio:6.1f} x")
+            print(f"  {label:24} {each:8.2f} ms per map   {ratio:6.1f} x")
 
 
 def loop(score_map: np.ndarray, truth: np.ndarray, single: bool, levels: range | list[int]) -> np.ndarray:
-    """The best IoU at each level, one cv2.findContours after the other, as wsolevaluation counts it."""
+    """Return the best IoU at each level by one cv2.findContours after the other, as in wsolevaluation."""
     image = (score_map * 255).astype(np.uint8)
     h, w = image.shape
     best = np.zeros(len(levels))
@@ -82,8 +82,8 @@ def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _timed(run: Callable, *args: object) -> tuple[np.ndarray, float]:
     start = time.thread_time()
-    answer = run(*args)
-    return answer, time.thread_time() - start
+    result = run(*args)
+    return result, time.thread_time() - start
 
 
 def _maps() -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -30,7 +30,7 @@ from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages.networks import make_method
-from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.optimiser import make_optimiser
 from wsol_jax.training.step import TrainState, initial_state, make_step
 
 CLASSES = 1000
@@ -57,7 +57,7 @@ def lower_step(stage: str, config: ConfigDict, classes: int, mesh: Mesh) -> jax.
         mesh: its devices share the batch.
     """
     method, size = make_method(stage, config, classes), input_size(config)
-    optimiser = sgd(config, 1.0, method.group)
+    optimiser = make_optimiser(config, 1.0, method.group)
     variables = {"batch_stats": {}} | shapes(method.module, (1, size, size, 3))
     state = jax.eval_shape(lambda variables: initial_state(variables, method.memory, optimiser), variables)
     step = make_step(method, optimiser, seed=0, total_steps=1, mesh=mesh)

@@ -1,6 +1,7 @@
 """Whole experiments of configs/, made small enough to run in a test, and photos for them."""
 
 import runpy
+from collections.abc import Collection
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -38,12 +39,16 @@ def tiny(name: str = "base", **changes) -> ConfigDict:
     for part in (config.pseudo, config.localizer, config.classifier, config.joint):
         part.update(weights="", size=SIZE, batch_size=BATCH)
         part.arch_kwargs = ConfigDict(NARROW[part.arch])
+    with config.unlocked(), config.ignore_type():
+        for view in config.pseudo.views.values():
+            view.size = SIZE if view.size == config.pseudo.size else SIZE + 32
     narrow = NARROW[config.train.arch] | dict(stride=config.train.arch_kwargs.stride)
     config.train.update(weights="", size=SIZE, batch_size=BATCH)
     config.train.arch_kwargs = ConfigDict(narrow)
     config.maps.size = config.evaluate.map_size = SIZE
     for part in (config.localizer, config.classifier, config.joint, config.train):
         part.update(epochs=2 * BATCH / TRAIN, checkpoint_every=1, log_every=1)
+    config.localizer.views = 1
     config.predict.batch_size = BATCH
     config.evaluate.resamples = 20
     config.report.photos = 3
@@ -142,8 +147,10 @@ def files(workdir: Path) -> set[str]:
     return {name for name in names if "/checkpoints/" not in name and "/tensorboard/" not in name}
 
 
-def contract(splits: list[str], classes: list[str], photo_files: bool, trained: list[str]) -> set[str]:
-    """What `files` of a finished run are."""
+def contract(
+    splits: list[str], classes: list[str], photo_files: bool, trained: list[str], views: Collection[str] = ()
+) -> set[str]:
+    """The `files` of a finished run of PSOL."""
     stages = ("pseudo_boxes", *trained, "predict", "evaluate", "report")
     names = {
         "config.json",
@@ -155,7 +162,10 @@ def contract(splits: list[str], classes: list[str], photo_files: bool, trained: 
     names |= {"photos.json"} if photo_files else set()
     names |= {"pseudo_boxes/boxes.parquet", "pseudo_boxes/boxes_test.parquet"}
     names |= {"pseudo_boxes/heat_train.npy", "pseudo_boxes/heat_test.npy"}
-    names |= {f"pseudo_boxes/ddt/{number:04d}_{name}.npz" for number, name in enumerate(classes)}
+    for place in [f"pseudo_boxes/ddt/{view}" for view in views] or ["pseudo_boxes/ddt"]:
+        names |= {f"{place}/{number:04d}_{name}.npz" for number, name in enumerate(classes)}
+    names |= {f"pseudo_boxes/ddt/{view}/heat_test.npy" for view in views}
     names |= {f"{stage}/log.jsonl" for stage in trained}
+    names |= {f"pseudo_boxes/{split}.coco.json" for split in ("train", "test")}
     kinds = ["parquet", "coco.json", *(["logits.npy"] if set(trained) & {"classifier", "joint"} else [])]
     return names | {f"predictions/{s}.{kind}" for s in splits for kind in kinds}

@@ -21,6 +21,7 @@ NARROW = {
     "dpn68": dict(depths=(1, 1, 2, 1), increments=(1, 2, 1, 1), stem=4, width=4, inside=4, groups=2),
     "efficientnet_lite0": dict(widths=(4, 4, 6, 6, 8, 8, 10), depths=(1, 1, 1, 1, 1, 2, 1), stem=4, top=16),
     "efficientnet_b7": dict(widths=(4, 4, 6, 6, 8, 8, 10), depths=(2, 1, 1, 1, 1, 2, 1), stem=4, top=16),
+    "convnext_tiny": dict(widths=(4, 6, 8, 10), depths=(1, 1, 2, 1)),
 }
 
 

@@ -1,4 +1,4 @@
-"""Boxes by hand, their inverses, and the same answers from numpy and jax."""
+"""Boxes by hand, their inverses, and the same results from numpy and jax."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_into_a_window():
     np.testing.assert_allclose(boxes.into_window(window, window), [0, 0, 1, 1])
 
 
-def test_a_window_there_and_back_is_nothing():
+def test_into_a_window_and_out_of_it_is_the_identity():
     box, window = drawn(200), drawn(200, seed=1)
     np.testing.assert_allclose(boxes.out_of_window(boxes.into_window(box, window), window), box, atol=1e-12)
     np.testing.assert_allclose(boxes.into_window(boxes.out_of_window(box, window), window), box, atol=1e-12)
@@ -69,9 +69,9 @@ def test_iou_counts_pixels():
         mask[box[1] : box[3], box[0] : box[2]] = True
         return mask
 
-    for one, other, found in zip(a, b, boxes.iou(a.astype(float), b.astype(float)), strict=True):
+    for one, other, overlap in zip(a, b, boxes.iou(a.astype(float), b.astype(float)), strict=True):
         both, either = covered(one) & covered(other), covered(one) | covered(other)
-        assert found == pytest.approx(both.sum() / max(either.sum(), 1))
+        assert overlap == pytest.approx(both.sum() / max(either.sum(), 1))
 
 
 def test_iou_is_symmetric_and_one_with_itself():
@@ -95,13 +95,13 @@ def test_iou_is_symmetric_and_one_with_itself():
         lambda a, b: boxes.iou(a, b),
     ],
 )
-def test_jax_answers_as_numpy_does(call):
+def test_jax_computes_the_same_as_numpy(call):
     a, b = drawn(40).astype(np.float32), drawn(40, seed=1).astype(np.float32)
     expected = call(a, b)
     assert isinstance(expected, np.ndarray)
-    found = jax.jit(call)(a, b)
-    assert isinstance(found, jax.Array) and found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    result = jax.jit(call)(a, b)
+    assert isinstance(result, jax.Array) and result.dtype == expected.dtype
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_empty_boxes_have_no_overlap_and_a_finite_gradient():

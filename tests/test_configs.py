@@ -22,6 +22,8 @@ NAMES = sorted(path.stem for path in experiments.CONFIGS.glob("*.py"))
 TREES = {
     "psol_cub": (experiments.write_cub, NUMBERS),
     "psol_birds25": (experiments.write_cub, NUMBERS),
+    "psol_birds25_pooled": (experiments.write_cub, NUMBERS),
+    "psol_cub_fused": (experiments.write_cub, NUMBERS),
     "joint_birds25": (experiments.write_cub, NUMBERS),
     "psol_imagenet": (experiments.write_imagenet, SYNSETS),
     "psol_folder": (experiments.write_folder, sorted(SCENES)),
@@ -78,11 +80,14 @@ def test_it_runs_and_writes_the_contract(name, tmp_path):
         config.data.dir = str(tmp_path / "data")
     if name == "psol_imagenet":
         config.data.imagenet.boxes = "boxes"
-    workdir, splits = tmp_path / "workdir", config.predict.splits.split(",")
+    workdir, splits = tmp_path / "workdir", ["test"] if config.predict.splits == "test" else ["train", "test"]
     trained = TRAINED.get(name, ["localizer", "classifier"])
     metrics = run(config, workdir)
 
-    assert experiments.files(workdir) == experiments.contract(splits, classes, name in TREES, trained)
+    files = experiments.contract(splits, classes, name in TREES, trained, config.pseudo.views)
+    files |= {"stages/boxes.json"} if "boxes" in config.stages.split(",") else set()
+    assert {file for file in experiments.files(workdir) if not file.startswith("boxes/")} == files
+    assert (workdir / "boxes" / "coco.json").exists() == ("boxes" in config.stages.split(","))
     assert json.loads((workdir / "config.json").read_text()) == json.loads(config.to_json())
     for stage in trained:
         assert [json.loads(line)["step"] for line in (workdir / stage / "log.jsonl").open()] == [1, 2]
@@ -93,7 +98,8 @@ def test_it_runs_and_writes_the_contract(name, tmp_path):
 
 def _check_predictions(workdir, split: str, classes: int) -> None:
     table = pq.read_table(workdir / "predictions" / f"{split}.parquet")
-    assert table.column_names == ["image", "label", "x0", "y0", "x1", "y1", "top5_class", "top5_prob"]
+    columns = [name for name in table.column_names if name != "score"]  # which mirror averaging adds
+    assert columns == ["image", "label", "x0", "y0", "x1", "y1", "top5_class", "top5_prob"]
     logits = np.load(workdir / "predictions" / f"{split}.logits.npy")
     assert logits.shape == (len(table), classes)
     np.testing.assert_array_equal(table["top5_class"].to_pylist(), np.argsort(-logits, axis=-1, kind="stable"))

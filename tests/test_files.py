@@ -1,18 +1,18 @@
-"""Files that are whole or not there, and safe names."""
+"""Files that are complete or absent, and safe names."""
 
 import pytest
 
 from wsol_jax.files import file_name, write_atomically
 
 
-def test_a_file_appears_with_its_folder_and_nothing_beside_it(tmp_path):
+def test_a_file_is_written_with_its_folder_and_nothing_else(tmp_path):
     path = tmp_path / "a" / "b" / "c.bin"
     write_atomically(path, lambda file: file.write(b"all of it"))
     assert path.read_bytes() == b"all of it"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_what_was_there_stays_until_all_is_written(tmp_path):
+def test_an_old_file_stays_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / "c.bin"
     path.write_bytes(b"old")
 
@@ -28,7 +28,7 @@ def test_what_was_there_stays_until_all_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "C:\\x", "ёж", "", "x" * 500, "\0", "a b"])
-def test_names_stay_where_they_are_put(name, tmp_path):
+def test_names_stay_in_their_folder(name, tmp_path):
     path = tmp_path / file_name(7, name)
     path.touch()
     assert path.name.startswith("0007_") and path.resolve().parent == tmp_path.resolve()

@@ -15,7 +15,7 @@ def lines(caplog):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time passes by ten seconds whenever somebody looks."""
+    """Time passes by ten seconds whenever it is read."""
     monkeypatch.setattr(progress.time, "monotonic", itertools.count(0.0, 10.0).__next__)
 
 
@@ -25,7 +25,7 @@ def test_items_pass_unchanged(lines):
     assert lines()[1].startswith("nothing: 0 photos in 0:00:00")
 
 
-def test_a_line_now_and_then(lines, clock):
+def test_a_line_every_half_minute(lines, clock):
     list(progress.track(range(8), 30, "localizer", unit="photos", weight=4))
     assert lines() == [
         "localizer: 12 of 30 photos, 0.4 photos/s, 0:00:45 left",

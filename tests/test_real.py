@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.dawsol_butterflies import get_config as dawsol_butterflies
-from configs.psol_birds25 import get_config
+from configs.psol_birds25_pooled import get_config
 from wsol_jax import run
 from wsol_jax.data import load_dataset
 from wsol_jax.training.log import WATCH, read_log

@@ -24,8 +24,9 @@ from wsol_jax.methods import METHODS as METHODS
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.stages.networks import make_method
 from wsol_jax.training.batches import training_batches
-from wsol_jax.training.loop import fit
+from wsol_jax.training.loop import Batches, fit
 from wsol_jax.training.step import TrainState
+from wsol_jax.training.watch import Watch
 
 ROOT = Path(__file__).parent.parent
 SIZE = 64
@@ -63,7 +64,7 @@ def config(stage: str = "localizer", arch: str = "resnet50", **changes) -> Confi
 
 
 class Experiment(NamedTuple):
-    """Everything that a training is made of, but the devices."""
+    """The inputs of a training, except for the devices."""
 
     dataset: Dataset
     config: ConfigDict
@@ -73,18 +74,34 @@ class Experiment(NamedTuple):
     def batches(self, steps: range, mesh: Mesh) -> Iterator[Batch]:
         boxes = true_boxes(self.dataset) if "box_weight" in self.config else None
         records = self.dataset.splits["train"]
-        return training_batches(self.dataset, records, boxes, self.config, 0, steps, mesh)
+        return training_batches(self.dataset, records, boxes, config=self.config, seed=0, steps=steps, mesh=mesh)
 
-    def train(self, folder: Path, mesh: Mesh) -> TrainState:
-        photos = len(self.dataset.splits["train"])
-        return fit(folder, self.method, self.variables, lambda s: self.batches(s, mesh), photos, self.config, 0, mesh)
+    def train(self, folder: Path, mesh: Mesh, batches: Batches | None = None, watch: Watch | None = None) -> TrainState:
+        """Train in `folder` to the last step, with other batches than its own if they are given."""
+        return fit(
+            folder,
+            self.method,
+            self.variables,
+            batches or (lambda steps: self.batches(steps, mesh)),
+            photos=len(self.dataset.splits["train"]),
+            config=self.config,
+            seed=0,
+            mesh=mesh,
+            watch=watch,
+        )
 
 
 def experiment(stage: str = "localizer", arch: str = "resnet50", **changes) -> Experiment:
     keys = config(stage, arch, **changes)
-    method = make_method(stage, keys, CLASSES)
+    method = compiled(make_method(stage, keys, CLASSES))
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
     return Experiment(scenes(), keys, method, variables)
+
+
+def compiled(method: Method) -> Method:
+    """The method with network and prediction compiled as whole programs, not operation by operation."""
+    network, predict = jax.jit(method.network, static_argnums=4), jax.jit(method.predict)
+    return method._replace(network=network, predict=predict)
 
 
 def saves(folder: Path, pattern: str) -> list[Path]:
@@ -106,7 +123,7 @@ def assert_trees_equal(a: object, b: object) -> None:
 
 
 def python(source: str, *args: object, cwd: Path | None = None, **environment: str) -> subprocess.Popen:
-    """Starts another Python, which finds our package, configs and this file."""
+    """Start another Python, which can import the package, the configs and this file."""
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     known = {"PYTHONPATH": os.pathsep.join(paths), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
     command = [sys.executable, "-c", textwrap.dedent(source), *map(str, args)]

@@ -1,8 +1,9 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that a user can correct."""
 
 
 class InputError(Exception):
-    """Something given from outside is wrong: a file, a key, a shape, a value.
+    """A wrong input: a file, a key, a shape, a value.
 
-    The message is one line that names the thing and says what was expected; `launch.py` prints it and exits with 2.
+    The message is one line that names the input, its value and the expected one; `launch.py` prints it and exits
+    with 2.
     """

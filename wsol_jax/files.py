@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and names that stay where they are put."""
+"""Files that are complete or absent, and file names that are safe on every system."""
 
 import os
 import re
@@ -8,17 +8,25 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Makes `path` (and its folder) with what `write` puts into the binary file it is given; all of it or nothing.
+    """Write a file, whole or not at all.
 
-    Several processes may write the same file at once; it is then one of theirs, whole.
+    Several processes may write the same file at once; one of their versions remains, whole.
+
+    Args:
+        path: the file; its folder is created if it does not exist.
+        write: writes the content into the open binary file that it receives.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     with unfinished.open("wb") as file:
         write(file)
-    os.replace(unfinished, path)  # noqa: PTH105 - the name says that it is atomic
+    os.replace(unfinished, path)  # noqa: PTH105 - Path.replace does not document that it is atomic
 
 
 def file_name(number: int, name: str) -> str:
-    """A file name for the class `name`: its number, and what of the name is safe on every system."""
+    """Return a file name for class `number`, called `name`: the number and the characters that every system allows.
+
+    >>> file_name(12, "Red-winged blackbird")
+    '0012_Red-winged_blackbird'
+    """
     return f"{number:04d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}"

@@ -1,4 +1,4 @@
-"""How far a long loop has come, for people: a bar on a terminal, a log line now and then anywhere else."""
+"""The progress of a long loop: a bar on a terminal, a log line every half minute elsewhere."""
 
 import sys
 import time
@@ -14,24 +14,24 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def track(items: Iterable[Item], total: int, what: str, unit: str = "photos", weight: int = 1) -> Iterator[Item]:
-    """Pass `items` on, and show how many are done, how fast, and how long the rest will take.
+def track(items: Iterable[Item], total: int, name: str, unit: str = "photos", weight: int = 1) -> Iterator[Item]:
+    """Yield items unchanged, and show how many are done, the rate and the time left.
 
     Args:
-        items: what to pass on, unchanged and in order.
-        total: how many units there will be in all (units, not items).
-        what: the loop's name, e.g. 'localizer'.
-        unit: what is counted, in the plural.
+        items: yielded in their order.
+        total: the number of units in all (units, not items).
+        name: of the loop, e.g. 'localizer'.
+        unit: the name of a unit, in the plural.
         weight: units in one item, e.g. the batch size; the last item may hold fewer.
 
     Yields:
-        The items. One counts as done when the next is asked for.
+        The items. One counts as done when the next is requested.
     """
     show = _bar if sys.stderr.isatty() else _lines
-    yield from show(items, total, what, unit, weight)
+    yield from show(items, total, name, unit, weight)
 
 
-def _bar(items: Iterable[Item], total: int, what: str, unit: str, weight: int) -> Iterator[Item]:
+def _bar(items: Iterable[Item], total: int, name: str, unit: str, weight: int) -> Iterator[Item]:
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
@@ -41,14 +41,14 @@ def _bar(items: Iterable[Item], total: int, what: str, unit: str, weight: int) -
     )
     start = time.monotonic()
     with bars.Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total, rate="")
+        task = progress.add_task(name, total=total, rate="")
         for done, item in _counted(items, total, weight):
             yield item
             rate = done / max(time.monotonic() - start, 1e-9)
             progress.update(task, completed=done, rate=f"{rate:.1f} {unit}/s")
 
 
-def _lines(items: Iterable[Item], total: int, what: str, unit: str, weight: int) -> Iterator[Item]:
+def _lines(items: Iterable[Item], total: int, name: str, unit: str, weight: int) -> Iterator[Item]:
     start = last = time.monotonic()
     done = 0
     for done, item in _counted(items, total, weight):
@@ -58,9 +58,9 @@ def _lines(items: Iterable[Item], total: int, what: str, unit: str, weight: int)
             last = now
             rate = done / (now - start)
             left = _clock((total - done) / rate)
-            logging.info("%s: %d of %d %s, %.1f %s/s, %s left", what, done, total, unit, rate, unit, left)
+            logging.info("%s: %d of %d %s, %.1f %s/s, %s left", name, done, total, unit, rate, unit, left)
     took = max(time.monotonic() - start, 1e-9)
-    logging.info("%s: %d %s in %s, %.1f %s/s", what, done, unit, _clock(took), done / took, unit)
+    logging.info("%s: %d %s in %s, %.1f %s/s", name, done, unit, _clock(took), done / took, unit)
 
 
 def _counted(items: Iterable[Item], total: int, weight: int) -> Iterator[tuple[int, Item]]:

@@ -8,14 +8,14 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AT_ONCE = 4096  # items handed to the threads at a time, so that a long sequence is never held whole
+AT_ONCE = 4096  # items submitted at a time, so that the results of a long sequence are never held all at once
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Apply a function to every item, with one thread for each core.
+    """Yield the results of a function for every item, computed by one thread for each core.
 
     Args:
-        function: may run in several threads at once.
+        function: item -> result; runs in several threads at once.
         items: of any number.
 
     Yields:

@@ -35,6 +35,7 @@ PUBLISHED = {
     "efficientnet_b5": (30.39, 456, 0.934, IMAGENET),
     "efficientnet_b6": (43.04, 528, 0.942, IMAGENET),
     "efficientnet_b7": (66.35, 600, 0.949, IMAGENET),
+    "convnext_tiny": (28.59, 224, 0.949, IMAGENET),
 }
 
 

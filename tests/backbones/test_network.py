@@ -186,19 +186,19 @@ def test_bfloat16_is_near_float32_and_leaves_parameters_alone(arch):
 @pytest.mark.parametrize(
     "arguments, kwargs, message",
     [
-        (("resnet51", 3), {}, "arch='resnet51' is no backbone; there are vgg16, vgg_gap, resnet50"),
-        (("resnet50", 3), dict(widths=(1, 2)), "resnet50 has no argument 'widths'; there are depths"),
+        (("resnet51", 3), {}, "arch='resnet51' is no backbone; expected one of vgg16, vgg_gap, resnet50"),
+        (("resnet50", 3), dict(widths=(1, 2)), "resnet50 has no argument 'widths'; expected one of depths"),
         (("resnet50", 3), dict(width="64"), "resnet50: width='64'; expected something like 64"),
         (("resnet50", 3), dict(depths=(3, 4)), "resnet50: depths=(3, 4); expected something like (3, 4, 6, 3)"),
         (("vgg_gap", 3), dict(widths=(0, 1, 1, 1, 1)), "with positive numbers"),
-        (("resnet50", 3), dict(freeze="layer9"), "freeze='layer9' is no stage; there are conv1, layer1"),
+        (("resnet50", 3), dict(freeze="layer9"), "freeze='layer9' is no stage; expected one of conv1, layer1"),
         (("resnet50", 3), dict(dtype="float16"), "dtype='float16'; expected 'float32' or 'bfloat16'"),
         (("resnet50", 3), dict(dtype="float64"), "dtype='float64'; expected 'float32' or 'bfloat16'"),
-        (("resnet50", 3), dict(stride=4), "resnet50: stride=4; expected 32, 16 or 8"),
-        (("vgg_gap", 3), dict(stride="8"), "vgg_gap: stride='8'; expected 32, 16 or 8"),
-        (("vgg_gap", 3), dict(stride=16, freeze="pool5"), "freeze='pool5' is no stage; there are relu1_1"),
+        (("resnet50", 3), dict(stride=4), "resnet50: stride=4; expected one of 32, 16, 8"),
+        (("vgg_gap", 3), dict(stride="8"), "vgg_gap: stride='8'; expected one of 32, 16, 8"),
+        (("vgg_gap", 3), dict(stride=16, freeze="pool5"), "freeze='pool5' is no stage; expected one of relu1_1"),
         (("vgg_gap", 3), dict(conv6=-1), "vgg_gap: conv6=-1; expected something like 0"),
-        (("efficientnet_lite0", 3), dict(stride=16), "efficientnet_lite0 has no argument 'stride'"),
+        (("efficientnet_lite0", 3), dict(stride=64), "efficientnet_lite0: stride=64; expected one of 32, 16, 8"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, kwargs, message):

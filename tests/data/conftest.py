@@ -14,7 +14,7 @@ BASE = Path(__file__).parents[2] / "configs" / "base.py"
 
 @pytest.fixture
 def data_config() -> Callable[..., ConfigDict]:
-    """Makes `config.data` with some keys changed: data_config('lists', dir, {'lists.boxes': ''})."""
+    """A function that returns `config.data` with some keys changed: data_config('lists', dir, {'lists.boxes': ''})."""
 
     def make(name: str, folder: Path | str = "", changes: dict | None = None) -> ConfigDict:
         config = runpy.run_path(str(BASE))["get_config"]().data
@@ -26,7 +26,7 @@ def data_config() -> Callable[..., ConfigDict]:
 
 @pytest.fixture
 def write_photo() -> Callable[..., Path]:
-    """Writes a photo of noise: write_photo(path, (w, h))."""
+    """A function that writes a photo of noise: write_photo(path, (w, h))."""
 
     def write(path: Path, size: tuple[int, int] = (12, 8), **options) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

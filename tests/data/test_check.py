@@ -24,27 +24,27 @@ def truncate(path):
 
 def check(dataset, cache=None, on_error="skip", split_names=("train", "test")):
     lines = []
-    found, broken = check_photos(dataset, split_names, on_error, cache, lines.append)
-    return found, broken, lines
+    readable, unreadable = check_photos(dataset, split_names, on_error, cache, lines.append)
+    return readable, unreadable, lines
 
 
-def test_broken_photos_are_named_counted_and_left_out(dataset):
-    found, broken, lines = check(dataset)
-    assert [path for path, _ in broken] == ["train/a/2.jpg", "test/b/1.jpg"]
-    assert "truncated" in broken[0][1]
-    assert [r.path for r in found.splits["train"]] == ["train/a/1.jpg", "train/a/3.jpg", "train/b/1.jpg"]
-    assert [r.path for r in found.splits["test"]] == ["test/a/1.jpg"]
+def test_unreadable_photos_are_named_counted_and_left_out(dataset):
+    readable, unreadable, lines = check(dataset)
+    assert [path for path, _ in unreadable] == ["train/a/2.jpg", "test/b/1.jpg"]
+    assert "truncated" in unreadable[0][1]
+    assert [r.path for r in readable.splits["train"]] == ["train/a/1.jpg", "train/a/3.jpg", "train/b/1.jpg"]
+    assert [r.path for r in readable.splits["test"]] == ["test/a/1.jpg"]
     assert len(lines) == 1
-    assert "2 of 6 photos are broken" in lines[0]
-    assert all(path in lines[0] for path, _ in broken)
+    assert "2 of 6 photos are unreadable" in lines[0]
+    assert all(path in lines[0] for path, _ in unreadable)
 
 
-def test_only_the_splits_asked_for(dataset):
+def test_only_the_chosen_splits_are_checked(dataset):
     assert [path for path, _ in check(dataset, split_names=["test"])[1]] == ["test/b/1.jpg"]
 
 
 def test_stop_names_the_first(dataset):
-    with pytest.raises(InputError, match=r"2 of 6 photos are broken, the first is .*train/a/2\.jpg: .*truncated"):
+    with pytest.raises(InputError, match=r"2 of 6 photos are unreadable, the first is .*train/a/2\.jpg: .*truncated"):
         check(dataset, on_error="stop")
     with pytest.raises(InputError, match="expected 'skip' or 'stop', got 'ignore'"):
         check(dataset, on_error="ignore")
@@ -56,40 +56,50 @@ def test_a_class_must_not_lose_its_last_photo(dataset, tmp_path):
         check(dataset)
 
 
-def test_what_was_found_is_remembered(dataset, tmp_path):
+def test_results_are_cached(dataset, tmp_path):
     cache = tmp_path / "work" / "photos.json"
     first = check(dataset, cache)
-    # The bytes are spoilt behind the cache's back, with the same length and time: nothing is decoded again.
+    # The bytes change, but neither length nor time: nothing is decoded again.
     photo = tmp_path / "photos" / "train/a/1.jpg"
     status = photo.stat()
     photo.write_bytes(bytes(status.st_size))
     os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert check(dataset, cache)[1:] == first[1:]
-    # A photo that has changed is.
+    # With another time, the photo is decoded again.
     os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert check(dataset, cache)[1][0][0] == "train/a/1.jpg"
 
 
+def test_a_photo_without_a_readable_header_is_decoded_in_spite_of_the_cache(dataset, tmp_path, data_config):
+    cache = tmp_path / "photos.json"
+    check(dataset, cache)
+    photo = tmp_path / "photos" / "train/a/1.jpg"
+    status = photo.stat()
+    photo.write_bytes(bytes(status.st_size))
+    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = load_dataset(data_config("folder", tmp_path / "photos"), seed=0)
+    assert [path for path, _ in check(again, cache)[1]] == ["train/a/1.jpg", "train/a/2.jpg", "test/b/1.jpg"]
+
+
 @pytest.mark.parametrize("content", ["", "[1]", '{"train/a/2.jpg": 3}', json.dumps({"train/a/2.jpg": [1, 2]})])
-def test_a_damaged_memory_is_made_anew(dataset, tmp_path, content):
+def test_a_damaged_cache_is_rebuilt(dataset, tmp_path, content):
     cache = tmp_path / "photos.json"
     cache.write_text(content)
     assert len(check(dataset, cache)[1]) == 2
     assert len(json.loads(cache.read_text())) == 6
 
 
-def test_without_broken_photos_nothing_changes(dataset, tmp_path, write_photo):
+def test_without_unreadable_photos_nothing_changes(dataset, tmp_path, write_photo):
     for name in ("train/a/2.jpg", "test/b/1.jpg"):
         write_photo(tmp_path / "photos" / name)
-    found, broken, lines = check(dataset)
-    assert (found, broken, lines) == (dataset, [], [])
+    assert check(dataset) == (dataset, [], [])
 
 
 def test_scenes_are_not_files(data_config):
     scenes = load_dataset(data_config("scenes", changes={"scenes.train": 5, "scenes.size": 16}), seed=0)
-    found, broken, _ = check(scenes, on_error="stop")
-    assert found is scenes
-    assert broken == []
+    readable, unreadable, _ = check(scenes, on_error="stop")
+    assert readable is scenes
+    assert unreadable == []
 
 
 @pytest.mark.real

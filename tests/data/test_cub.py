@@ -38,7 +38,7 @@ def test_reads_the_tree(root, data_config):
 def segmentations(root):
     for name in ("007.A/a 1.png", "007.A/b.png", "009.B/c.png", "009.B/d.png"):
         (root / "segmentations" / name).parent.mkdir(parents=True, exist_ok=True)
-        # Grey levels tell how many of five annotators agree.
+        # A grey level is the number of annotators, of five, that agree.
         Image.fromarray(np.eye(8, 12, dtype=np.uint8) * 51).save(root / "segmentations" / name)
     return root / "segmentations"
 
@@ -88,7 +88,7 @@ def test_classes_need_no_names(root, data_config):
         ("classes.txt", "0 Auk\n1 Bee eater\n", "line 1: expected '1 NAME'"),
     ],
 )
-def test_what_is_wrong_is_named(root, data_config, name, text, message):
+def test_wrong_files_are_named(root, data_config, name, text, message):
     (root / name).unlink() if text is None else (root / name).write_text(text)
     with pytest.raises(InputError, match=message) as error:
         load_dataset(data_config("cub", root), seed=0)

@@ -35,7 +35,7 @@ def test_a_folder_for_each_class(root, data_config, caplog):
     assert paths(dataset, "test") == sorted(paths(dataset, "test"))
     assert dataset.splits["train"][-1].size == (5, 7)
     assert dataset.read(dataset.splits["train"][-1]).shape == (7, 5, 3)
-    assert "1 files are not photos" in caplog.text
+    assert "1 files do not have the suffix of a photo" in caplog.text
 
 
 def test_the_seed_decides_which_photos_are_for_testing(root, data_config):
@@ -59,7 +59,7 @@ def test_train_and_test_folders(tmp_path, write_photo, data_config):
         load_dataset(data_config("folder", tmp_path), seed=0)
 
 
-def test_what_is_wrong_is_named(root, write_photo, data_config):
+def test_wrong_folders_and_fractions_are_named(root, write_photo, data_config):
     with pytest.raises(InputError, match="expected 0 <= fraction < 1, got 1"):
         load_dataset(data_config("folder", root, {"folder.test_fraction": 1.0}), seed=0)
     with pytest.raises(InputError, match="has no folder; expected one for each class"):

@@ -70,7 +70,7 @@ def test_boxes_in_wsolevaluation_lists(root, data_config):
     np.testing.assert_allclose(dataset.splits["test"][1].boxes, [[0.1, 0.1, 0.5, 0.5]])
 
 
-def test_what_is_wrong_is_named(root, data_config):
+def test_wrong_boxes_are_named(root, data_config):
     def load(boxes):
         return load_dataset(data_config("imagenet", root, {"imagenet.boxes": boxes}), seed=0)
 

@@ -44,7 +44,7 @@ def test_reads_the_lists(root, data_config):
 
 @pytest.fixture
 def masked(root):
-    """The folder with files of masks beside those of boxes."""
+    """The folder with files of masks and of boxes."""
     for split in ("train", "test"):
         prefix = "train/" if split == "train" else ""
         (root / "metadata" / split / "masks.txt").write_text(MASKS.replace("c/a.jpg", f"{prefix}c/a.jpg"))
@@ -111,7 +111,7 @@ def test_classes_are_named(root, data_config, file, text, names):
         ("localization.txt", "c/a.jpg,121,20,130,60", r"images/c/a\.jpg: box .* outside .* 120 x 80"),
     ],
 )
-def test_what_is_wrong_is_named(root, data_config, name, text, message):
+def test_wrong_lists_are_named(root, data_config, name, text, message):
     file = root / "metadata" / "test" / name
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -131,7 +131,7 @@ def test_a_photo_in_two_splits_is_named(root, data_config):
         load_dataset(data_config("lists", root, {"lists.val": "metadata/test"}), seed=0)
 
 
-def test_a_listed_photo_has_to_be_there(root, data_config):
+def test_a_listed_photo_has_to_exist(root, data_config):
     (root / "images" / "d" / "e.jpg").unlink()
     with pytest.raises(InputError, match=r"images/d/e\.jpg: no such photo"):
         load_dataset(data_config("lists", root), seed=0)
@@ -192,7 +192,7 @@ def test_one_file_of_masks_in_place_of_boxes(masked, data_config):
         ("c/a.jpg,b.png,tall.png", r"tall\.png: a mask of 4 x 6 pixels, but its photo images/c/a\.jpg is 120 x 80"),
     ],
 )
-def test_what_is_wrong_with_masks_is_named(masked, data_config, line, message):
+def test_wrong_masks_are_named(masked, data_config, line, message):
     Image.new("L", (4, 6)).save(masked / "masks" / "tall.png")
     (masked / "metadata" / "test" / "masks.txt").write_text(line)
     with pytest.raises(InputError, match=message) as error:
@@ -233,7 +233,7 @@ def test_val_in_a_folder_of_its_own(root, write_photo, data_config):
         load_dataset(data_config("lists", root, changes), seed=0)
 
 
-def test_so_many_validation_photos_of_each_class(root, write_photo, data_config):
+def test_the_same_number_of_validation_photos_of_each_class(root, write_photo, data_config):
     folder = root / "metadata" / "val"
     folder.mkdir()
     names = {f"val2/{label}/{i}.jpg": label for i in range(6) for label in (0, 1, 2)}

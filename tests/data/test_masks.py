@@ -12,7 +12,7 @@ RECORD = Record("a.jpg", 0, (12, 8), NO_BOXES)
 
 @pytest.fixture
 def write_mask(tmp_path):
-    """Writes a mask into the test's folder: write_mask('m.png', levels)."""
+    """A function that writes a mask into the folder of the test: write_mask('m.png', levels)."""
 
     def write(name, levels):
         Image.fromarray(np.asarray(levels, np.uint8)).save(tmp_path / name)
@@ -22,7 +22,7 @@ def write_mask(tmp_path):
 
 
 def published(files, ignore, size):
-    """`get_mask` of wsolevaluation's evaluation.py, its steps one by one."""
+    """`get_mask` of wsolevaluation's evaluation.py, step by step."""
 
     def load(file):
         levels = np.float32(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
@@ -42,7 +42,7 @@ def test_nearest_is_opencvs(size):
         assert np.array_equal(masks.nearest(mask, size), expected), (h, w)
 
 
-def test_objects_cover_what_is_ignored(tmp_path, write_mask):
+def test_objects_cover_ignored_pixels(tmp_path, write_mask):
     left = write_mask("left.png", [[255, 0, 0, 0], [255, 0, 0, 0]])
     second = write_mask("second.png", [[0, 1], [0, 0]])  # of half the size, and 0/1 instead of 0/255
     ignore = write_mask("ignore.png", [[255, 255, 0, 0], [0, 0, 0, 255]])
@@ -66,7 +66,7 @@ def test_files_are_read_as_published(tmp_path, write_mask):
         assert np.array_equal(got, published([tmp_path / file], tmp_path / "ignore.png", 48)), file
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_mask_is_named(tmp_path):
     read = masks.MaskFiles(tmp_path)
     with pytest.raises(InputError, match=r"a\.jpg has no mask"):
         read(RECORD, 4)
@@ -100,7 +100,7 @@ def test_a_mask_of_another_shape_is_named(tmp_path, write_mask, shape):
         ("/etc/passwd", "expected a relative path without"),
     ],
 )
-def test_a_mask_has_to_be_there(tmp_path, name, message):
+def test_a_mask_has_to_exist(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
         masks.require_masks(tmp_path, [RECORD._replace(masks=(name,))])
 

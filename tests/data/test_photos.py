@@ -42,7 +42,7 @@ def test_grey_and_bilevel_and_palette(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_what_is_transparent_lies_on_white(tmp_path, mode):
+def test_transparent_pixels_become_white(tmp_path, mode):
     alpha = np.zeros((20, 30), np.uint8)
     alpha[:, 10:20], alpha[:, 20:] = 128, 255
     image = Image.fromarray(np.full((20, 30, 3), 40, np.uint8)).convert("L" if mode == "LA" else "RGB")
@@ -142,7 +142,7 @@ def test_truncated_photo_is_named(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_what_is_no_photo_is_named(tmp_path, content):
+def test_a_file_that_is_no_photo_is_named(tmp_path, content):
     file = tmp_path / "a.jpg"
     file.write_bytes(content)
     for read in (photos.read_photo, photos.read_mask, photos.photo_size):

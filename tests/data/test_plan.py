@@ -1,4 +1,4 @@
-"""What is seen of which photo: against the published code's crops, and the same however the work is shared out."""
+"""The plan of views: against the published code's crops, and the same for any number of processes."""
 
 from collections import Counter
 
@@ -72,7 +72,7 @@ def test_random_crops_lie_inside_and_keep_their_ranges(size):
     assert (crops == np.round(crops)).all()
     assert (crops[:, :2] >= 0).all() and (crops[:, 2:] <= size).all()
     fallback = (crops == plan.central_crop(size)).all(axis=1)
-    most = sides[~fallback] + 0.5, sides[~fallback] - 0.5  # before they were rounded
+    most = sides[~fallback] + 0.5, sides[~fallback] - 0.5  # before rounding
     assert (most[0].prod(axis=1) >= 0.2 * np.prod(size)).all() and (most[1].prod(axis=1) <= np.prod(size)).all()
     assert (most[0][:, 0] / most[1][:, 1] >= 3 / 4).all() and (most[1][:, 0] / most[0][:, 1] <= 4 / 3).all()
 
@@ -93,7 +93,7 @@ def test_a_random_crop_meets_the_box_or_is_the_central_one():
     crops = drawn_crops((400, 400), corner)
     fallback = (crops == plan.central_crop((400, 400))).all(axis=1)
     assert (meets(crops, corner) | fallback).all()
-    assert meets(crops, corner).mean() > 0.8  # most of the large crops that touch the corner are found in 30 attempts
+    assert meets(crops, corner).mean() > 0.8  # 30 attempts meet the corner with most of the large crops
     assert (drawn_crops((400, 400), nowhere, 5) == plan.central_crop((400, 400))).all()
 
 
@@ -188,7 +188,7 @@ def test_without_augmentation_the_whole_photo_is_seen():
     assert all((v.window == WHOLE).all() and not v.flip for v in seen)
 
 
-def test_targets_come_back_to_their_boxes():
+def test_targets_mapped_back_are_their_boxes():
     for view in views(positions=range(100)):
         size, box = SIZES[view.index], BOXES[view.index]
         seen = plan.target_box(box, size, view)

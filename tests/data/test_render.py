@@ -1,13 +1,14 @@
-"""Views to batches: pixels as Pillow and the published transforms have them, in order, however they are shared out."""
+"""From views to batches: the pixels of Pillow and the published transforms, in order, for any number of processes."""
 
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-from wsol_jax.data import plan
+from wsol_jax.data import load_dataset, plan
 from wsol_jax.data.plan import View
 from wsol_jax.data.render import Batch, cut, render
+from wsol_jax.errors import InputError
 
 SIZE = 24
 
@@ -27,7 +28,7 @@ def resized(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def batches(scenes, rows=slice(0, 8), steps=range(6), target=None) -> list[Batch]:
-    """What the rows `rows` of each batch of eight hold."""
+    """The rows `rows` of each batch of eight."""
     records = scenes.splits["train"]
     positions = plan.training_positions(steps.start, steps.stop, 8, rows)
     views = plan.training_views(0, [r.size for r in records], tiny.true_boxes(scenes), "psol", (64, 64), positions)
@@ -50,12 +51,12 @@ def test_a_crop_is_cut_and_resized(size):
     """Up to the edge: Pillow's filter reaches over it, where a crop that is cut out first repeats its last pixel."""
     crop = plan.random_crop(np.random.default_rng(1), size, np.array([0.0, 0, *size]))
     (left, top), (right, bottom) = crop[:2].astype(int), crop[2:].astype(int)
-    found = cut(photo(*size), crop / np.tile(size, 2), 224).astype(int)
+    image = cut(photo(*size), crop / np.tile(size, 2), 224).astype(int)
     expected = resized(photo(*size)[top:bottom, left:right], 224)
     edge = 1 + max(1, -(-224 // min(right - left, bottom - top)))
     inside = slice(edge, -edge)
-    assert np.abs(found - expected)[inside, inside].max() <= 1
-    assert np.abs(found - expected).mean() < 0.5
+    assert np.abs(image - expected)[inside, inside].max() <= 1
+    assert np.abs(image - expected).mean() < 0.5
 
 
 def test_a_mirrored_view_is_the_mirror_of_the_view():
@@ -65,7 +66,7 @@ def test_a_mirrored_view_is_the_mirror_of_the_view():
     assert (mirrored != seen).any()
 
 
-def test_every_row_is_what_was_planned(scenes):
+def test_every_row_is_the_planned_one(scenes):
     def target(view):
         return view.index + np.array([0.1, 0.2, 0.3, 0.4])
 
@@ -106,7 +107,7 @@ def test_processes_share_the_same_batches(scenes, processes):
         tiny.assert_trees_equal(Batch(*joined), whole)
 
 
-def test_a_run_that_goes_on_sees_the_same_batches(scenes):
+def test_a_continued_run_sees_the_same_batches(scenes):
     for whole, again in zip(batches(scenes)[4:], batches(scenes, steps=range(4, 6)), strict=True):
         tiny.assert_trees_equal(whole, again)
 
@@ -127,3 +128,55 @@ def test_an_incomplete_batch_is_left_out_and_padding_is_marked(scenes):
     rendered = [list(render(scenes.read, scenes.splits["test"], views, SIZE, 4)) for views in (unpadded, padded)]
     assert [batch.index.tolist() for batch in rendered[0]] == [[0, 1, 2, 3]]
     assert [batch.valid.tolist() for batch in rendered[1]] == [[True] * 4, [True, True, False, False]]
+
+
+def whole_views(count):
+    return [View(i, plan.WHOLE, False, True) for i in range(count)]
+
+
+def test_a_photo_that_becomes_unreadable_is_one_error_that_names_it(scenes):
+    """After the batches before it, and not as many lines of TensorFlow."""
+
+    def read(record):
+        if record.path == records[5].path:
+            raise InputError(f"{record.path}: not a readable photo (truncated)")
+        return scenes.read(record)
+
+    records, indices = scenes.splits["train"], []
+    with pytest.raises(InputError) as error:
+        for batch in render(read, records, whole_views(8), SIZE, 2):
+            indices += batch.index.tolist()
+    assert str(error.value) == f"{records[5].path}: not a readable photo (truncated)"
+    assert indices == [0, 1, 2, 3]
+    assert error.value.__suppress_context__ or error.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda file: file.unlink(), r"/b/2\.jpg: no such photo$"),
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:-100]),
+            r"/b/2\.jpg: not a readable photo \(.*truncated.*\)$",
+        ),
+    ],
+    ids=["deleted", "truncated"],
+)
+def test_a_file_that_changes_after_loading_is_named(spoil, message, tmp_path, write_photo, data_config):
+    for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"):
+        write_photo(tmp_path / name, (40, 30))
+    dataset = load_dataset(data_config("folder", tmp_path, {"folder.test_fraction": 0.0}), seed=0)
+    spoil(tmp_path / "b" / "2.jpg")
+    with pytest.raises(InputError, match=message) as error:
+        list(render(dataset.read, dataset.splits["train"], whole_views(4), SIZE, 2))
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_of_another_kind_is_not_hidden(scenes):
+    import tensorflow as tf
+
+    def read(record):
+        raise RuntimeError("a mistake in a reader")
+
+    with pytest.raises(tf.errors.OpError, match="a mistake in a reader"):
+        next(render(read, scenes.splits["train"], whole_views(2), SIZE, 2))

@@ -15,7 +15,7 @@ def load(data_config):
     return make
 
 
-def test_a_scene_is_what_its_name_says(load):
+def test_a_scene_depends_on_its_name_and_the_seed(load):
     dataset, again, other = load(), load(train=12), load(seed=1)
     assert {name: len(records) for name, records in dataset.splits.items()} == {"train": 20, "test": 10}
     assert np.bincount([record.label for record in dataset.splits["train"]]).tolist() == [4] * 5
@@ -55,7 +55,7 @@ def test_every_size_shows_the_same_picture(load):
         assert np.array_equal(large.read_mask(b, 56), large.read_mask(b, 224)[::4, ::4])
 
 
-def test_the_class_is_told_by_a_small_part_alone(load):
+def test_the_class_changes_a_small_part_alone(load):
     dataset = load(size=224)
     for record in dataset.splits["train"][:10]:
         image = dataset.read(record).astype(int)
@@ -65,7 +65,7 @@ def test_the_class_is_told_by_a_small_part_alone(load):
         assert not (changed & ~mask).any()
 
 
-def test_the_pebble_stands_out(load):
+def test_the_pebble_differs_from_the_ground(load):
     dataset = load(size=224)
     differences = []
     for record in dataset.splits["train"]:

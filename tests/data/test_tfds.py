@@ -73,12 +73,12 @@ def test_any_number_of_boxes(folder, data_config):
     ("changes", "message"),
     [
         ({"tfds.name": "no_such_dataset"}, "no dataset 'no_such_dataset'"),
-        ({"tfds.name": "huggingface:mnist"}, "code from elsewhere"),
+        ({"tfds.name": "huggingface:mnist"}, "code of another source"),
         ({"tfds.name": NAME, "tfds.train": "training"}, r"tfds\.train: .* has no split 'training'; it has t"),
         ({"tfds.name": f"{NAME}_unlabelled"}, "lacks a feature 'image' or a class 'label'"),
     ],
 )
-def test_what_is_wrong_is_named(folder, data_config, changes, message):
+def test_wrong_keys_are_named(folder, data_config, changes, message):
     with pytest.raises(InputError, match=message):
         load_dataset(data_config("tfds", folder, changes), seed=0)
 

@@ -32,7 +32,7 @@ def test_rows_are_drawn_together():
     assert interval(values, seed=0) == pytest.approx((low[0], high[0]))
 
 
-def test_photos_without_a_say_are_left_out():
+def test_photos_without_the_metric_are_left_out():
     values = np.where(np.arange(1000) % 2 == 0, 1.0, np.nan)
     assert interval(values, seed=0) == (1, 1)
     rare = np.where(np.arange(20) == 7, 1.0, np.nan)  # most draws miss the one photo that counts

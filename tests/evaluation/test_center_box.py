@@ -17,7 +17,7 @@ def centered(s: float) -> np.ndarray:
 def test_one_box_for_all():
     """Squares of 0.4, 0.5 and 0.6 all overlap by half with s in [0.6 / sqrt 2, 0.4 sqrt 2] = [0.425, 0.565]."""
     records = [Record("", 0, (10, 10), centered(s)) for s in (0.4, 0.5, 0.6)]
-    box, gt_known_loc = best_center_box([*records, Record("nobody drew one", 0, (10, 10), NO_BOXES)])
+    box, gt_known_loc = best_center_box([*records, Record("without a box", 0, (10, 10), NO_BOXES)])
     np.testing.assert_allclose(box, centered(0.43)[0], rtol=1e-12)
     assert gt_known_loc == 100
 

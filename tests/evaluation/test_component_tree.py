@@ -12,15 +12,15 @@ from wsol_jax.evaluation.component_tree import components
 def test_boxes_and_first_pixels_are_those_of_labels(diagonal):
     compared = 0
     for image in score_images(70, seed=int(diagonal)):
-        found = components(image, diagonal, with_shape=True)
+        tree = components(image, diagonal, with_shape=True)
         for t in range(image.max()):
             labels, n = ndimage.label(image > t, np.ones((3, 3)) if diagonal else None)
             expected = set()
             for i, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
                 start = int(np.flatnonzero(labels == i)[0])
                 expected.add((columns.start, rows.start, columns.stop - 1, rows.stop - 1, start))
-            alive = (found.low <= t) & (t < found.high)
-            assert {(*box, s) for box, s in zip(found.box[alive].tolist(), found.start[alive], strict=True)} == expected
+            alive = (tree.low <= t) & (t < tree.high)
+            assert {(*box, s) for box, s in zip(tree.box[alive].tolist(), tree.start[alive], strict=True)} == expected
             assert alive.sum() == n
             compared += n
     assert compared > 10_000
@@ -28,12 +28,12 @@ def test_boxes_and_first_pixels_are_those_of_labels(diagonal):
 
 def test_nothing_in_zeros_and_one_in_a_constant():
     assert len(components(np.zeros((5, 4), np.uint8), True).box) == 0
-    found = components(np.full((5, 4), 7, np.uint8), True, with_shape=True)
-    assert [field.tolist() for field in found] == [[[0, 0, 3, 4]], [0], [7], [0], [2 * 3 * 4]]
+    tree = components(np.full((5, 4), 7, np.uint8), True, with_shape=True)
+    assert [field.tolist() for field in tree] == [[[0, 0, 3, 4]], [0], [7], [0], [2 * 3 * 4]]
 
 
 def test_thousands_of_peaks():
     image = np.random.default_rng(0).integers(0, 256, (224, 224)).astype(np.uint8)
-    found = components(image, True)
-    assert (found.low < found.high).all()
-    assert found.high.max() == 255
+    tree = components(image, True)
+    assert (tree.low < tree.high).all()
+    assert tree.high.max() == 255

@@ -27,11 +27,11 @@ def test_as_opencv_at_every_level(seed):
         for level in range(image.max()):
             mask = (image > level).astype(np.uint8)
             if before is None or (mask != before).any():
-                found = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+                contours = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
                 masks += 1
             before = mask
-            assert at(every, level) == sorted(map(rectangle, found))
-            assert at(largest, level) == [rectangle(max(found, key=cv2.contourArea))]
+            assert at(every, level) == sorted(map(rectangle, contours))
+            assert at(largest, level) == [rectangle(max(contours, key=cv2.contourArea))]
     assert masks > 5_000
 
 

@@ -10,7 +10,7 @@ from wsol_jax.predictions.predictions import Predictions
 
 
 def photos(n: int, seed: int = 0) -> tuple[list[Record], Predictions]:
-    """Random photos of four classes with nought to three true boxes each, and what a poor localizer says."""
+    """Random photos of four classes with none to three true boxes each, and the predictions of a poor localizer."""
     rng = np.random.default_rng(seed)
 
     def random_boxes(m):
@@ -32,7 +32,7 @@ def test_by_hand():
         Record("half_counts.jpg", 0, (10, 10), half),  # IoU exactly 0.5
         Record("best_of_two.jpg", 0, (10, 10), np.concatenate([half, whole])),
         Record("missed.jpg", 0, (10, 10), np.array([[0.0, 0, 0.1, 0.1]])),
-        Record("found.jpg", 1, (10, 10), whole),
+        Record("whole.jpg", 1, (10, 10), whole),
     ]
     top5 = np.array([[0, 1, 2, 3, 4], [9, 8, 7, 6, 0], [0, 1, 2, 3, 4], [9, 8, 7, 6, 5]], np.int32)
     results = measure(records, Predictions(box=np.repeat(whole, 4, axis=0), top5_class=top5))
@@ -107,7 +107,7 @@ def test_photos_without_truth_change_no_number():
 
 
 def test_as_one_photo_at_a_time():
-    """The arrays say what a plain loop over photos and boxes says."""
+    """The arrays equal a plain loop over photos and boxes."""
     records, predictions = photos(120)
 
     def iou(a, b):

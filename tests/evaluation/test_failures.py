@@ -1,4 +1,4 @@
-"""Kinds of failure: what people would call them."""
+"""Kinds of failure, as people would name them."""
 
 import numpy as np
 import pytest
@@ -44,13 +44,13 @@ def test_boxes(box, right_class, expected):
     assert kind_of_box(np.array(box), TRUTH[None], right_class) == expected
 
 
-def test_right_is_what_the_metrics_call_right():
+def test_right_is_the_same_as_in_the_metrics():
     rng = np.random.default_rng(0)
     corners = rng.random((500, 2, 2, 2)).cumsum(axis=-2).reshape(500, 2, 4) / 2
     for box, truth in corners:
-        found = kind_of_box(box, truth[None])
-        assert found in KINDS
-        assert (found == RIGHT) == (boxes.iou(truth, box) >= 0.5)
+        result = kind_of_box(box, truth[None])
+        assert result in KINDS
+        assert (result == RIGHT) == (boxes.iou(truth, box) >= 0.5)
 
 
 def test_the_best_of_several_true_boxes():
@@ -64,7 +64,7 @@ def test_nothing_to_compare_with():
     assert kind_of_region(np.ones((4, 4), bool), np.zeros((4, 4), bool)) is None
 
 
-def test_regions_are_judged_as_boxes_are():
+def test_regions_have_the_kinds_of_boxes():
     def pixels(box):
         x0, y0, x1, y1 = (np.array(box) * 50).astype(int)
         return np.pad(np.ones((y1 - y0, x1 - x0), bool), [(y0, 50 - y1), (x0, 50 - x1)])

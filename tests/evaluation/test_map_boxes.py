@@ -1,4 +1,4 @@
-"""MaxBoxAcc and its kin: wsolevaluation's answers to the last digit, its unit tests, and cases done by hand."""
+"""MaxBoxAcc and similar metrics: wsolevaluation's numbers to the last digit, its unit tests, and cases by hand."""
 
 import json
 
@@ -46,8 +46,8 @@ def test_published_numbers_of_the_maps_themselves(shared, name):
     if "gt_resized" in golden:
         sizes, answer = json.loads(str(golden["sizes"])), json.loads(str(golden["gt_resized"]))
         for path, boxes in json.loads(str(golden["boxes"])).items():
-            found = map_boxes.published_truth(record(boxes, tuple(sizes[path])), (224, 224))
-            np.testing.assert_array_equal(found, answer[path])
+            truth = map_boxes.published_truth(record(boxes, tuple(sizes[path])), (224, 224))
+            np.testing.assert_array_equal(truth, answer[path])
     compare(golden, golden["maps"])
 
 
@@ -72,8 +72,8 @@ def test_boxes_of_the_published_unit_tests(score_map, answer):
     contours = largest_contour(image)
     boxes = np.minimum(contours.box, [w, h, w - 1, h - 1])
     levels = [int(tau * image.max()) for tau in np.arange(0, 1, 0.2)]
-    found = [boxes[(contours.low <= level) & (level < contours.high)].tolist() for level in levels]
-    assert found == [[box] for box in answer]
+    at_levels = [boxes[(contours.low <= level) & (level < contours.high)].tolist() for level in levels]
+    assert at_levels == [[box] for box in answer]
 
 
 def test_truth_is_truncated_as_published():
@@ -116,8 +116,8 @@ def photos(n: int, seed: int) -> map_boxes.MapBoxes:
 
 def test_top1_is_at_one_threshold_and_bounded_by_both():
     state = photos(40, 0)
-    found = curves(state)
-    assert (found["top1_loc_map"] <= found["max_box_acc_v2_iou50"]).all()
+    curve = curves(state)
+    assert (curve["top1_loc_map"] <= curve["max_box_acc_v2_iou50"]).all()
     seen = state.has_truth
     right = (state.reached[:, EVERY] >= 2) & (state.top1 == 1)[:, None]
     level = int(compute(state)["top1_loc_map/threshold"] * 1000 + 0.5) / 1000 * state.highest
@@ -128,11 +128,11 @@ def test_top1_is_at_one_threshold_and_bounded_by_both():
 
 def test_validated_thresholds_never_beat_the_oracle():
     test, validation = compute(photos(40, 1)), compute(photos(20, 2))
-    found = compute_at(photos(40, 1), validation)
-    assert {name.removeprefix("val_threshold/") for name in found} == {
+    validated = compute_at(photos(40, 1), validation)
+    assert {name.removeprefix("val_threshold/") for name in validated} == {
         name for name in test if not name.endswith("/threshold") and not name.startswith("maps")
     }
-    assert all(value <= test[name.removeprefix("val_threshold/")] for name, value in found.items())
+    assert all(value <= test[name.removeprefix("val_threshold/")] for name, value in validated.items())
     again = compute_at(photos(40, 1), test)
     assert again == {f"val_threshold/{name.removeprefix('val_threshold/')}": test[name[14:]] for name in again}
 

@@ -1,4 +1,4 @@
-"""PxAP and peak IoU: the published answers to the last digit, its unit tests' numbers, and bad masks."""
+"""PxAP and peak IoU: the published numbers to the last digit, those of its unit tests, and wrong masks."""
 
 import numpy as np
 import pytest
@@ -61,9 +61,9 @@ def test_halves_add_up_and_validated_thresholds():
     assert compute_at(whole, {"piou/threshold": 0.9})["val_threshold/piou"] < compute(whole)["piou"]
 
 
-def test_bad_input_is_named():
+def test_wrong_input_is_named():
     nothing = measure("", np.eye(4), np.zeros((4, 4), np.uint8))
-    with pytest.raises(InputError, match="no pixel of any belongs to an object"):
+    with pytest.raises(InputError, match="none of their pixels belongs to an object"):
         compute(nothing)
     with pytest.raises(InputError, match=r"a.jpg: it is 4 x 4 pixels wide and high, expected 3 x 5"):
         measure("a.jpg", np.eye(4), np.zeros((5, 3), np.uint8))

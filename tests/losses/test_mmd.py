@@ -1,4 +1,4 @@
-"""MMD: the numbers and gradients of the published code, and what that code has no number for."""
+"""MMD: the numbers and gradients of the published code, and the cases that it does not define."""
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +20,18 @@ def random_sets(n: int, m: int, photos: int = 3, d: int = 6) -> tuple[np.ndarray
 
 
 def value_of(loss, source, target, mask=(True, True, True)):
-    """The loss and how many photos are flat."""
+    """The loss and the number of flat photos."""
     return COMPILED[loss][0](source, target, jnp.array(mask))
 
 
 def value_and_gradients(loss, source, target, mask=(True, True, True)):
-    """The loss, how many photos are flat, and the gradients of both sets."""
+    """The loss, the number of flat photos, and the gradients of both sets."""
     (value, flat), gradients = COMPILED[loss][1](source, target, jnp.array(mask))
     return value, flat, gradients
 
 
 def kernel_by_definition(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Five Gaussians of every two samples of one photo, [n + m, n + m], as the published code says it."""
+    """Five Gaussians of every two samples of one photo, [n + m, n + m], as in the published code."""
     samples = np.concatenate([source, target])
     distance = np.square(samples[:, None] - samples[None]).sum(-1)
     bandwidth = distance.sum() / (len(samples) ** 2 - len(samples)) / 4
@@ -123,7 +123,7 @@ def test_no_photo_is_zero_without_gradient(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("n", [6, 7])
-def test_a_flat_photo_counts_adds_zero_and_is_told(loss, n):
+def test_a_flat_photo_adds_zero_and_is_counted(loss, n):
     source, target = random_sets(n, n)
     others, _ = value_of(loss, source, target, [False, False, True])
     source[:2] = target[:2] = np.float32(0.1) * np.arange(1, 7, dtype=np.float32)
@@ -172,5 +172,5 @@ def test_half_precision_features_are_compared_in_float32(loss):
     source, target = (jnp.asarray(x, jnp.bfloat16) for x in random_sets(6, 6))
     value, _, gradients = value_and_gradients(loss, source, target)
     exact, _ = value_of(loss, source.astype(jnp.float32), target.astype(jnp.float32))
-    assert value == exact
+    np.testing.assert_allclose(value, exact, rtol=1e-6)  # two programs, which may round differently
     assert all(gradient.dtype == jnp.bfloat16 for gradient in gradients)

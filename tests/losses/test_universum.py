@@ -20,7 +20,7 @@ def test_only_chosen_pixels_count_all_channels_of_the_whole_batch(reduction, siz
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_what_is_not_chosen_may_hold_anything(reduction):
+def test_other_pixels_have_no_influence(reduction):
     other = np.where(CHOSEN[:, :, None], FEATURES, np.nan)
     expected = jax.value_and_grad(universum.l1)(FEATURES, CHOSEN, reduction)
     jax.tree.map(np.testing.assert_array_equal, jax.value_and_grad(universum.l1)(other, CHOSEN, reduction), expected)

@@ -2,8 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import tiny
 
-from wsol_jax.methods.class_maps import class_maps, of_class, unit_range
+from wsol_jax.methods.class_maps import class_maps, of_class, shown_class, unit_range
 
 
 def test_the_mean_of_a_class_map_is_its_logit():
@@ -17,15 +19,40 @@ def test_the_mean_of_a_class_map_is_its_logit():
 
 def test_each_photo_has_the_map_of_its_class():
     maps = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
-    found = of_class(jnp.asarray(maps), jnp.array([4, 1]))
-    np.testing.assert_array_equal(found, np.stack([maps[0, :, :, 4], maps[1, :, :, 1]]))
+    chosen = of_class(jnp.asarray(maps), jnp.array([4, 1]))
+    np.testing.assert_array_equal(chosen, np.stack([maps[0, :, :, 4], maps[1, :, :, 1]]))
+
+
+def test_the_shown_class_is_the_label_or_else_the_most_probable_class():
+    logits = jnp.array([[0.0, 3.0, 1.0], [5.0, -1.0, 2.0], [0.1, 0.2, 0.3]])
+    assert shown_class(logits, None).tolist() == [1, 0, 2]
+    assert shown_class(logits, jnp.array([2, -1, 0])).tolist() == [2, 0, 0]
+    assert shown_class(logits, jnp.full(3, -1)).tolist() == [1, 0, 2]
+
+
+@pytest.mark.usefixtures("compile_quickly")
+@pytest.mark.parametrize("method", ["cam", "grad_cam", "acol"])
+def test_a_photo_without_a_label_has_the_map_of_its_most_probable_class(method):
+    """The same whether no photo has a label or the labels are -1; for DA-WSOL see test_dawsol."""
+    experiment = tiny.experiment("train", method=method)
+    batch = next(experiment.batches(range(1), tiny.mesh(1)))
+
+    def predict(label):
+        return experiment.method.predict(experiment.variables, batch, label)
+
+    unlabelled = predict(None)
+    probable = np.asarray(unlabelled.logits).argmax(-1)
+    tiny.assert_trees_equal(predict(np.full(8, -1)), unlabelled)
+    tiny.assert_trees_equal(predict(probable), unlabelled)
+    other = predict((probable + 1) % tiny.CLASSES)
+    assert (np.asarray(other.map) != np.asarray(unlabelled.map)).any(axis=(1, 2)).all()
 
 
 def test_every_map_reaches_from_zero_to_one_and_a_constant_one_is_zeros():
     maps = np.random.default_rng(0).normal(3, 10, size=(3, 4, 5)).astype(np.float32)
     maps[1] = 7
-    found = np.asarray(unit_range(jnp.asarray(maps)))
-    assert found[[0, 2]].min(axis=(1, 2)).tolist() == [0, 0] and found[[0, 2]].max(axis=(1, 2)).tolist() == [1, 1]
-    assert not found[1].any()
+    scaled = np.asarray(unit_range(jnp.asarray(maps)))
+    assert scaled[[0, 2]].min(axis=(1, 2)).tolist() == [0, 0] and scaled[[0, 2]].max(axis=(1, 2)).tolist() == [1, 1]
+    assert not scaled[1].any()
     order = np.argsort(maps[0].ravel())
-    np.testing.assert_array_equal(np.argsort(found[0].ravel()), order)
+    np.testing.assert_array_equal(np.argsort(scaled[0].ravel()), order)

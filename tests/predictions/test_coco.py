@@ -3,23 +3,30 @@
 import json
 
 import numpy as np
-import pytest
 
 from wsol_jax.data.records import NO_BOXES, Record
-from wsol_jax.errors import InputError
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 
 RECORDS = [Record("a/1.jpg", 0, (200, 100), NO_BOXES), Record('b/"2".jpg', 1, (30, 40), NO_BOXES)]
+UNLABELLED = [record._replace(label=-1) for record in RECORDS]
 BOX = np.array([[0.1, 0.2, 0.6, 0.7], [-0.1, 0.5, 0.5, 1.2]])
+TOP5 = Predictions(
+    top5_class=np.array([[2, 0], [0, 1]], np.int32), top5_prob=np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+)
 CLASSES = ["wren", "crow", "gull"]
 
 
-def written(tmp_path, predictions):
+def written(tmp_path, predictions, records=RECORDS):
     path = tmp_path / "folder" / "boxes.json"
-    write_coco(path, RECORDS, predictions, CLASSES)
+    write_coco(path, records, predictions, CLASSES)
     assert [file.name for file in path.parent.iterdir()] == ["boxes.json"]
     return json.loads(path.read_text())
+
+
+def categories(tmp_path, predictions, records=RECORDS):
+    """Image -> category of its annotation, both numbered from 1."""
+    return {a["image_id"]: a["category_id"] for a in written(tmp_path, predictions, records)["annotations"]}
 
 
 def test_boxes_are_xywh_in_pixels_and_inside_their_image(tmp_path):
@@ -35,22 +42,31 @@ def test_boxes_are_xywh_in_pixels_and_inside_their_image(tmp_path):
     ]
 
 
-def test_the_likeliest_class_is_the_category(tmp_path):
-    classes = np.array([[2, 0], [0, 1]], np.int32)
-    probability = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
-    predictions = Predictions(box=BOX, top5_class=classes, top5_prob=probability)
-    annotations = written(tmp_path, predictions)["annotations"]
-    assert [(a["category_id"], a["score"]) for a in annotations] == [(3, 0.75), (1, 0.5)]
-    scored = written(tmp_path, predictions._replace(score=np.array([4, 8], np.float32)))["annotations"]
-    assert [(a["category_id"], a["score"]) for a in scored] == [(3, 4), (1, 8)]
+def test_the_category_is_the_photos_own_class(tmp_path):
+    """A score-map method thresholds the map of that class, whichever class it predicts."""
+    assert categories(tmp_path, TOP5._replace(box=BOX)) == {1: 1, 2: 2}
+
+
+def test_the_category_of_an_unlabelled_photo_is_the_most_probable_class(tmp_path):
+    assert categories(tmp_path, TOP5._replace(box=BOX), UNLABELLED) == {1: 3, 2: 1}
+    assert categories(tmp_path, TOP5._replace(box=BOX), [UNLABELLED[0], RECORDS[1]]) == {1: 3, 2: 2}
+
+
+def test_a_box_of_no_class_has_no_annotation(tmp_path):
+    coco = written(tmp_path, Predictions(box=BOX), UNLABELLED)
+    assert (len(coco["images"]), coco["annotations"]) == (2, [])
+    assert categories(tmp_path, Predictions(box=BOX), [UNLABELLED[0], RECORDS[1]]) == {2: 2}
+
+
+def test_the_score_is_that_of_the_box(tmp_path):
+    assert not any("score" in a for a in written(tmp_path, TOP5._replace(box=BOX))["annotations"])
+    scored = Predictions(box=BOX, score=np.array([4, 8], np.float32))
+    assert [a["score"] for a in written(tmp_path, scored)["annotations"]] == [4, 8]
+    (only,) = written(tmp_path, scored, [UNLABELLED[0], RECORDS[1]])["annotations"]
+    assert (only["image_id"], only["score"]) == (2, 8)
 
 
 def test_no_boxes_no_annotations(tmp_path):
-    coco = written(tmp_path, Predictions(top5_class=np.array([[0], [1]], np.int32)))
+    coco = written(tmp_path, TOP5)
     assert len(coco["images"]) == 2
     assert coco["annotations"] == []
-
-
-def test_a_class_without_a_name_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="class 7 was predicted, but the dataset has 3 classes"):
-        written(tmp_path, Predictions(box=BOX, top5_class=np.array([[0], [7]], np.int32)))

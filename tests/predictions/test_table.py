@@ -1,4 +1,4 @@
-"""Tables of boxes and classes: there and back, and every way to be wrong."""
+"""Tables of boxes and classes: written and read, and every kind of wrong table."""
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ def same(a: Predictions, b: Predictions) -> None:
 
 
 def edited(path, **columns):
-    """The file with some columns replaced, or taken out where they are None."""
+    """The file with some columns replaced, or removed where they are None."""
     table = pq.read_table(path)
     for name, values in columns.items():
         position = table.column_names.index(name)
@@ -49,13 +49,13 @@ def path(tmp_path):
     return path
 
 
-def test_there_and_back(path):
+def test_a_table_is_read_as_it_was_written(path):
     same(read_predictions(path, RECORDS), everything())
     assert [p.name for p in path.parent.iterdir()] == ["test.parquet"]
 
 
 @pytest.mark.parametrize("fields", [("box",), ("box", "score", "fallback"), ("top5_class", "top5_prob")])
-def test_what_is_none_has_no_column(path, fields):
+def test_a_field_that_is_none_has_no_column(path, fields):
     some = Predictions(**{field: getattr(everything(), field) for field in fields})
     write_predictions(path, RECORDS, some)
     same(read_predictions(path, RECORDS), some)
@@ -74,7 +74,7 @@ def test_columns_are_pixels_of_the_original_image(path):
     assert [row[name] for name in ("x0", "y0", "x1", "y1")] == expected.tolist()
 
 
-def test_rows_are_joined_by_name_whatever_their_order(path):
+def test_rows_are_joined_by_name_in_any_order(path):
     table = pq.read_table(path)
     pq.write_table(table.take([4, 2, 6, 0, 5, 1, 3]), path, row_group_size=2)
     same(read_predictions(path, RECORDS), everything())
@@ -83,7 +83,7 @@ def test_rows_are_joined_by_name_whatever_their_order(path):
     same(read_predictions(path, [RECORDS[i] for i in some]), expected)
 
 
-def test_another_tools_types_are_taken(path):
+def test_types_of_another_program_are_read(path):
     box = pq.read_table(path).column("x0").to_pylist()
     classes = everything().top5_class.tolist()
     edited(path, x0=pa.array(box, pa.float64()), top5_class=pa.array(classes, pa.large_list(pa.int64())))
@@ -101,7 +101,7 @@ WRONG = {
     "half a box": (dict(y1=None), "no column 'y1'; expected x0, y0, x1, y1 together"),
     "half the classes": (dict(top5_prob=None), "no column 'top5_prob'"),
     "twice": (dict(image=pa.array(["a"] * 2 + [r.path for r in RECORDS[2:]])), "image a comes twice"),
-    "not there": (
+    "missing rows": (
         dict(image=pa.array(["a", "bird/1.jpg", "b", *(r.path for r in RECORDS[3:])])),
         "no row for 2 of 7 photos, the first is bird/0.jpg",
     ),
@@ -135,7 +135,7 @@ def test_no_file_and_no_parquet(tmp_path):
         read_predictions(path, RECORDS)
 
 
-def test_what_is_needed_has_to_be_there(path):
+def test_a_required_field_needs_its_columns(path):
     write_predictions(path, RECORDS, Predictions(score=everything().score))
     read_predictions(path, RECORDS, needs=("score",))
     with pytest.raises(InputError, match="expected the columns x0, y0, x1, y1"):

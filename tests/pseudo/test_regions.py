@@ -3,7 +3,7 @@ import pytest
 
 from wsol_jax import boxes
 from wsol_jax.errors import InputError
-from wsol_jax.pseudo.regions import bounds, heat_box, largest_region
+from wsol_jax.pseudo.regions import BOX_SIDE, bounds, heat_box, largest_region, scored_box
 
 
 def mask(text: str) -> np.ndarray:
@@ -79,3 +79,22 @@ def test_a_level_that_nothing_reaches_is_the_whole_image():
     heat = np.random.default_rng(0).standard_normal((14, 14)).astype(np.float32)
     assert heat_box(heat, "nearest_code", 448, (50.0,)).fallback
     assert heat_box(np.zeros((14, 14), np.float32), "nearest_code", 448, (-0.1, 0.3)).fallback
+
+
+def test_the_box_of_a_map_is_that_of_its_largest_region():
+    activation = np.zeros((4, 4))
+    activation[1, 0] = 1
+    x0, y0, x1, y1 = scored_box(activation, 0.2).box
+    assert x0 == 0 and 0.15 < y0 < 0.3 and 0.25 < x1 < 0.45 and 0.45 < y1 < 0.6
+
+
+def test_the_score_of_a_box_is_the_mean_of_its_region():
+    ramp = np.tile(np.arange(BOX_SIDE) / (BOX_SIDE - 1), (BOX_SIDE, 1))
+    box, score, fallback = scored_box(5 * ramp - 3, 0.5)  # it is stretched first
+    np.testing.assert_array_equal(box, [0.5, 0, 1, 1])
+    assert (score, fallback) == (pytest.approx(ramp[0, 112:].mean()), False)
+
+
+def test_the_box_of_a_constant_map_is_the_whole_image():
+    box, score, fallback = scored_box(np.ones((4, 4)), 0.5)
+    assert (box.tolist(), score, fallback) == ([0, 0, 1, 1], 0, True)

@@ -1,4 +1,4 @@
-"""Cards: shapes where they are, and only what there is."""
+"""Cards: shapes at their places, and tiles of the given maps only."""
 
 import base64
 import io
@@ -23,12 +23,12 @@ def pixels(uri: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))), int)
 
 
-def test_boxes_are_drawn_where_they_are():
-    found = card(pseudo=np.array([0, 0, 0.5, 0.5]), predicted=BOX)
-    assert (found.width, found.height) == (256, 192)
+def test_boxes_are_drawn_in_pixels_of_the_thumbnail():
+    boxed = card(pseudo=np.array([0, 0, 0.5, 0.5]), predicted=BOX)
+    assert (boxed.width, boxed.height) == (256, 192)
     expected = {"pseudo": [0, 0, 128, 96], "localizer": [64, 96, 128, 96], "truth": [25.6, 38.4, 102.4, 115.2]}
-    assert dict(found.tiles[0].rectangles) == expected
-    assert list(dict(found.tiles[0].rectangles)) == ["pseudo", "localizer", "truth"]  # the true one on top
+    assert dict(boxed.tiles[0].rectangles) == expected
+    assert list(dict(boxed.tiles[0].rectangles)) == ["pseudo", "localizer", "truth"]  # the true one on top
 
 
 def test_each_map_has_a_picture_of_its_own():
@@ -42,14 +42,17 @@ def test_each_map_has_a_picture_of_its_own():
     assert [name for name, _ in b.rectangles] == ["fixed", "truth"]
 
 
-def test_the_sets_of_pixels_stand_beside_their_map():
+def test_the_sets_of_pixels_follow_their_map():
     sets = np.array([[0, 2], [1, 2]], np.int8)
     mask = np.ones((20, 20), np.uint8)
-    _, a, of_a, b = card(mask=mask, views=[View("a", np.eye(2), iou=0.5, assignment=sets), View("b", np.eye(2))]).tiles
-    assert (a.title, of_a.title, b.title) == ("a", "a, target samples", "b")
-    assert (a.areas, of_a.areas, of_a.iou, of_a.kind) == ((), ("universum", "fake", "real"), None, None)
-    assert [name for name, _ in of_a.rectangles] == ["truth"] and [name for name, _ in of_a.outlines] == ["mask"]
-    corners = pixels(of_a.picture)[[10, 180, 10], [10, 10, 240]]
+    _, a, sets_of_a, b = card(
+        mask=mask, views=[View("a", np.eye(2), iou=0.5, assignment=sets), View("b", np.eye(2))]
+    ).tiles
+    assert (a.title, sets_of_a.title, b.title) == ("a", "a, target samples", "b")
+    assert (a.areas, sets_of_a.areas, sets_of_a.iou, sets_of_a.kind) == ((), ("universum", "fake", "real"), None, None)
+    assert [name for name, _ in sets_of_a.rectangles] == ["truth"]
+    assert [name for name, _ in sets_of_a.outlines] == ["mask"]
+    corners = pixels(sets_of_a.picture)[[10, 180, 10], [10, 10, 240]]
     expected = [(128 + to_rgb255(COLORS[name])) / 2 for name in ("universum", "fake", "real")]
     np.testing.assert_allclose(corners, expected, atol=6)
 
@@ -58,7 +61,7 @@ def to_rgb255(color: str) -> np.ndarray:
     return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
 
 
-def test_the_photo_is_judged_only_by_boxes_that_are_drawn_on_it():
+def test_the_photo_has_an_iou_only_if_its_box_is_drawn_on_it():
     views = [View("a", np.eye(2), iou=0.5)]
     assert card(iou=0.5, views=views).tiles[0].iou is None
     assert card(iou=0.4, predicted=BOX, views=views).tiles[0].iou == 0.4

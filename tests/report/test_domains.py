@@ -1,4 +1,4 @@
-"""What the page says of domain adaption: of a real run, of somebody's files, and of files that are broken."""
+"""Domain adaptation on the page: of a real run, of compared runs, and of damaged files."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.methods.dawsol.target_samples import SETS
-from wsol_jax.report.domains import drawings
+from wsol_jax.report.domains import captioned_figures
 from wsol_jax.stages.map_runs import method_name, read_assignments
 from wsol_jax.training.log import WATCH, read_log
 
@@ -23,38 +23,39 @@ CAM = [{"step": step, "loss": 1.0, "accuracy": 0.5} for step in (10, 20)]
 UNASSIGNED = [line | {"classification": 1.0, "domain": 0.1, "missed_pairs": 0.0, "missed_spread": 0.0} for line in CAM]
 SHARES = {"share_universum": 0.5, "share_fake": 0.3, "share_real": 0.2}
 DAWSOL = [line | {"universum": 0.2, "kept": 1.0, "turns": 6.0} | SHARES for line in UNASSIGNED]
-GAP, PURITY, TERMS = "How far pixels are from pooled features", "How pure the three sets are", "Terms of the loss"
-SIZES, KEPT, TURNS = "How large the three sets are", "Photos in the domain loss", "Turns of K-means"
-MISSING = "Terms that were missing"
+GAP, PURITY, TERMS = "Gap between pooled features and pixels", "Purity of the three sets", "Loss terms"
+SIZES, KEPT, ITERATIONS = "Sizes of the three sets", "Photos in the domain loss", "K-means iterations"
+MISSING = "Missing loss terms"
 
 
 def captions(watched=None, log=()) -> list[str]:
-    return [drawing.caption for drawing in drawings(watched or {}, log, experiments.load("dawsol_butterflies").train)]
+    config = experiments.load("dawsol_butterflies").train
+    return [figure.caption for figure in captioned_figures(watched or {}, log, config)]
 
 
-def test_what_is_known_is_drawn():
-    assert captions({"CAM": []}, CAM) == captions({}) == drawings({}) == []
+def test_figures_without_measurements_are_left_out():
+    assert captions({"CAM": []}, CAM) == captions({}) == captioned_figures({}) == []
     assert captions({"CAM": WATCHED}, CAM) == [GAP]
-    assert captions({"CAM": [], "DA-WSOL": PURE}, CAM) == [GAP]  # purity is told of ours alone
+    assert captions({"CAM": [], "DA-WSOL": PURE}, CAM) == [GAP]  # purity of this run alone
     assert captions({"DA-WSOL": [*PURE, *WATCHED]}) == [GAP, PURITY]  # a set without a pixel has no purity
     assert captions(log=UNASSIGNED) == [TERMS]
-    assert captions({"DA-WSOL": PURE}, DAWSOL) == [GAP, PURITY, TERMS, SIZES, KEPT, TURNS]
+    assert captions({"DA-WSOL": PURE}, DAWSOL) == [GAP, PURITY, TERMS, SIZES, KEPT, ITERATIONS]
     assert captions(log=[*DAWSOL, DAWSOL[-1] | {"missed_pairs": 7.0}])[-1] == MISSING
 
 
-def test_the_numbers_at_the_end_are_told():
+def test_the_notes_have_the_numbers_of_the_last_epoch():
     watched = {"DA-WSOL": [*PURE, PURE[0] | {"epoch": 1, "gap_foreground": 0.25, "purity_real": 80.4}], "CAM": WATCHED}
     log = [*DAWSOL, DAWSOL[-1] | {"missed_pairs": 1234.0}]
-    notes = {d.caption: d.note for d in drawings(watched, log, experiments.load("dawsol_butterflies").train)}
+    config = experiments.load("dawsol_butterflies").train
+    notes = {figure.caption: figure.note for figure in captioned_figures(watched, log, config)}
     assert "DA-WSOL 0.25 and 1.50; CAM 1.00 and 1.50" in notes[GAP]
     assert "Universum 8 %, Fake target 41 %, Real target 80 %, All 30 %." in notes[PURITY]
-    assert "after epoch 1" in notes[TERMS] and "None was ever" not in notes[TERMS]
-    assert "8 real and 7 fake" in notes[KEPT] and "adapt: 1,234." in notes[MISSING]
-    config = experiments.load("dawsol_butterflies").train
-    (terms,) = drawings({}, UNASSIGNED, config)
-    assert "None was ever 0" in terms.note and "should fall" in terms.note
+    assert "after epoch 1" in notes[TERMS] and "No term was ever" not in notes[TERMS]
+    assert "8 real and 7 fake" in notes[KEPT] and "in the domain loss: 1,234." in notes[MISSING]
+    (terms,) = captioned_figures({}, UNASSIGNED, config)
+    assert "No term was ever 0" in terms.note and "should fall" in terms.note
     config.dawsol.domain_loss = "dann"
-    (terms,) = drawings({}, UNASSIGNED, config)
+    (terms,) = captioned_figures({}, UNASSIGNED, config)
     assert "should stay near 0.21" in terms.note  # 0.3 ln 2
 
 
@@ -69,18 +70,18 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
         read_log(tmp_path / "model", WATCH)
 
 
-def test_assignments_are_found_by_row(tmp_path):
+def test_assignments_are_read_by_row(tmp_path):
     file = tmp_path / "test.assignments.npy"
     assert read_assignments(file, np.arange(2)) is None
     np.save(file, np.arange(3, dtype=np.int8)[:, None, None] * np.ones((1, 4, 4), np.int8))
-    found = read_assignments(file, np.array([2, 0]))
-    assert [found(i).tolist() for i in range(2)] == [np.full((4, 4), 2).tolist(), np.zeros((4, 4)).tolist()]
+    assignments = read_assignments(file, np.array([2, 0]))
+    assert [assignments(i).tolist() for i in range(2)] == [np.full((4, 4), 2).tolist(), np.zeros((4, 4)).tolist()]
 
 
 @pytest.mark.parametrize(
     "broken", [b"?", np.zeros((1, 4, 4), np.int8), np.zeros((4, 4), np.int8), np.full((2, 4, 4), 3, np.int8)]
 )
-def test_broken_assignments_are_told_in_one_line(broken, tmp_path):
+def test_damaged_assignments_are_an_error_in_one_line(broken, tmp_path):
     file = tmp_path / "test.assignments.npy"
     if isinstance(broken, bytes):
         file.write_bytes(broken)
@@ -93,7 +94,7 @@ def test_broken_assignments_are_told_in_one_line(broken, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A watched run of DA-WSOL on lists with boxes and masks, and the data."""
+    """A run of DA-WSOL with measurements every epoch, on lists with boxes and masks, and the data."""
     place = tmp_path_factory.mktemp("domains")
     experiments.write_lists(place / "data")
     run(config(place, stages="train,predict,evaluate"), place / "w")
@@ -102,7 +103,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def workdirs(finished, tmp_path):
-    """Copies of its workdir: of itself, and of one that is told to be of CAM."""
+    """Two copies of its workdir; the second one has no assignments, as a run of CAM."""
     ours, cam = (shutil.copytree(finished / "w", tmp_path / name) for name in ("w", "cam"))
     (cam / "predictions" / "test.assignments.npy").unlink()
     (cam / "model" / "watch.jsonl").write_text(json.dumps(WATCHED[0]) + "\n")
@@ -123,13 +124,15 @@ def test_the_page_of_a_run(finished, workdirs):
     run(config(finished), ours)
     html = page(ours)
     assert "<h1>DA-WSOL: w</h1>" in html
-    assert all(f"<figcaption>{caption}</figcaption>" in html for caption in (GAP, PURITY, TERMS, SIZES, KEPT, TURNS))
+    assert all(
+        f"<figcaption>{caption}</figcaption>" in html for caption in (GAP, PURITY, TERMS, SIZES, KEPT, ITERATIONS)
+    )
     assert html.count('role="img"') == 3 * experiments.TEST
     assert html.count("<b>DA-WSOL, target samples</b>") == experiments.TEST
     assert [html.count(f'<i class="{name}"') for name in SETS] == [1, 1, 1]
 
 
-def test_another_gap_stands_beside_ours(finished, workdirs):
+def test_the_gap_of_a_compared_run(finished, workdirs):
     ours, cam = workdirs
     changes = {"report.beside": f"$<b>CAM&$={cam}"}
     run(config(finished, **changes), ours)
@@ -143,7 +146,7 @@ def test_another_gap_stands_beside_ours(finished, workdirs):
         run(config(finished, **changes), ours)
 
 
-def test_the_sets_of_another_run_stand_beside_its_map(finished, workdirs):
+def test_the_sets_of_a_compared_run_follow_its_map(finished, workdirs):
     ours, cam = workdirs
     (ours / "predictions" / "test.assignments.npy").unlink()
     run(config(finished, **{"report.beside": f"other={finished / 'w'},CAM={cam}"}), ours)
@@ -152,7 +155,7 @@ def test_the_sets_of_another_run_stand_beside_its_map(finished, workdirs):
     assert pictures == ["", ", DA-WSOL", ", other", ", other, target samples", ", CAM"]
 
 
-def test_broken_files_beside_are_told_before_anything_begins(finished, workdirs):
+def test_damaged_files_of_a_compared_run_are_an_error_before_any_stage_starts(finished, workdirs):
     ours, cam = workdirs
     (cam / "model" / "watch.jsonl").write_text("?\n")
     with pytest.raises(InputError, match=r"--config.report: .*watch\.jsonl: not lines of JSON"):
@@ -168,6 +171,6 @@ def test_broken_files_beside_are_told_before_anything_begins(finished, workdirs)
         ("has", False, "HaS"),
     ],
 )
-def test_its_name(method, use, name):
+def test_the_name_of_the_method(method, use, name):
     config = experiments.tiny("cam_butterflies", **{"train.method": method, "train.dawsol.use": use})
     assert method_name(config.train) == name

@@ -1,4 +1,4 @@
-"""Figures: well-formed, the same every time, and showing what they are given."""
+"""Figures: well-formed, the same every time, and of the given numbers."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -12,7 +12,7 @@ RESULTS = {"localizer": np.linspace(0, 1, 30), "pseudo": np.linspace(0.3, 0.9, 1
 
 
 @pytest.mark.parametrize("draw", [iou_histogram, recall_curve])
-def test_curves_show_who_was_measured(draw):
+def test_curves_show_the_sources_with_ious(draw):
     before = dict(matplotlib.rcParams)
     svg = draw(RESULTS)
     ElementTree.fromstring(svg)
@@ -24,8 +24,8 @@ def test_curves_show_who_was_measured(draw):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_an_unheard_of_source_is_drawn_by_its_name():
-    assert "somebody" in recall_curve({"somebody": np.array([0.5])})
+def test_an_unknown_source_has_its_own_name_in_the_legend():
+    assert "another" in recall_curve({"another": np.array([0.5])})
 
 
 def test_losses():
@@ -34,7 +34,7 @@ def test_losses():
     assert ">step<" in svg
 
 
-def test_heat_is_blue_where_there_is_none_and_red_where_it_is_highest():
+def test_heat_is_blue_at_zero_and_red_at_its_maximum():
     photo = np.full((40, 60, 3), 128, np.uint8)
     overlay = heat_overlay(photo, np.array([[-5.0, 0.0, 1.0], [-5.0, 0.0, 1.0]]))
     assert overlay.shape == photo.shape
@@ -54,6 +54,6 @@ def test_flat_colours_have_sharp_borders_and_are_not_tinted_by_the_photo():
     np.testing.assert_allclose(overlay[29, [0, 19, 20, 39]], [[0, 0, 0]] * 2 + [[0, 0, 128]] * 2, atol=1)
 
 
-def test_heat_that_is_nowhere_positive():
+def test_heat_without_a_positive_value():
     overlay = heat_overlay(np.zeros((8, 8, 3), np.uint8), np.full((2, 2), -1.0))
     assert (overlay == overlay[0, 0]).all()

@@ -1,4 +1,4 @@
-"""Curves of maps: drawn for those who have them, the same every time."""
+"""Curves of maps: of the sources that have them, the same every time."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -12,28 +12,28 @@ ACCURACY = {f"max_box_acc_v2_iou{percent}": [AT, np.linspace(90 - percent, 0, 50
 PIXELS = {"precision": [[0, 100], [100, 20]], "piou": [AT, AT]}
 
 
-def test_everything_there_is():
+def test_all_figures():
     curves = {"CAM": ACCURACY | PIXELS, "center_gaussian": ACCURACY | PIXELS}
     figures = map_figures(curves)
-    assert [caption.partition(",")[0] for caption in figures] == [
-        "Photos with a right box",
-        "Pixels: precision over recall",
-        "Pixels: IoU with the masks",
+    assert list(figures) == [
+        "Box accuracy by threshold",
+        "Pixel precision over recall",
+        "Pixel IoU by threshold",
     ]
     for svg in figures.values():
         ElementTree.fromstring(svg)
         assert "CAM" in svg and "Centre Gaussian" in svg
-    accuracy = figures["Photos with a right box, by threshold"]
+    accuracy = figures["Box accuracy by threshold"]
     assert all(color in accuracy for shades in SHADES.values() for color in shades.values())
     assert map_figures(curves) == figures
 
 
-def test_methods_are_compared_where_there_are_several():
+def test_several_methods_are_compared():
     figures = map_figures({"CAM": ACCURACY, "ADL": ACCURACY | PIXELS, "center_gaussian": {}})
-    methods = figures["Methods, at an IoU of 0.5"]
+    methods = figures["Box accuracy of each method, IoU ≥ 0.5"]
     assert "CAM" in methods and "ADL" in methods and COLORS["center_gaussian"] not in methods
-    assert "ADL" not in figures["Photos with a right box, by threshold"]
-    assert "CAM" not in figures["Pixels: precision over recall"]
+    assert "ADL" not in figures["Box accuracy by threshold"]
+    assert "CAM" not in figures["Pixel precision over recall"]
 
 
 def test_names_are_neither_markup_nor_mathematics():

@@ -1,16 +1,16 @@
-"""The tables: whose numbers stand in which row, and what stands below them."""
+"""The tables: the row of each metric and the small print below it."""
 
 from wsol_jax.report.numbers import (
     MAP_COLUMNS,
     Cell,
     box_table,
-    first,
+    main_rows,
     map_table,
-    named,
     other_metrics,
-    others,
+    other_rows,
     row_name,
-    used,
+    used_columns,
+    with_names,
 )
 
 MAPS = {
@@ -35,15 +35,15 @@ def test_boxes_with_their_intervals():
     assert rows == {"": {"gt_known_loc": Cell(81.25, "78.0 – 84.0"), "top1_loc": Cell(60.0)}}
 
 
-def test_rows_by_whose_they_are():
+def test_rows_are_sorted_by_source():
     rows = box_table(
         {f"{name}gt_known_loc": 1.0 for name in ("center_box/", "train/pseudo/", "psol_code/", "pseudo/", "")}
     )
     assert list(rows) == ["", "psol_code", "pseudo", "train/pseudo", "center_box"]
-    assert list(first(rows)) == ["", "pseudo", "center_box"]
-    assert list(others(rows)) == ["psol_code", "train/pseudo"]
+    assert list(main_rows(rows)) == ["", "pseudo", "center_box"]
+    assert list(other_rows(rows)) == ["psol_code", "train/pseudo"]
     assert row_name("train/pseudo", "") == row_name("pseudo/train", "") == "Pseudo boxes · training photos"
-    assert list(named(rows, "Localizer"))[:2] == ["Localizer", "Localizer · PSOL code’s protocol"]
+    assert list(with_names(rows, "Localizer"))[:2] == ["Localizer", "Localizer · PSOL code’s protocol"]
 
 
 def test_maps_with_their_thresholds_and_differences():
@@ -51,8 +51,8 @@ def test_maps_with_their_thresholds_and_differences():
     assert rows[""]["max_box_acc"] == Cell(60.0, "at 0.123")
     assert rows["val_threshold"]["max_box_acc"] == Cell(58.0, "−2.0")
     assert rows["val_threshold/exact"]["max_box_acc"] == Cell(62.5, "+0.5")
-    assert list(first(rows)) == ["", "val_threshold", "center_box", "center_gaussian"]
-    assert set(others(rows)) == {"exact", "val", "val_threshold/exact"}
+    assert list(main_rows(rows)) == ["", "val_threshold", "center_box", "center_gaussian"]
+    assert set(other_rows(rows)) == {"exact", "val", "val_threshold/exact"}
 
 
 def test_the_best_centred_box_has_a_max_box_acc():
@@ -62,8 +62,8 @@ def test_the_best_centred_box_has_a_max_box_acc():
 
 def test_without_maps_there_is_no_table_of_them():
     assert map_table({"gt_known_loc": 1.0, "top1_cls": 2.0, "center_box/gt_known_loc": 3.0}) == {}
-    assert list(used(MAP_COLUMNS, map_table(MAPS))) == ["max_box_acc_v2", "max_box_acc", "top1_cls"]
+    assert list(used_columns(MAP_COLUMNS, map_table(MAPS))) == ["max_box_acc_v2", "max_box_acc", "top1_cls"]
 
 
-def test_what_is_shown_nowhere_else():
+def test_other_metrics_are_shown_nowhere_else():
     assert other_metrics({**MAPS, "photos": 1.0, "gt_known_loc/low": 2.0, "wasp_index": 3.0}) == {"wasp_index": 3.0}

@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, and safe to open whatever the files are called."""
+"""The page: complete, self-contained, and safe to open for any file names."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image
 
 from wsol_jax.evaluation.failures import PART, RIGHT, TOO_LARGE
 from wsol_jax.report.cards import Photo, View
-from wsol_jax.report.domains import Drawing
+from wsol_jax.report.domains import CaptionedFigure
 from wsol_jax.report.page import Page, write_page
 from wsol_jax.report.published import Row
 
@@ -63,7 +63,7 @@ def page(**changes) -> Page:
 
 
 class Reader(HTMLParser):
-    """Tags with their attributes, and the text that a person sees."""
+    """Tags with their attributes, and the visible text."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -87,7 +87,7 @@ def read(tmp_path, **changes) -> tuple[str, Reader]:
     return html, Reader(html)
 
 
-def test_nothing_comes_from_anywhere_else(tmp_path):
+def test_the_page_refers_to_no_other_file(tmp_path):
     html, reader = read(tmp_path)
     for _, attributes in reader.tags:
         for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
@@ -111,7 +111,7 @@ def test_names_are_text_and_never_markup(tmp_path):
     assert reader.all("svg", **{"aria-label": f"b{EVIL}.jpg"})
 
 
-def test_every_photo_is_there_best_first(tmp_path):
+def test_every_photo_is_shown_highest_iou_first(tmp_path):
     _, reader = read(tmp_path)
     names = [a["aria-label"] for a in reader.all("svg", role="img")]
     assert names == [f"b{EVIL}.jpg", "a.jpg", "c.jpg", "d.jpg"]
@@ -131,13 +131,13 @@ def test_numbers_intervals_and_gaps(tmp_path):
     assert "Localizer 81.2 78.0 – 84.0 60.0 – – –" in text
     assert "Pseudo boxes 77.0 – – – –" in text
     assert "Best centred box 55.0 – – – –" in text
-    assert "people drew boxes on 3 of them" in text
-    assert text.index("Best centred box 55.0") < text.index("More numbers") < text.index("Localizer · PSOL code")
+    assert "Evaluated on 4 test photos; boxes on the 3 of them that have true boxes." in text
+    assert text.index("Best centred box 55.0") < text.index("More metrics") < text.index("Localizer · PSOL code")
     assert "Pseudo boxes · training photos 79.0" in text
     assert "wasp_index 66" in text
 
 
-def test_published_rows_stand_beside_ours(tmp_path):
+def test_published_rows_follow_those_of_this_run(tmp_path):
     rows = [
         Row(
             f"PSOL{EVIL}", f"DDT{EVIL}", f"VGG16{EVIL}", {"gt_known_loc": "84.55"}, {"gt_known_loc": f"misprint{EVIL}"}
@@ -146,7 +146,7 @@ def test_published_rows_stand_beside_ours(tmp_path):
     ]
     html, reader = read(tmp_path, published=rows)
     text = re.sub(r"\s+", " ", reader.text[reader.text.index("Published") :])
-    assert f"Method Backbone GT-known Loc Top-5 Loc From birds{EVIL} 81.25 – this run" in text
+    assert f"Method Backbone GT-known Loc Top-5 Loc Source birds{EVIL} 81.25 – this run" in text
     assert f"DDT{EVIL} VGG16{EVIL} 84.55† – PSOL{EVIL}" in text
     assert "ADL – 62.30 PSOL, Table 2" in text
     assert reader.all("td", title=f"misprint{EVIL}")
@@ -177,7 +177,7 @@ def test_without_truth_classes_or_losses(tmp_path):
     metrics = {"photos": 2.0, "photos_with_boxes": 0.0}
     _, reader = read(tmp_path, photos=bare, metrics=metrics, results={"localizer": np.full(2, np.nan)}, losses={})
     assert [a["aria-label"] for a in reader.all("svg", role="img")] == ["a.jpg", "b.jpg"]
-    assert "there are no true boxes" in reader.text
+    assert "without true boxes" in reader.text
     assert not reader.all("figure")
     assert not reader.all("table")
     assert not reader.all("button")
@@ -214,7 +214,7 @@ def map_page(tmp_path, **changes) -> tuple[str, Reader]:
         "results": {"maps": np.array([0.6, 0.1])},
         "boxes_of": "fixed",
         "maps_of": "CAM",
-        "beside": {EVIL: {"max_box_acc": 50.0}},
+        "compared": {EVIL: {"max_box_acc": 50.0}},
         "curves": {"CAM": {"precision": [[0, 100], [90, 20]]}, EVIL: {"precision": [[0, 100], [80, 20]]}},
         "failures": {"maps": {RIGHT: 1, TOO_LARGE: 1}, EVIL: {PART: 3}},
     }
@@ -227,19 +227,21 @@ def test_maps_of_several_methods_side_by_side(tmp_path):
     assert pictures == ["a.jpg", "a.jpg, CAM", f"a.jpg, {EVIL}", "b.jpg", "b.jpg, CAM", f"b.jpg, {EVIL}"]
     for shape, count in {"truth": 3, "maps": 2, "fixed": 1}.items():
         assert len(reader.all("rect", **{"class": shape})) == count
-    assert len(reader.all("path", **{"class": "mask"})) == 2  # on the photo, and beside the region
+    assert len(reader.all("path", **{"class": "mask"})) == 2  # on the photo, and with the region
     assert len(reader.all("path", **{"class": "region"})) == 1
-    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Map, from 0 to 1") :])
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Score map, from 0 to 1") :])
     assert f"CAM IoU 0.60 right {EVIL} IoU 0.20 a part only" in text
     assert len(reader.all("script")) == 1 and not reader.all("img") and "alert(1)</script>" not in html
 
 
 def test_the_table_of_maps(tmp_path):
     _, reader = map_page(tmp_path)
-    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Numbers") :])
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Metrics") :])
     assert f"MaxBoxAcc Top-1 Cls CAM 66.0 at 0.250 71.0 {EVIL} 50.0 – CAM · validated threshold 64.5 −1.5 –" in text
     assert (
-        text.index("Centre Gaussian 40.0") < text.index("More numbers of maps") < text.index("CAM · exact boxes 66.5")
+        text.index("Centre Gaussian 40.0")
+        < text.index("More metrics of score maps")
+        < text.index("CAM · exact boxes 66.5")
     )
     assert "Box at the fixed threshold 44.0" in text
     _, reader = read(tmp_path)
@@ -248,17 +250,17 @@ def test_the_table_of_maps(tmp_path):
 
 def test_kinds_of_failure_are_counted_and_can_be_chosen(tmp_path):
     _, reader = map_page(tmp_path)
-    text = re.sub(r"\s+", " ", reader.text[reader.text.index("What goes wrong") :])
+    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Error analysis") :])
     assert f"Box at the best threshold 1 – – 1 – – {EVIL} – – 3 – – –" in text
     assert [a["data-kind"] for a in reader.all("article")] == ["right", "too large"]
     assert [a["data-kind"] for a in reader.all("button", **{"class": "kind"})] == ["right", "too large"]
     assert reader.all("i", title="too large 50.0 %")
     _, reader = read(tmp_path)
-    assert "What goes wrong" not in reader.text and not reader.all("button", **{"class": "kind"})
+    assert "Error analysis" not in reader.text and not reader.all("button", **{"class": "kind"})
 
 
-def test_domain_adaption_is_explained(tmp_path):
-    gap = [Drawing(f"Gap{EVIL}", Markup("<svg><text>epoch</text></svg>"), f"CAM{EVIL} 1.00.")]
+def test_domain_adaptation_is_explained(tmp_path):
+    gap = [CaptionedFigure(f"Gap{EVIL}", Markup("<svg><text>epoch</text></svg>"), f"CAM{EVIL} 1.00.")]
     sets = [view(EVIL, assignment=np.array([[0, 1], [2, 2]], np.int8)), view("CAM")]
     photos = [photo("a.jpg", 0.6, views=sets), photo("b.jpg", 0.5, views=sets)]
     html, reader = map_page(tmp_path, domains=gap, photos=photos)
@@ -268,7 +270,7 @@ def test_domain_adaption_is_explained(tmp_path):
     assert [len(reader.all("i", **{"class": name})) for name in ("universum", "fake", "real")] == [1, 1, 1]
     assert len(reader.all("script")) == 1 and not reader.all("img") and "alert(1)</script>" not in html
     html, reader = map_page(tmp_path)
-    assert "From pooled features to pixels" not in html and not reader.all("i", **{"class": "universum"})
+    assert "Domain adaptation" not in html and not reader.all("i", **{"class": "universum"})
 
 
 def test_the_same_page_twice(tmp_path):

@@ -1,4 +1,4 @@
-"""The published numbers: whole, unambiguous, and what the papers print."""
+"""The published numbers: complete, unambiguous, and as printed in the papers."""
 
 import csv
 
@@ -34,11 +34,11 @@ NUMBERS = {
 
 def number(paper, table, dataset, method, backbone, metric):
     key = (paper, table, dataset, method, backbone, metric)
-    (found,) = [line for line in read_published() if line[:6] == key]
-    return found
+    (line,) = [line for line in read_published() if line[:6] == key]
+    return line
 
 
-def test_the_file_is_whole():
+def test_the_file_is_complete():
     with FILE.open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
     assert tuple(header) == COLUMNS
@@ -49,7 +49,7 @@ def test_the_file_is_whole():
     assert len(published) == sum(NUMBERS.values())
 
 
-def test_every_line_says_what_it_is():
+def test_every_line_has_known_names():
     for line in read_published():
         assert line.paper in PAPERS
         assert line.dataset in ("cub", "ilsvrc", "openimages")
@@ -58,7 +58,7 @@ def test_every_line_says_what_it_is():
         assert 0 < float(line.value) <= (100 if line.metric in PERCENT else float("inf"))
 
 
-def test_no_number_is_there_twice():
+def test_no_number_comes_twice():
     keys = [line[:6] for line in read_published()]
     assert len(set(keys)) == len(keys)
 
@@ -115,9 +115,9 @@ def test_as_printed(key, value):
     ],
 )
 def test_misprints_are_noted(key, value, note):
-    found = number(*key)
-    assert found.value == value
-    assert note in found.note
+    line = number(*key)
+    assert line.value == value
+    assert note in line.note
 
 
 def test_rows_of_a_dataset():
@@ -138,8 +138,8 @@ def test_no_rows(tmp_path):
     assert published_rows("cub", BOXES, tmp_path / "published.csv") == []
 
 
-@pytest.mark.parametrize(("dataset", "there"), [("cub", True), ("ilsvrc", True), ("openimages", False), ("", False)])
-def test_the_report_prints_those_of_its_dataset(dataset, there, tmp_path):
+@pytest.mark.parametrize(("dataset", "shown"), [("cub", True), ("ilsvrc", True), ("openimages", False), ("", False)])
+def test_the_report_prints_those_of_its_dataset(dataset, shown, tmp_path):
     scenes = experiments.scenes()
     records = [record for split in scenes.splits.values() for record in split]
     labels = np.array([[record.label] for record in records], np.int32)
@@ -149,6 +149,6 @@ def test_the_report_prints_those_of_its_dataset(dataset, there, tmp_path):
     config = experiments.tiny(**files, **{"stages": "predict,evaluate,report", "report.published": dataset})
     run(config, tmp_path / "w")
     page = (tmp_path / "w" / "report" / "index.html").read_text()
-    assert ("<h2>Published</h2>" in page) == there
+    assert ("<h2>Published results</h2>" in page) == shown
     assert ("74.97" in page) == (dataset == "cub")
     assert ("58.00" in page) == (dataset == "ilsvrc")

@@ -115,8 +115,8 @@ WRONG = {
     "no turns": ({"ablation.turns": 0}, r"--config\.ablation\.turns is 0; expected a positive number"),
     "no photos": ({"data.dir": "nowhere"}, r"--config\.data\.dir: there is no folder nowhere"),
     "no weights": ({"train.weights": "no.npz"}, r"--config\.train: no\.npz: no such weight file"),
-    "of some rows": ({"train.dawsol.samples": 9}, r"dawsol\.samples is 9; a map of 16 pixels allows 2 to 8"),
-    "of one classifier": ({"train.method": "acol"}, "dawsol.use goes with methods of one classifier"),
+    "of some rows": ({"train.dawsol.samples": 9}, r"dawsol\.samples is 9; expected 2 to 8: .* 16 pixels"),
+    "of one classifier": ({"train.method": "acol"}, "dawsol.use needs a method with one classifier"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Maps of ours and of other runs: whose row is whose photo, and what is judged how."""
+"""Maps of this run and of compared runs: their rows, and the evaluation of boxes and regions."""
 
 import json
 
@@ -25,11 +25,11 @@ def dataset():
 
 @pytest.fixture
 def other(dataset, tmp_path):
-    """The workdir of another run, whose table names the photos in another order and has one more; map i is i wide."""
+    """The workdir of another run; its table has the photos in another order and one more; map i is i wide."""
     records = [*dataset.splits["test"][::-1], dataset.splits["train"][0]]
     classes = most_probable(np.eye(3)[[record.label for record in records]])
-    said = classes._replace(box=np.tile(CORNER, (len(records), 1)))
-    write_predictions(tmp_path / "predictions" / "test.parquet", records, said)
+    predictions = classes._replace(box=np.tile(CORNER, (len(records), 1)))
+    write_predictions(tmp_path / "predictions" / "test.parquet", records, predictions)
     maps = np.stack([np.pad(np.ones((8, i + 1)), [(0, 0), (0, 9 - i)]) for i in range(len(records))])
     np.save(tmp_path / "predictions" / "test.maps.npy", maps)
     metrics = {"max_box_acc": 50.0, "max_box_acc/threshold": 0.5, "train/max_box_acc/threshold": 0.25}
@@ -41,7 +41,7 @@ def listed(text: str) -> ConfigDict:
     return ConfigDict({"beside": text})
 
 
-def test_another_runs_maps_are_joined_by_image(other, dataset):
+def test_maps_of_another_run_are_joined_by_image(other, dataset):
     records = dataset.splits["test"]
     (run,) = compared_runs(listed(f"ACoL={other}"), records, "test")
     assert (run.method, run.threshold, run.pixel_threshold) == ("ACoL", 0.5, None)
@@ -55,18 +55,18 @@ def test_another_runs_maps_are_joined_by_image(other, dataset):
     assert (run.watched, run.assignments) == ([], None)
 
 
-def test_another_runs_sets_are_those_of_its_rows(other, dataset):
+def test_sets_of_another_run_are_joined_by_row(other, dataset):
     records = dataset.splits["test"]
     sets = (np.arange(len(records) + 1, dtype=np.int8) % 3)[:, None, None] * np.ones((1, 8, 10), np.int8)
     np.save(other / "predictions" / "test.assignments.npy", sets)
     (run,) = compared_runs(listed(f"DA-WSOL={other}"), records, "test")
-    seen = [view_of(run, dataset, record, i).assignment for i, record in enumerate(records)]
-    assert [found[0, 0] for found in seen] == [i % 3 for i in reversed(range(len(records)))]
-    assert {found.shape for found in seen} == {(8, 10)}
+    assignments = [view_of(run, dataset, record, i).assignment for i, record in enumerate(records)]
+    assert [assignment[0, 0] for assignment in assignments] == [i % 3 for i in reversed(range(len(records)))]
+    assert {assignment.shape for assignment in assignments} == {(8, 10)}
 
 
 @pytest.mark.parametrize(
-    ("break_it", "message"),
+    ("damage", "message"),
     [
         (lambda w: (w / "predictions" / "test.maps.npy").unlink(), "expected NAME=WORKDIR of a run that predicted"),
         (lambda w: (w / "predictions" / "test.maps.npy").write_bytes(b"?"), "not a readable .npy file"),
@@ -75,17 +75,17 @@ def test_another_runs_sets_are_those_of_its_rows(other, dataset):
         (lambda w: write_predictions(w / "predictions" / "test.parquet", [], Predictions()), "no row for 6 of 6"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(other, dataset, break_it, message):
-    break_it(other)
+def test_a_damaged_run_is_an_error_in_one_line(other, dataset, damage, message):
+    damage(other)
     with pytest.raises(InputError, match=message) as error:
         compared_runs(listed(f"ACoL={other}"), dataset.splits["test"], "test")
     assert "\n" not in str(error.value)
 
 
-def test_names_are_one_methods_only(other, dataset):
+def test_every_name_is_of_one_method(other, dataset):
     for text, message in (
         (f"a={other},a={other}", "listed twice"),
-        (f"maps={other}", "'maps' is a name that the page"),
+        (f"maps={other}", "'maps' has another meaning on the page"),
     ):
         with pytest.raises(InputError, match=message):
             compared_runs(listed(text), dataset.splits["test"], "test")
@@ -103,12 +103,12 @@ def test_the_box_is_that_of_max_box_acc():
     assert box_at(np.zeros((9, 9)), 0.3).tolist() == [0, 0, 0, 0]
 
 
-def a_run(values: np.ndarray, said: Predictions, **thresholds) -> MapRun:
+def a_run(values: np.ndarray, predictions: Predictions, **thresholds) -> MapRun:
     keys = {"threshold": None, "pixel_threshold": None} | thresholds
-    return MapRun("CAM", lambda i: values, said, {}, {}, **keys)
+    return MapRun("CAM", lambda i: values, predictions, {}, {}, **keys)
 
 
-def test_boxes_are_judged_where_there_are_true_ones_and_else_regions(dataset):
+def test_boxes_are_evaluated_by_true_boxes_or_else_regions_by_masks(dataset):
     record = dataset.splits["test"][0]
     mask = dataset.read_mask(record, 64)
     right, wrong = (Predictions(top5_class=np.array([[label]])) for label in (record.label, record.label + 1))
@@ -125,12 +125,12 @@ def test_boxes_are_judged_where_there_are_true_ones_and_else_regions(dataset):
     assert view.iou == pytest.approx((mask == 1).mean()) and view.kind == "too large"
 
 
-def test_without_a_threshold_or_truth_nothing_is_judged(dataset):
+def test_without_a_threshold_or_truth_nothing_is_evaluated(dataset):
     record = dataset.splits["test"][0]
-    said = Predictions(box=CORNER[None])
+    predictions = Predictions(box=CORNER[None])
     for run, of in (
-        (a_run(np.eye(64), said), record),
-        (a_run(np.eye(64), said, threshold=0.5), record._replace(boxes=record.boxes[:0], masks=())),
+        (a_run(np.eye(64), predictions), record),
+        (a_run(np.eye(64), predictions, threshold=0.5), record._replace(boxes=record.boxes[:0], masks=())),
     ):
         view = view_of(run, dataset, of, 0)
         assert (view.box, view.region, view.iou, view.kind) == (None, None, None, None)

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from wsol_jax import boxes as box_maths
 from wsol_jax import run
 from wsol_jax.errors import InputError
-from wsol_jax.predictions.predictions import Predictions, join, top_classes
+from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import scored_box
 from wsol_jax.tools.convert_weights import convert
@@ -321,24 +321,3 @@ def test_photos_without_training_photos(tmp_path):
     for stages in ("pseudo_boxes", "classifier"):
         with pytest.raises(InputError, match="the dataset has no training photos"):
             run(experiments.tiny(stages=stages, **changes), tmp_path / "w")
-
-
-def test_top_classes():
-    logits = np.array([[0.0, 3.0, 1.0], [2.0, 2.0, 5.0]], np.float32)
-    found = top_classes(logits)
-    assert found.top5_class.tolist() == [[1, 2, 0], [2, 0, 1]]  # of equals, the first comes first
-    np.testing.assert_allclose(found.top5_prob.sum(axis=-1), 1, rtol=1e-6)
-    many = top_classes(np.arange(14, dtype=np.float32).reshape(2, 7))
-    assert many.top5_class.tolist() == [[6, 5, 4, 3, 2]] * 2
-    assert (many.top5_class.dtype, many.top5_prob.dtype) == (np.int32, np.float32)
-
-
-def test_join():
-    box = Predictions(box=np.zeros((2, 4)), score=np.ones(2), top5_class=np.zeros((2, 1)), top5_prob=np.zeros((2, 1)))
-    classes = Predictions(box=np.ones((2, 4)), top5_class=np.ones((2, 1)), top5_prob=np.ones((2, 1)))
-    both = join(box, classes)
-    assert both.box is box.box
-    assert both.score is box.score
-    assert both.top5_class is classes.top5_class
-    assert join(box, None).top5_class is None
-    assert join(None, classes).box is None

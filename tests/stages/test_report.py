@@ -1,4 +1,4 @@
-"""The page of a run of score maps: its own maps, other runs' beside them, and what is asked for too early."""
+"""The page of a score-map run: its own maps, those of compared runs, and runs without maps."""
 
 import re
 import shutil
@@ -37,15 +37,15 @@ def page(workdir) -> str:
 
 def counts(html: str, name: str) -> list[int]:
     """The photos of each kind of failure, in a row of the table."""
-    row = re.search(rf"<tr><th>{re.escape(name)}</th>(.*?)</tr>", html[html.index("What goes wrong") :], re.DOTALL)
+    row = re.search(rf"<tr><th>{re.escape(name)}</th>(.*?)</tr>", html[html.index("Error analysis") :], re.DOTALL)
     return [0 if cell == "–" else int(cell) for cell in re.findall(r"<td[^>]*>([^<]*)</td>", row[1])]
 
 
-def test_a_run_of_maps_is_told_as_one(finished, workdir):
+def test_the_page_of_a_score_map_run(finished, workdir):
     metrics = run(config(finished, stages="report"), workdir)
     html = page(workdir)
     assert "<h1>CAM: w</h1>" in html and "Localizer" not in html
-    for text in ("MaxBoxAccV2", "PxAP", "Photos with a right box, by threshold", "Pixels: precision over recall"):
+    for text in ("MaxBoxAccV2", "PxAP", "Box accuracy by threshold", "Pixel precision over recall"):
         assert text in html
     assert html.count('role="img"') == 2 * experiments.TEST
     assert html.count('class="mask"') >= experiments.TEST and html.count('<rect class="fixed"') == experiments.TEST
@@ -57,17 +57,17 @@ def test_a_run_of_maps_is_told_as_one(finished, workdir):
     assert abs(right + wrong_class - metrics["max_box_acc"] * experiments.TEST / 100) <= 1
 
 
-def test_other_runs_stand_beside_ours(finished, workdir, tmp_path):
+def test_compared_runs(finished, workdir, tmp_path):
     changes = {"report.beside": f"ADL={finished / 'w'},CAM={finished / 'w'}", "stages": "report"}
     run(config(finished, **changes), workdir)
     html = page(workdir)
     assert html.count('role="img"') == 4 * experiments.TEST
     assert "<h1>CAM (this run): w</h1>" in html
     assert counts(html, "ADL") == counts(html, "CAM") == counts(html, "CAM (this run)")
-    assert "Methods, at an IoU of 0.5" in html
+    assert "Box accuracy of each method, IoU ≥ 0.5" in html
 
 
-def test_a_psol_run_beside_maps(finished, tmp_path):
+def test_a_psol_run_compared_with_maps(finished, tmp_path):
     data = {"data.dir": str(finished / "data"), "pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
     lists = experiments.load("cam_butterflies").data
     changes = {"data.name": "lists", "report.beside": f"CAM={finished / 'w'}"}
@@ -79,14 +79,14 @@ def test_a_psol_run_beside_maps(finished, tmp_path):
     assert {"Pseudo boxes", "CAM"} <= set(re.findall(r"<tr><th>([^<]*)</th>", html))
 
 
-def test_a_run_without_maps_is_an_error_before_anything_begins(finished, workdir, tmp_path):
+def test_a_run_without_maps_is_an_error_before_any_stage_starts(finished, workdir, tmp_path):
     for place in (tmp_path / "nothing", finished / "data"):
         with pytest.raises(InputError, match=r"--config.report: beside: a has no .*test.maps.npy; expected") as error:
             run(config(finished, **{"report.beside": f"a={place}", "stages": "report"}), workdir)
         assert "\n" not in str(error.value) and not (workdir / "report").exists()
 
 
-def test_the_page_is_made_again_when_a_run_beside_it_changes(finished, workdir, tmp_path):
+def test_a_change_in_a_compared_run_makes_the_page_stale(finished, workdir, tmp_path):
     other = shutil.copytree(finished / "w", tmp_path / "other")
     changes = {"report.beside": f"ADL={other}", "stages": "report"}
     run(config(finished, **changes), workdir)

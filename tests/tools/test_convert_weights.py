@@ -18,7 +18,7 @@ from wsol_jax.backbones import build
 from wsol_jax.stages import identity
 from wsol_jax.tools import convert_weights as convert
 from wsol_jax.training.checkpoints import finish, open_checkpoints, save
-from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.optimiser import make_optimiser
 from wsol_jax.training.step import initial_state
 from wsol_jax.weights.pretrained import load_weights
 from wsol_jax.weights.weight_files import read_arrays, write_weights
@@ -59,7 +59,7 @@ def test_a_published_state_dict_stays_as_it_is(lite0, out, tmp_path, capsys):
     assert_same(lite0, read_arrays(str(out))[0])
     assert capsys.readouterr().out.splitlines() == [
         f"read      {tmp_path / 'w.pth'}, without its epoch, without the prefix 'module.'",
-        f"matched   296 entries of {LITE0}, under the names they have: "
+        f"matched   296 entries of {LITE0}, not renamed: "
         "62 bfloat16, 62 float16, 62 float32, 61 float64, 49 int64",
         "head      1000 classes",
         f"written   {out}, and read back bit for bit",
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_named(message, lite0, out, tmp_path, capsys):
 MISTAKES = {
     "no such weight file": ["nowhere.pth", "{out}", "--arch=vgg16"],
     "expected a name that ends in .safetensors": ["nowhere.pth", "out.npz", "--arch=vgg16"],
-    "is there already; delete it, or choose another name": ["nowhere.pth", "{here}/old.safetensors", "--arch=vgg16"],
+    "exists already; delete it, or choose another name": ["nowhere.pth", "{here}/old.safetensors", "--arch=vgg16"],
     "invalid choice: 'vgg17'": ["nowhere.pth", "{out}", "--arch=vgg17"],
     "required: --arch": ["nowhere.pth", "{out}"],
     "checkpoints holds no checkpoint; run the stage that trains it first": ["{here}", "{out}", "--arch=vgg16"],
@@ -173,7 +173,7 @@ def test_real_weights_of_two_types_stay_as_they_are(shared, out):
 def trained(tmp_path_factory):
     """The workdir of a narrow localizer, and what its last checkpoint holds."""
     experiment = tiny.experiment("localizer", LITE0)
-    state = initial_state(experiment.variables, np.float32(0), sgd(experiment.config, 3.0, experiment.method.group))
+    state = initial_state(experiment.variables, np.float32(0), make_optimiser(experiment.config, 3.0, experiment.method.group))
     workdir = tmp_path_factory.mktemp("run")
     checkpoints = open_checkpoints(workdir / "localizer" / "checkpoints")
     save(checkpoints, devices.replicate(state, tiny.mesh(1)))
@@ -194,11 +194,11 @@ def test_a_trained_network_is_exported_and_comes_back(trained, out, capsys):
 def test_another_architecture_than_was_trained_is_refused(trained, out, capsys):
     workdir, _ = trained
     assert convert.main([str(workdir / "localizer"), str(out), "--arch=resnet50"]) == 2
-    assert f"localizer was trained with arch={LITE0}, not resnet50\n" in capsys.readouterr().err
+    assert f"localizer was trained with arch={LITE0}; expected resnet50\n" in capsys.readouterr().err
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "wsol_jax.backbones.convert", *map(str, arguments)]
+    command = [sys.executable, "-m", "wsol_jax.tools.convert_weights", *map(str, arguments)]
     done = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 

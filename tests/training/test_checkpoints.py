@@ -12,14 +12,14 @@ import tiny
 from wsol_jax import devices
 from wsol_jax.errors import InputError
 from wsol_jax.training.checkpoints import finish, load_variables, open_checkpoints, restore, save
-from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.optimiser import make_optimiser
 from wsol_jax.training.step import TrainState, initial_state
 
 
 def state_of(step: int, devices_used: int = 1, **changes) -> TrainState:
     """A state whose numbers tell its step."""
     experiment = tiny.experiment(**changes)
-    optimiser = sgd(experiment.config, 3.0, experiment.method.group)
+    optimiser = make_optimiser(experiment.config, 3.0, experiment.method.group)
     state = initial_state(experiment.variables, np.float32(0), optimiser)
     counted = jax.tree.map(lambda leaf: np.asarray(np.asarray(leaf) + step, leaf.dtype), state)
     return devices.replicate(counted, tiny.mesh(devices_used))

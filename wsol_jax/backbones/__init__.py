@@ -1,8 +1,9 @@
-"""Photos to features: one file per architecture."""
+"""Networks from photos to maps, logits and boxes: one file per architecture."""
 
+from wsol_jax.backbones.architecture import Architecture
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.backbones.layers import Preprocessing, preprocess
-from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
+from wsol_jax.backbones.network import BACKBONES, Network, build, trunk
 
 __all__ = [
     "BACKBONES",

@@ -1,4 +1,4 @@
-"""Convolutions and pools, written otherwise where XLA's CPU compiler is slow."""
+"""Convolutions and pools in other forms where XLA's CPU compiler is slow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 LARGE_MAP, STRIP, MOST_STRIPS = 2**23, 2**21, 32
-"""Bytes of a map from which on lax's weight gradient is slow on CPU, of the strips it is cut into, and their number."""
+"""Bytes of a map above which lax's weight gradient is slow on CPU, bytes of its strips, and their largest number."""
 
 
 def convolution(
@@ -20,13 +20,13 @@ def convolution(
     feature_group_count: int = 1,
     **options,
 ) -> jax.Array:
-    """`lax.conv_general_dilated` on NHWC and HWIO, written otherwise where XLA's CPU compiler is slow.
+    """Return `lax.conv_general_dilated` of NHWC and HWIO, in another form where XLA's CPU compiler is slow.
 
-    On CPU a 1x1 convolution is a matrix product (its weight gradient is up to twice as quick so), a depthwise one is
-    k * k shifted multiply-adds (many times as quick), one without padding gets a spare row of zeros, cut off again (up
-    to five times as quick), the weight gradient of one in groups is k * k products of matrices for each group (hundreds
-    of times as quick), and that of a large map a sum over strips of its rows (up to three times as quick). Which form
-    is used is decided when the program is lowered for a device; both give the same numbers up to the order of the sums.
+    On CPU a 1x1 convolution is a matrix product (the weight gradient is up to twice as fast), a depthwise one is k * k
+    shifted multiply-adds (many times as fast), one without padding gets a spare row of zeros, cut off again (up to five
+    times as fast), the weight gradient of one in groups is k * k matrix products for each group (hundreds of times as
+    fast), and that of a large map is a sum over strips of its rows (up to three times as fast). The form is chosen when
+    the program is lowered for a device; both give the same numbers up to the order of the sums.
     For `nn.Conv(conv_general_dilated=convolution)`.
 
     Args:
@@ -34,7 +34,7 @@ def convolution(
         rhs: kernel [k, k, d / feature_group_count, d'].
         window_strides: vertical and horizontal stride.
         padding: 'SAME' (TensorFlow's), 'VALID', or (before, after) for both axes.
-        feature_group_count: groups of channels that do not see each other.
+        feature_group_count: number of groups of channels that are convolved apart.
         **options: the other arguments of `lax.conv_general_dilated`.
 
     Returns:
@@ -82,15 +82,15 @@ def convolution(
 
 
 def _pointwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
-    """A product of two matrices: with more axes XLA would copy and transpose the gradient for that of the kernel."""
-    seen = features[:, :: strides[0], :: strides[1]]
-    return (seen.reshape(-1, seen.shape[-1]) @ kernel[0, 0]).reshape(*seen.shape[:-1], -1)
+    """The product of two matrices: with more axes XLA would copy and transpose the gradient for the kernel's."""
+    cells = features[:, :: strides[0], :: strides[1]]
+    return (cells.reshape(-1, cells.shape[-1]) @ kernel[0, 0]).reshape(*cells.shape[:-1], -1)
 
 
 def _shifted(
     features: jax.Array, size: tuple[int, int], strides: tuple[int, int], padding: list
 ) -> Iterator[tuple[tuple[int, int], jax.Array]]:
-    """Each (row, column) of a kernel of this size, and the features [b, h', w', d] that it meets."""
+    """Yield each (row, column) of a kernel of this size, and the features [b, h', w', d] that it multiplies."""
     padded = jnp.pad(features, ((0, 0), *padding, (0, 0)))
     (down, right), (kh, kw) = strides, size
     height, width = ((n - k) // s + 1 for n, k, s in zip(padded.shape[1:3], size, strides, strict=True))
@@ -101,7 +101,7 @@ def _shifted(
 
 def _depthwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: list) -> jax.Array:
     shifted = _shifted(features, kernel.shape[:2], strides, padding)
-    return sum(met * kernel[position].reshape(1, 1, 1, -1) for position, met in shifted)
+    return sum(x * kernel[position].reshape(1, 1, 1, -1) for position, x in shifted)
 
 
 def _with_weight_gradient(
@@ -110,7 +110,7 @@ def _with_weight_gradient(
     features: jax.Array,
     kernel: jax.Array,
 ) -> jax.Array:
-    """`general`, a convolution, with (features, kernel, gradient) -> gradient of the kernel in the place of lax's."""
+    """The convolution `general`, its weight gradient by the function (features, kernel, gradient) -> gradient."""
 
     def forward(features: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         return general(features, kernel), (features, kernel)
@@ -132,8 +132,8 @@ def _weights_of_groups(
     groups = features.shape[-1] // depth
     by_group = gradient.reshape(*gradient.shape[:3], groups, -1)
     of_kernel = [
-        jnp.einsum("bhwgc,bhwgd->cgd", met.reshape(*met.shape[:3], groups, depth), by_group)
-        for _, met in _shifted(features, kernel.shape[:2], strides, padding)
+        jnp.einsum("bhwgc,bhwgd->cgd", x.reshape(*x.shape[:3], groups, depth), by_group)
+        for _, x in _shifted(features, kernel.shape[:2], strides, padding)
     ]
     return jnp.stack(of_kernel).reshape(kernel.shape)
 
@@ -141,7 +141,7 @@ def _weights_of_groups(
 def _weights_in_strips(
     features: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: tuple[int, int], padding: list
 ) -> jax.Array:
-    """The sum of lax's own weight gradients of strips of rows. It is no loop: in one, XLA's convolutions are slow."""
+    """The sum of lax's own weight gradients over strips of rows, unrolled: in a loop, XLA's convolutions are slow."""
     (above, _), sides = padding
     rows = gradient.shape[1]
     height = -(-rows // min(MOST_STRIPS, gradient.nbytes // STRIP))
@@ -150,11 +150,11 @@ def _weights_in_strips(
         part = gradient[:, top : top + height]
         first = strides[0] * top - above
         last = first + strides[0] * (part.shape[1] - 1) + kernel.shape[0]
-        seen = features[:, max(first, 0) : last]
+        rows_of_strip = features[:, max(first, 0) : last]
         pads = [(max(-first, 0), max(last - features.shape[1], 0)), sides]
 
-        def strip(kernel: jax.Array, seen: jax.Array = seen, pads: list = pads) -> jax.Array:
-            return lax.conv_general_dilated(seen, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        def strip(kernel: jax.Array, x: jax.Array = rows_of_strip, pads: list = pads) -> jax.Array:
+            return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
         total += jax.vjp(strip, kernel)[1](part)[0]
     return total.astype(kernel.dtype)
@@ -166,10 +166,10 @@ def max_pool(
     strides: tuple[int, int] = (1, 1),
     padding: str | Sequence[tuple[int, int]] = "VALID",
 ) -> jax.Array:
-    """`nn.max_pool`, written otherwise where XLA's CPU compiler is slow: its gradient is ten times as quick.
+    """Return `nn.max_pool`, in another form where XLA's CPU compiler is slow: its gradient is ten times as fast.
 
-    On CPU it is the largest of k * k shifted maps, in the order in which lax goes through a window: of equal values
-    the first one gets the gradient, as there, so that both give the same numbers.
+    On CPU it is the largest of k * k shifted maps, in the order in which lax walks through a window: of equal values
+    the first one gets the gradient, as with lax, so that both give the same numbers.
 
     Args:
         features: [b, h, w, d].
@@ -189,7 +189,7 @@ def max_pool(
         if isinstance(padding, str):
             pads = lax.padtype_to_pads(features.shape[1:3], window_shape, strides, padding)
         padded = jnp.pad(features, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
-        return reduce(_larger, (met for _, met in _shifted(padded, window_shape, strides, [(0, 0), (0, 0)])))
+        return reduce(_larger, (x for _, x in _shifted(padded, window_shape, strides, [(0, 0), (0, 0)])))
 
     return lax.platform_dependent(features, cpu=on_cpu, default=general)
 

@@ -1,4 +1,4 @@
-"""How large networks are, from shapes alone: nothing is run, compiled or filled with numbers."""
+"""The sizes of networks, from shapes alone: nothing is run, compiled or filled with numbers."""
 
 import math
 from collections import Counter
@@ -12,23 +12,27 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from wsol_jax.backbones.network import BACKBONES, build
 
-MAP_SIZE = 224  # side of the photos that score maps are made of, pixels, whatever the backbone (both papers' baselines)
+MAP_SIZE = 224  # side of the photos of score maps, pixels, for every backbone (both papers' baselines)
 CONV6 = 1024  # channels that wsolevaluation adds to VGG for score maps
 
 Counts = Counter[str]
-"""{'parameters': all but batch statistics, 'multiply_adds': of one photo}, both exact; they add and subtract."""
+"""{'parameters': without batch statistics, 'multiply_adds': of one photo}, both exact; counters add and subtract."""
 
 
 def count(network: nn.Module, size: int) -> Counts:
-    """The counts of a network that takes (image, train), for one photo of `size` x `size` pixels, in evaluation."""
+    """Return the counts of a network of (image, train), in evaluation, for one photo of `size` x `size` pixels."""
     return _count(network, *_shapes(network, size))
 
 
 def count_psol(arch: str, classes: int = 1000) -> dict[str, Counts]:
-    """PSOL's three networks of an architecture, at its own input size: 'classifier', '-Sep', '-Joint'.
+    """Return the counts of PSOL's networks of an architecture, at its own input size: 'classifier', '-Sep', '-Joint'.
 
     -Sep is the classifier and the localizer. The localizer is counted as the paper does (Table 2): -Joint without the
-    layer of the classes. So its auxiliary head, where there is one, has a layer of classes.
+    layer of the classes. So its auxiliary head, if it has one, has a layer of classes.
+
+    Args:
+        arch: a name in `BACKBONES`.
+        classes: number of classes.
     """
     spec = BACKBONES[arch]
     network = build(arch, classes, joint=True)
@@ -39,19 +43,26 @@ def count_psol(arch: str, classes: int = 1000) -> dict[str, Counts]:
 
 
 def count_maps(arch: str, classes: int = 1000) -> dict[int, Counts]:
-    """The classifiers whose score map has 14 or 28 cells a side, by their stride, 16 or 8; {} where there are none."""
-    network = build(arch, classes)
-    if not hasattr(network.backbone, "stride") or network.neck.layers:
-        return {}
-    conv6 = {"conv6": CONV6} if hasattr(network.backbone, "conv6") else {}
-    return {stride: count(build(arch, classes, stride=stride, **conv6), MAP_SIZE) for stride in (16, 8)}
+    """Return the counts of the classifiers for score maps of 14x14 and 28x28 cells, by their stride, 16 and 8.
+
+    Args:
+        arch: a name in `BACKBONES`.
+        classes: number of classes.
+
+    Returns:
+        {stride: counts}; {} where other layers than the last one follow the mean of the last map.
+    """
+    published, *finer = BACKBONES[arch].strides
+    conv6 = {"conv6": CONV6} if hasattr(build(arch, classes, stride=published).backbone, "conv6") else {}
+    networks = {stride: build(arch, classes, stride=stride, **conv6) for stride in finer}
+    return {stride: count(network, MAP_SIZE) for stride, network in networks.items() if not network.neck.layers}
 
 
 def multiply_adds(program: Jaxpr) -> int:
-    """The multiply-adds of all convolutions and matrix products of a program.
+    """Return the multiply-adds of all convolutions and matrix products of a program.
 
-    Of the forms that one computation may take (`lax.platform_dependent`) the last counts, which is no platform's own:
-    on CPU a depthwise convolution is neither. A loop's body counts once.
+    Where a computation has several forms (`lax.platform_dependent`), the last one counts, which belongs to no platform:
+    on CPU a depthwise convolution is neither a convolution nor a product. The body of a loop counts once.
     """
     total = 0
     for equation in program.eqns:
@@ -66,14 +77,14 @@ def multiply_adds(program: Jaxpr) -> int:
 
 
 def _of_convolution(equation: JaxprEqn) -> int:
-    """Every number of the output is a sum over the kernel, but for the kernel's own output channels."""
+    """Multiply-adds: every number of the output is a sum over the kernel without its output channels."""
     kernel, outputs = equation.invars[1].aval.shape, equation.outvars[0].aval.shape
     channels = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
     return math.prod(outputs) * math.prod(kernel) // channels
 
 
 def _of_product(equation: JaxprEqn) -> int:
-    """Every number of the output is a sum over the contracted axes."""
+    """Multiply-adds: every number of the output is a sum over the contracted axes."""
     (contracted, _), _ = equation.params["dimension_numbers"]
     left, outputs = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     return math.prod(outputs) * math.prod(left[axis] for axis in contracted)
@@ -87,7 +98,7 @@ def _programs(params: Mapping[str, Any]) -> Iterator[Jaxpr]:
 
 
 def _shapes(network: nn.Module, size: int) -> tuple[dict[str, Any], jax.ShapeDtypeStruct]:
-    """The network's variables and a photo, without numbers."""
+    """The shapes of the network's variables and of a photo."""
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     collections = ("params", "batch_stats")
     return jax.eval_shape(
@@ -101,7 +112,7 @@ def _count(network: nn.Module, variables: dict[str, Any], image: jax.ShapeDtypeS
 
 
 def _count_last(layers: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]]) -> Counts:
-    """The counts of linear layers that meet one vector of a photo each."""
+    """The counts of linear layers that take one vector per photo each."""
     kernels = [layer["kernel"] for layer in layers.values()]
     return Counts(parameters=_elements(layers), multiply_adds=_elements(kernels))
 

@@ -1,6 +1,7 @@
 """DenseNet (Huang et al., 2017), with torchvision's names."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -9,14 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from wsol_jax.backbones import convolutions, layers
+from wsol_jax.backbones.architecture import Architecture
 
 
 class DenseLayer(nn.Module):
-    """1x1 and 3x3 convolutions, each after batch norm and ReLU, whose map is joined to all that came before.
+    """Convolutions of 1x1 and 3x3, each after batch norm and ReLU, whose map is joined to its input.
 
     Attributes:
-        growth: channels that it adds; the first convolution has four times as many.
-        dtype: what the map is computed in.
+        growth: number of channels it adds; the first convolution has four times as many.
+        dtype: of the computation.
     """
 
     growth: int
@@ -24,7 +26,7 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Features [b, h, w, d] to [b, h, w, d + growth]."""
+        """Return features [b, h, w, d + growth] of features [b, h, w, d]."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
         y = conv(4 * self.growth, (1, 1), name="conv1")(nn.relu(norm("norm1")(x)))
@@ -36,44 +38,59 @@ class Transition(nn.Module):
     """Batch norm, ReLU, a 1x1 convolution to half the channels, and a mean over 2x2 cells.
 
     Attributes:
-        dtype: what the map is computed in.
+        stride: factor by which the map shrinks: 2, or 1 to leave out the mean.
+        dtype: of the computation.
     """
 
+    stride: int
     dtype: str
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Features [b, h, w, d] to [b, h / 2, w / 2, d / 2]."""
+        """Return features [b, h / stride, w / stride, d / 2] of features [b, h, w, d]."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         x = nn.relu(layers.batch_norm("norm", train, self.dtype)(x))
-        return nn.avg_pool(conv(x.shape[-1] // 2, (1, 1), name="conv")(x), (2, 2), strides=(2, 2))
+        x = conv(x.shape[-1] // 2, (1, 1), name="conv")(x)
+        return nn.avg_pool(x, (2, 2), strides=(2, 2)) if self.stride > 1 else x
 
 
 class DenseNet(nn.Module):
     """A convolution, a max-pool, and blocks of dense layers with a transition, which halves the map, between them.
 
     Its stages are conv0 (after the ReLU, before the pool), denseblock1, transition1, ..., the last block, and norm5,
-    which is after the ReLU that torchvision applies to `features(x)`.
+    which is after the ReLU that torchvision applies to `features(x)`. With a `stride` of 16 the last transition keeps
+    the size of the map, with 8 the last two.
 
     Attributes:
         depths: layers of each block.
         width: channels of the first convolution.
-        growth: channels that a layer adds.
-        dtype: what the maps are computed in; parameters are float32.
+        growth: number of channels that a layer adds.
+        stride: pixels of the photo per cell of the last map: 32, 16 or 8.
+        dtype: of the computation; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
+        hook: see `layers.Hook`.
     """
 
     added: ClassVar[tuple[str, ...]] = ()
     omitted: ClassVar[tuple[str, ...]] = ()
+    published_strides: ClassVar[Mapping[str, int]] = {
+        "conv0": 2,
+        "denseblock1": 2,  # its max-pool
+        "transition1": 2,
+        "transition2": 2,
+        "transition3": 2,
+    }
     depths: tuple[int, ...] = (6, 12, 36, 24)
     width: int = 96
     growth: int = 48
+    stride: int = 32
     dtype: str = "float32"
     freeze: str = ""
+    hook: layers.Hook | None = None
 
     @property
     def stages(self) -> dict[str, tuple[str, ...]]:
-        """Every stage, in order, and the layers that belong to it."""
+        """Return the layers of every stage, in order."""
         stages = {"conv0": ("features.conv0", "features.norm0")}
         for block, depth in enumerate(self.depths, start=1):
             name = f"denseblock{block}"
@@ -84,7 +101,8 @@ class DenseNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Preprocessed photos [b, h, w, 3] to the map of every stage; see `layers.walk`."""
+        """Return the map of every stage, of preprocessed photos [b, h, w, 3]; see `layers.walk`."""
+        strides = layers.strides(self)
 
         def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
             first, *others = self.stages[name]
@@ -94,16 +112,19 @@ class DenseNet(nn.Module):
             if name == "norm5":
                 return nn.relu(layers.batch_norm(first, train, self.dtype)(x))
             if name.startswith("transition"):
-                return Transition(self.dtype, name=first)(x, train)
+                return Transition(strides[name], self.dtype, name=first)(x, train)
             if name == "denseblock1":
                 x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
             for layer in (first, *others):
                 x = DenseLayer(self.growth, self.dtype, name=layer)(x, train)
             return x
 
-        return layers.walk(self, image, train, 2 ** (len(self.depths) + 1), stage)
+        return layers.walk(self, image, train, self.stride, stage)
 
 
 def from_old_torchvision(name: str) -> str:
-    """The name of an entry of torchvision's published files, where 'norm.1' of a dense layer is what is norm1 since."""
+    """Return the present name of an entry of torchvision's published files, where norm1 of a layer was 'norm.1'."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
+
+
+DENSENET161 = Architecture(DenseNet, "classifier", rename={"old torchvision": from_old_torchvision})

@@ -1,11 +1,11 @@
 """EfficientNet-B0 to B7 (Tan and Le, 2019) and Lite0, which can be quantised, with timm's names.
 
-The networks are those whose weights come from TensorFlow (timm's tf_efficientnet_*). Published weights drop no blocks
-when they are used, and training here does not drop any either (the paper: up to a fifth of them).
+The networks are those whose weights come from TensorFlow (timm's tf_efficientnet_*). Training here drops no blocks (the
+paper: up to a fifth of them).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -13,41 +13,34 @@ import flax.linen as nn
 import jax
 
 from wsol_jax.backbones import convolutions, layers
+from wsol_jax.backbones.architecture import Architecture
+from wsol_jax.backbones.heads import GlobalPool
+from wsol_jax.backbones.layers import Preprocessing
 
 _EPSILON = 1e-3  # of batch norm, as in TensorFlow's weights
 
 
 class Group(NamedTuple):
-    """One row of the paper's table 1; widths and depths are the network's own.
+    """A row of the paper's table 1, without widths and depths, which depend on the network's scale.
 
     Attributes:
         kernel: side of the depthwise kernel.
-        stride: of the group's first block.
-        expansion: how many times wider a block is inside.
+        expansion: factor by which a block is wider inside.
     """
 
     kernel: int
-    stride: int
     expansion: int
 
 
-GROUPS = (
-    Group(3, 1, 1),
-    Group(3, 2, 6),
-    Group(5, 2, 6),
-    Group(3, 2, 6),
-    Group(5, 1, 6),
-    Group(5, 2, 6),
-    Group(3, 1, 6),
-)
+GROUPS = (Group(3, 1), Group(3, 6), Group(5, 6), Group(3, 6), Group(5, 6), Group(5, 6), Group(3, 6))
 
 
 class Scale(NamedTuple):
-    """How a network is larger than B0: the paper's compound scaling, with the published constants.
+    """The scale of a network relative to B0: the paper's compound scaling, with the published constants.
 
     Attributes:
-        width: how many times wider.
-        depth: how many times deeper.
+        width: factor of the channels.
+        depth: factor of the depths.
         size: side of the square input it was trained with, pixels.
         dropout: before the last layer.
     """
@@ -71,11 +64,11 @@ SCALES = {
 
 
 class SqueezeAndExcitation(nn.Module):
-    """Each channel is multiplied by a number in 0..1 that depends on the means over space of all of them.
+    """A factor in 0..1 for each channel, which depends on the means over space of all channels.
 
     Attributes:
         width: channels of the first of its two 1x1 convolutions.
-        dtype: what they are computed in.
+        dtype: of the computation.
     """
 
     width: int
@@ -83,23 +76,23 @@ class SqueezeAndExcitation(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Features [b, h, w, d] to features of the same shape."""
+        """Return features [b, h, w, d] times the factors of their channels."""
         conv = partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         y = nn.silu(conv(self.width, name="conv_reduce")(x.mean(axis=(1, 2), keepdims=True)))
         return x * nn.sigmoid(conv(x.shape[-1], name="conv_expand")(y))
 
 
 class Block(nn.Module):
-    """Widen (1x1), depthwise k x k, squeeze-and-excitation, narrow (1x1); a shortcut where the shape stays.
+    """A block that widens (1x1), convolves depthwise (k x k), squeezes and excites, and narrows (1x1).
 
-    There is SiLU after the first two.
+    SiLU follows the first two convolutions. There is a shortcut where the shape stays the same.
 
     Attributes:
         width: channels of the output.
-        stride: by which the map shrinks.
-        group: its kernel and expansion; one that does not expand has no first convolution.
-        lite: no squeeze-and-excitation, and ReLU6 instead of SiLU.
-        dtype: what the map is computed in.
+        stride: factor by which the map shrinks.
+        group: its kernel and expansion; without expansion there is no first convolution.
+        lite: True for no squeeze-and-excitation, and ReLU6 instead of SiLU.
+        dtype: of the computation.
     """
 
     width: int
@@ -110,7 +103,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Features [b, h, w, d] to [b, h / stride, w / stride, width]."""
+        """Return features [b, h / stride, w / stride, width] of features [b, h, w, d]."""
         kernel, inside = (self.group.kernel, self.group.kernel), x.shape[-1] * self.group.expansion
         conv = partial(_convolution, dtype=self.dtype)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype, epsilon=_EPSILON)
@@ -140,39 +133,51 @@ def _convolution(features: int, kernel: tuple[int, int], **options) -> nn.Conv:
 class EfficientNet(nn.Module):
     """A convolution, seven groups of blocks, and a 1x1 convolution; the last map has 1/32 of the photo's side.
 
-    Its stages are conv_stem, blocks.0, ..., blocks.6, conv_head.
+    Its stages are conv_stem, blocks.0, ..., blocks.6, conv_head. With a `stride` of 16 blocks.5 keeps the size of the
+    map, with 8 blocks.3 too.
 
     Attributes:
         widths: channels of each group.
         depths: blocks of each group.
         stem: channels of the first convolution.
-        top: channels of the last.
-        lite: no squeeze-and-excitation, and ReLU6 instead of SiLU.
-        dtype: what the maps are computed in; parameters are float32.
+        top: channels of the last one.
+        lite: True for no squeeze-and-excitation, and ReLU6 instead of SiLU.
+        stride: pixels of the photo per cell of the last map: 32, 16 or 8.
+        dtype: of the computation; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
+        hook: see `layers.Hook`.
     """
 
     added: ClassVar[tuple[str, ...]] = ()
     omitted: ClassVar[tuple[str, ...]] = ()
+    published_strides: ClassVar[Mapping[str, int]] = {
+        "conv_stem": 2,
+        "blocks.1": 2,
+        "blocks.2": 2,
+        "blocks.3": 2,
+        "blocks.5": 2,
+    }
     widths: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)
     depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)
     stem: int = 32
     top: int = 1280
     lite: bool = False
+    stride: int = 32
     dtype: str = "float32"
     freeze: str = ""
+    hook: layers.Hook | None = None
 
     @property
     def stages(self) -> dict[str, tuple[str, ...]]:
-        """Every stage, in order, and the layers that belong to it."""
+        """Return the layers of every stage, in order."""
         groups = {f"blocks.{g}": tuple(f"blocks.{g}.{i}" for i in range(d)) for g, d in enumerate(self.depths)}
         return {"conv_stem": ("conv_stem", "bn1"), **groups, "conv_head": ("conv_head", "bn2")}
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Preprocessed photos [b, h, w, 3] to the map of every stage; see `layers.walk`."""
+        """Return the map of every stage, of preprocessed photos [b, h, w, 3]; see `layers.walk`."""
         rows = dict(zip(self.stages, (None, *zip(self.widths, GROUPS, strict=True), None), strict=True))
-        activation = nn.relu6 if self.lite else nn.silu
+        activation, strides = nn.relu6 if self.lite else nn.silu, layers.strides(self)
 
         def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
             if name == "conv_stem":
@@ -183,17 +188,18 @@ class EfficientNet(nn.Module):
                 return activation(layers.batch_norm("bn2", train, self.dtype, _EPSILON)(x))
             width, group = rows[name]
             for i, layer in enumerate(self.stages[name]):
-                stride = group.stride if i == 0 else 1
+                stride = strides.get(name, 1) if i == 0 else 1
                 x = Block(width, stride, group, self.lite, self.dtype, name=layer)(x, train)
             return x
 
-        return layers.walk(self, image, train, 32, stage)
+        return layers.walk(self, image, train, self.stride, stage)
 
 
 def scaled(scale: Scale) -> dict[str, int | tuple[int, ...]]:
-    """The keyword arguments of an `EfficientNet` that is B0 scaled.
+    """Return the keyword arguments of an `EfficientNet` that is B0 at some scale.
 
-    Channels become the nearest multiple of 8 that is not below nine tenths of what the scale says; depths round up.
+    Channels are rounded to the nearest multiple of 8 that is not below nine tenths of the exact number, depths are
+    rounded up.
     """
 
     def wide(channels: int) -> int:
@@ -211,7 +217,12 @@ def scaled(scale: Scale) -> dict[str, int | tuple[int, ...]]:
 
 
 def from_efficientnet_pytorch(name: str, depths: Sequence[int]) -> str:
-    """The name in timm of an entry of the PyPI package efficientnet_pytorch's network with these depths."""
+    """Return our name, which is timm's, of an entry of the PyPI package efficientnet_pytorch.
+
+    Args:
+        name: of the entry.
+        depths: of the network's groups.
+    """
     whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     both = {"_depthwise_conv": "conv_dw", "_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
     narrow = both | {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -223,3 +234,22 @@ def from_efficientnet_pytorch(name: str, depths: Sequence[int]) -> str:
         ours |= {f"_blocks.{i}.{theirs}": f"{block}.{layer}" for theirs, layer in inner.items()}
     layer, _, leaf = name.rpartition(".")
     return f"{ours[layer]}.{leaf}" if layer in ours else name
+
+
+def _efficientnet(scale: Scale, lite: bool = False) -> Architecture:
+    """B0 at some scale. Weights of AdvProp expect other photos, (x - 0.5) / 0.5."""
+    size = scaled(scale)
+    return Architecture(
+        partial(EfficientNet, **size, lite=lite),
+        "classifier",
+        neck=lambda _: GlobalPool(scale.dropout),
+        size=scale.size,
+        resize=scale.size + 32,
+        rename={"efficientnet_pytorch": partial(from_efficientnet_pytorch, depths=size["depths"])},
+    )
+
+
+EFFICIENTNETS = {name: _efficientnet(scale) for name, scale in SCALES.items()}
+EFFICIENTNET_LITE0 = _efficientnet(SCALES["efficientnet_b0"], lite=True)._replace(
+    preprocessing=Preprocessing(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+)

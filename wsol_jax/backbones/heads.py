@@ -1,4 +1,4 @@
-"""From the last map to a vector (necks), and from a vector to logits or a box (heads)."""
+"""Necks, from the last map to a vector, and heads, from a vector to logits or a box."""
 
 from functools import partial
 
@@ -14,19 +14,19 @@ class GlobalPool(nn.Module):
     """The mean over space, and dropout.
 
     Attributes:
-        dropout: share of the channels that training sets to zero.
+        dropout: fraction of the channels that training sets to zero.
     """
 
     dropout: float = 0.0
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of its layers: it has none."""
+        """Return the names of its layers: it has none."""
         return ()
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
-        """The last map [b, h, w, d] to [b, d]."""
+        """Return the vectors [b, d] of the last map [b, h, w, d]."""
         return nn.Dropout(self.dropout, deterministic=not train)(features.mean(axis=(1, 2)))
 
 
@@ -37,7 +37,7 @@ class FullyConnected(nn.Module):
 
     Attributes:
         width: of both layers.
-        dtype: what they are computed in; parameters are float32.
+        dtype: of the computation; parameters are float32.
     """
 
     width: int = 4096
@@ -45,12 +45,12 @@ class FullyConnected(nn.Module):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of its layers."""
+        """Return the names of its layers."""
         return ("classifier.0", "classifier.3")
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
-        """The last map [b, h, w, d] to [b, width]."""
+        """Return the vectors [b, width] of the last map [b, h, w, d]."""
         x = adaptive_average_pool(features, 7) if features.shape[1:3] != (7, 7) else features
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # torch flattens channels first
         for layer in self.layers:
@@ -60,7 +60,7 @@ class FullyConnected(nn.Module):
 
 
 def adaptive_average_pool(features: jax.Array, size: int) -> jax.Array:
-    """The map [b, h, w, d] averaged to [b, size, size, d] as torch's AdaptiveAvgPool2d does.
+    """Return a map [b, size, size, d] of means of the map [b, h, w, d], as torch's AdaptiveAvgPool2d does.
 
     Cell i is the mean of rows floor(i h / size) up to ceil((i + 1) h / size), and of columns alike; so a map smaller
     than `size` repeats itself.
@@ -70,14 +70,14 @@ def adaptive_average_pool(features: jax.Array, size: int) -> jax.Array:
 
 
 def _averages(n: int, size: int) -> np.ndarray:
-    """float32 [size, n]: row i averages the cells that bin i covers."""
+    """The weights float32 [size, n] of n cells in the mean of each bin."""
     cell, position = np.arange(size)[:, None], np.arange(n)[None]
     inside = (position >= cell * n // size) & (position < -(-(cell + 1) * n // size))
     return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _precise(x: jax.Array) -> jnp.dtype:
-    """What a head computes in: float32, whatever less the backbone computes in."""
+    """The dtype of a head: float32 at least."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
@@ -85,9 +85,9 @@ class Classifier(nn.Module):
     """One linear layer, never in less than float32.
 
     Attributes:
-        classes: how many.
+        classes: number of classes.
         name_of_layer: its name in torchvision: 'fc', 'classifier', 'classifier.6'.
-        pointwise: whether its kernel has the shape of a 1x1 convolution's, [1, 1, d, classes], as some publish it.
+        pointwise: whether its kernel has the shape of a 1x1 convolution's, [1, 1, d, classes].
     """
 
     classes: int
@@ -96,7 +96,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """A vector [b, d], or the vectors of a map [b, h, w, d], to logits, float32 [..., classes]."""
+        """Return logits, float32 [..., classes], of vectors [b, d] or of the cells of a map [b, h, w, d]."""
         if not self.pointwise:
             return nn.Dense(self.classes, dtype=_precise(x), name=self.name_of_layer)(x)
         conv = partial(nn.Conv, dtype=_precise(x), conv_general_dilated=convolution)
@@ -107,13 +107,11 @@ class Classifier(nn.Module):
 class Box(nn.Module):
     """PSOL's box regression head: linear, ReLU, linear, sigmoid (`models.py` of the published code).
 
-    It computes in float32 at least.
-
-    The paper speaks of two layers "and corresponding ReLU layers"; a second ReLU before the sigmoid would hold every
-    output at or above one half, and the published code has none.
+    It computes in float32 at least. The paper has two layers "and corresponding ReLU layers"; a second ReLU before the
+    sigmoid would keep every output at or above one half, and the published code has none.
 
     Attributes:
-        name_of_layer: the layer of torchvision that it stands for; its own layers are NAME.0 and NAME.2.
+        name_of_layer: the layer of torchvision that it replaces; its own layers are NAME.0 and NAME.2.
         hidden: width of the first layer.
     """
 
@@ -122,6 +120,6 @@ class Box(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[b, d] to left, top, width, height in 0..1 of the network's input, float32 [b, 4]."""
+        """Return left, top, width, height in 0..1 of the network's input, float32 [b, 4], of vectors [b, d]."""
         x = nn.relu(nn.Dense(self.hidden, dtype=_precise(x), name=f"{self.name_of_layer}.0")(x))
         return nn.sigmoid(nn.Dense(4, dtype=_precise(x), name=f"{self.name_of_layer}.2")(x))

@@ -1,7 +1,7 @@
 """InceptionV3 (Szegedy et al., 2016), with torchvision's names, its auxiliary head, and its variant for score maps.
 
-torchvision's weights come from TensorFlow and expect (x - 0.5) / 0.5; its `transform_input=True` makes that of a photo
-that was normalised with ImageNet's mean. Here a photo is normalised so at once, and nothing is transformed.
+torchvision's weights come from TensorFlow and expect (x - 0.5) / 0.5; its `transform_input=True` computes that from a
+photo normalised with ImageNet's mean. Here the photo is normalised so at once, and nothing is transformed.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ import jax
 import jax.numpy as jnp
 
 from wsol_jax.backbones import convolutions, layers
+from wsol_jax.backbones.architecture import Architecture, AuxiliaryHead, SidePlaces
+from wsol_jax.backbones.heads import GlobalPool
+from wsol_jax.backbones.layers import Preprocessing
 from wsol_jax.errors import InputError
 
 _EPSILON = 1e-3  # of batch norm, as in TensorFlow's weights
 _ROW, _COLUMN = (1, 7), (7, 1)
 _SMALLEST = {32: 75, 16: 15, 8: 11}  # stride -> the shortest side of a photo that leaves one cell of the last map
 
-# {branch: its convolutions}: (channels, kernel), or (channels, kernel, kernel) for two side by side
 Branches = Mapping[str, tuple[tuple, ...]]
+"""{branch: its convolutions}: (channels, kernel), or (channels, kernel, kernel) for two side by side."""
 
 STEM = {  # stage: channels, side of the kernel, stride, padding
     "Conv2d_1a_3x3": (32, 3, 2, "VALID"),
@@ -80,9 +83,9 @@ class Convolution(nn.Module):
     Attributes:
         width: channels.
         kernel: its height and width, or its side.
-        stride: by which the map shrinks.
-        padding: 'SAME', 'VALID', or how many cells on every side.
-        dtype: what the map is computed in.
+        stride: factor by which the map shrinks.
+        padding: 'SAME', 'VALID', or the number of cells on every side.
+        dtype: of the computation.
     """
 
     width: int
@@ -93,7 +96,7 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Features [b, h, w, d] to [b, h', w', width]."""
+        """Return features [b, h', w', width] of features [b, h, w, d]."""
         kernel = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         x = conv(self.width, kernel, strides=self.stride, padding=self.padding, name="conv")(x)
@@ -103,15 +106,15 @@ class Convolution(nn.Module):
 class Mixed(nn.Module):
     """Branches of convolutions, side by side; their maps are joined.
 
-    'branch_pool' begins with a 3x3 mean. A block without it has a 3x3 max-pool as one more branch, and may shrink: in
-    that pool and in the last convolution of every branch.
+    'branch_pool' begins with a 3x3 mean. A block without it has a 3x3 max-pool as one more branch, and may shrink the
+    map: in that pool and in the last convolution of every branch.
 
     Attributes:
         branches: with the published channels.
-        width: channels of the network's first convolution; they are 32 as published, and all others go with them.
-        stride: by which the map shrinks.
+        width: channels of the network's first convolution, 32 as published; all others are proportional to it.
+        stride: factor by which the map shrinks.
         padding: of the layers that may shrink.
-        dtype: what the map is computed in.
+        dtype: of the computation.
     """
 
     branches: Branches
@@ -122,7 +125,7 @@ class Mixed(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Features [b, h, w, d] to [b, h', w', d']."""
+        """Return features [b, h', w', d'] of features [b, h, w, d]."""
         joined = []
         for branch, steps in self.branches.items():
             y = nn.avg_pool(x, (3, 3), padding="SAME") if branch == "branch_pool" else x
@@ -140,7 +143,7 @@ class Mixed(nn.Module):
 
 
 def scaled(channels: int, width: int) -> int:
-    """The channels of a layer where the network's first convolution has `width` of them and not 32."""
+    """Return the channels of a layer whose network's first convolution has `width` channels instead of 32."""
     return max(1, channels * width // 32)
 
 
@@ -148,15 +151,15 @@ class InceptionV3(nn.Module):
     """Five convolutions and eleven blocks of branches; the last map has about 1/32 of the photo's side.
 
     Its stages are Conv2d_1a_3x3, ..., Mixed_7c; the two pools belong to the stages after them. With `stride` 16 or 8
-    it is wsolevaluation's (and DA-WSOL's) network for score maps instead: other paddings, so that 224 pixels make
-    exactly 14 or 28 cells, Mixed_6a keeps the map's size, and after Mixed_6e there are two 3x3 convolutions with
-    dropout before, between and after them, the stages SPG_A3_1b and SPG_A3_2b, in place of all that follows.
-    Training it needs the rng 'dropout'. (The published code gives it photos normalised with ImageNet's mean.)
+    it is the network for score maps of wsolevaluation (and DA-WSOL) instead: paddings differ, so that 224 pixels give
+    exactly 14 or 28 cells; Mixed_6a keeps the map's size; and all layers after Mixed_6e are replaced by two 3x3
+    convolutions with dropout before, between and after them, the stages SPG_A3_1b and SPG_A3_2b. Training it needs the
+    rng 'dropout'. (The published code gives it photos normalised with ImageNet's mean.)
 
     Attributes:
-        width: channels of the first convolution; all others go with them.
-        stride: pixels of the photo to a cell of the last map: 32, 16 or 8.
-        dtype: what the maps are computed in; parameters are float32.
+        width: channels of the first convolution; all others are proportional to it.
+        stride: pixels of the photo per cell of the last map: 32, 16 or 8.
+        dtype: of the computation; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
         hook: see `layers.Hook`.
     """
@@ -169,23 +172,23 @@ class InceptionV3(nn.Module):
 
     @property
     def added(self) -> tuple[str, ...]:
-        """The layers that published weights lack."""
+        """Return the layers that published weights lack."""
         return ("SPG_A3_1b.0", "SPG_A3_2b.0") if self.stride < 32 else ()
 
     @property
     def omitted(self) -> tuple[str, ...]:
-        """The layers of published weights that it does not have."""
+        """Return the layers of published weights that this variant lacks."""
         return ("Mixed_7a", "Mixed_7b", "Mixed_7c", "AuxLogits") if self.stride < 32 else ()
 
     @property
     def stages(self) -> dict[str, tuple[str, ...]]:
-        """Every stage, in order, and the layers that belong to it."""
+        """Return the layers of every stage, in order."""
         published = {name: (name,) for name in (*STEM, *BLOCKS) if name not in self.omitted}
         return published | {layer.removesuffix(".0"): (layer,) for layer in self.added}
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Preprocessed photos [b, h, w, 3] to the map of every stage; see `layers.walk`."""
+        """Return the map of every stage, of preprocessed photos [b, h, w, 3]; see `layers.walk`."""
         for_maps = self.stride < 32
         convolution = partial(Convolution, dtype=self.dtype)
 
@@ -217,11 +220,11 @@ def _pool(features: jax.Array, padding: int) -> jax.Array:
 
 
 class Auxiliary(nn.Module):
-    """The head on Mixed_6e that training alone uses: a 5x5 mean, two convolutions, the mean over space, the last layer.
+    """The head on Mixed_6e that only training uses: a 5x5 mean, two convolutions, the mean over space, the last layer.
 
     Attributes:
         head: the last layer.
-        dtype: what comes before it is computed in.
+        dtype: of the layers before it.
     """
 
     stage: ClassVar[str] = "Mixed_6e"
@@ -230,7 +233,7 @@ class Auxiliary(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
-        """The map [b, h, w, d] of Mixed_6e to what `head` gives.
+        """Return the output of `head` for the map [b, h, w, d] of Mixed_6e.
 
         Raises:
             InputError: in training, the map has fewer than 17x17 cells.
@@ -244,3 +247,16 @@ class Auxiliary(nn.Module):
         x = Convolution(depth // 6, 1, dtype=self.dtype, name="AuxLogits.conv0")(x, train)
         x = Convolution(depth, 5, padding="VALID", dtype=self.dtype, name="AuxLogits.conv1")(x, train)
         return self.head(x.mean(axis=(1, 2)))
+
+
+INCEPTION_V3 = Architecture(
+    InceptionV3,
+    "fc",
+    neck=lambda backbone: GlobalPool(dropout=0.0 if backbone.added else 0.5),  # the added layers have their own dropout
+    auxiliary=AuxiliaryHead(Auxiliary, layers="AuxLogits", classifier="AuxLogits.fc"),
+    preprocessing=Preprocessing(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
+    size=299,
+    resize=320,
+    adl_after=("Mixed_5d", "Mixed_6e", "SPG_A3_2b"),  # wsolevaluation, like the next
+    spg=SidePlaces("Mixed_5d", "Mixed_6e", 512),
+)

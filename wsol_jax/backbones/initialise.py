@@ -1,7 +1,8 @@
-"""Initial values without running or compiling the network: shapes first, then numbers leaf by leaf."""
+"""Initial values without running or compiling the network: first the shapes, then the numbers leaf by leaf."""
 
 import math
 import zlib
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -13,30 +14,39 @@ from wsol_jax.backbones.names import parts_of
 
 Variables = dict[str, dict]
 
+CONSTANTS = {"bias": 0.0, "mean": 0.0, "scale": 1.0, "var": 1.0}
+"""Name of a leaf -> its initial value, unless it belongs to a linear layer."""
+
 
 def initialise(key: jax.Array, module: nn.Module, image_shape: tuple[int, ...] = (1, 224, 224, 3)) -> Variables:
-    """Initial variables of a module that takes (image, train).
+    """Return initial variables of a module that takes (image, train).
 
-    Convolutions are He normal by fan-out with zero biases, linear layers uniform in +-1 / sqrt(fan_in), biases too, as
-    torch has them. A head that is a 1x1 convolution is Xavier uniform, as in DA-WSOL's code. A value depends on the key
-    and its own path alone, not on the rest of the network.
+    Convolutions are He normal by fan-out with zero biases; linear layers and their biases are uniform in
+    +-1 / sqrt(fan_in), as in torch. A head that is a 1x1 convolution is Xavier uniform, as in DA-WSOL's code. Scales of
+    normalisations are 1. Leaves with other names have a constant of the backbone's attribute `initialisers`, {name of
+    the leaf: value}, such as {'layer_scale': 1e-6}. A value depends on the key and its own path alone, not on the rest
+    of the network.
 
     Args:
         key: a jax random key.
         module: the network or backbone.
-        image_shape: [b, h, w, 3] of a photo it may take.
+        image_shape: [b, h, w, 3] of a photo it can take.
 
     Returns:
         {'params': float32 numpy leaves, 'batch_stats': likewise, {} where there are none}.
+
+    Raises:
+        ValueError: a leaf has a name without a rule.
     """
     leaves = flatten_dict(shapes(module, image_shape))
     seed = [int(word) for word in jax.random.key_data(key)]
-    filled = {path: _fill(seed, path, leaves) for path in leaves}
+    constants = CONSTANTS | dict(getattr(getattr(module, "backbone", module), "initialisers", {}))
+    filled = {path: _fill(seed, path, leaves, constants) for path in leaves}
     return {"params": {}, "batch_stats": {}} | unflatten_dict(filled)
 
 
 def shapes(module: nn.Module, image_shape: tuple[int, ...] = (1, 224, 224, 3)) -> Variables:
-    """Like `initialise`, but with a jax.ShapeDtypeStruct for every leaf."""
+    """Return the tree of `initialise` with a jax.ShapeDtypeStruct for every leaf."""
     collections = ("params", "batch_stats")
     image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
     return dict(
@@ -46,8 +56,13 @@ def shapes(module: nn.Module, image_shape: tuple[int, ...] = (1, 224, 224, 3)) -
     )
 
 
-def _fill(seed: list[int], path: tuple[str, ...], leaves: dict[tuple[str, ...], jax.ShapeDtypeStruct]) -> np.ndarray:
-    """float32 numbers for one leaf, by its name and that of its kernel."""
+def _fill(
+    seed: list[int],
+    path: tuple[str, ...],
+    leaves: dict[tuple[str, ...], jax.ShapeDtypeStruct],
+    constants: Mapping[str, float],
+) -> np.ndarray:
+    """Initial numbers of one leaf, float32."""
     shape, leaf = leaves[path].shape, path[-1]
     kernel = leaves.get((*path[:-1], "kernel"))
     rng = np.random.default_rng([*seed, zlib.crc32(".".join(path).encode())])
@@ -58,8 +73,6 @@ def _fill(seed: list[int], path: tuple[str, ...], leaves: dict[tuple[str, ...], 
         return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan_out))
     if leaf in ("kernel", "bias") and kernel is not None and len(kernel.shape) == 2:
         return (2 * rng.random(shape, np.float32) - 1) / np.float32(math.sqrt(kernel.shape[0]))
-    if leaf in ("bias", "mean"):
-        return np.zeros(shape, np.float32)
-    if leaf in ("scale", "var"):
-        return np.ones(shape, np.float32)
+    if leaf in constants:
+        return np.full(shape, constants[leaf], np.float32)
     raise ValueError(f"no rule to fill {'.'.join(path)} of shape {shape}")

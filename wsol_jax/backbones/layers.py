@@ -1,6 +1,8 @@
-"""What every backbone is made of: preprocessing, batch norm, the walk over its stages."""
+"""The parts that all backbones share: preprocessing, batch norm, strides, the walk over the stages."""
 
 from collections.abc import Callable
+from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -12,7 +14,7 @@ from wsol_jax.errors import InputError
 
 
 class Preprocessing(NamedTuple):
-    """What a network's weights expect of a photo: (rgb - mean) / std, on the scale 0..255.
+    """The normalisation of photos that weights were trained with: (rgb - mean) / std, on the scale 0..255.
 
     Attributes:
         mean: of red, green, blue.
@@ -27,15 +29,30 @@ IMAGENET = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.
 
 
 def preprocess(image: jax.Array, preprocessing: Preprocessing, dtype: str = "float32") -> jax.Array:
-    """Photos [b, h, w, 3], uint8 or float in 0..255, as the network wants them: the same shape, in `dtype`."""
+    """Return normalised photos.
+
+    Args:
+        image: [b, h, w, 3], uint8 or float in 0..255.
+        preprocessing: that of the network's weights.
+        dtype: of the result.
+
+    Returns:
+        [b, h, w, 3], in `dtype`.
+    """
     mean, std = (jnp.array(value, jnp.float32).reshape(1, 1, 1, 3) for value in preprocessing)
     return ((image.astype(jnp.float32) - mean) / std).astype(dtype)
 
 
 def batch_norm(name: str, train: bool, dtype: str, epsilon: float = 1e-5) -> nn.BatchNorm:
-    """Batch norm as torch trains it (momentum 0.1 there is 0.9 here), but its running variance is the biased one.
+    """Return a batch norm like torch's (momentum 0.1 there is 0.9 here), except that its running variance is biased.
 
     The variance is computed from centred values: sums of squares cancel in float32.
+
+    Args:
+        name: of the module.
+        train: whether it normalises by the batch and updates its running averages.
+        dtype: of its output.
+        epsilon: added to the variance.
     """
     return nn.BatchNorm(
         use_running_average=not train,
@@ -47,26 +64,43 @@ def batch_norm(name: str, train: bool, dtype: str, epsilon: float = 1e-5) -> nn.
     )
 
 
+def strides(module: nn.Module) -> dict[str, int]:
+    """Return the stride of every stage that shrinks the map: the published one, or 1 for the last stages.
+
+    The strides of the last stages are left out until a cell of the last map has `module.stride` pixels, so that it has
+    more cells (wsolevaluation, DA-WSOL); the weights stay the same.
+
+    Args:
+        module: a backbone with `published_strides`, {stage: stride}, in order, and `stride`.
+
+    Example:
+        >>> strides(ResNet(stride=8))
+        {'conv1': 2, 'layer1': 2, 'layer2': 2, 'layer3': 1, 'layer4': 1}
+    """
+    published = module.published_strides
+    pixels = accumulate(published.values(), mul)
+    return {stage: published[stage] if n <= module.stride else 1 for stage, n in zip(published, pixels, strict=True)}
+
+
 def frozen_stages(module: nn.Module) -> list[str]:
-    """The stages of a backbone that are not trained: all up to `module.freeze`.
+    """Return the stages of a backbone that are not trained: all up to `module.freeze`.
 
     Raises:
-        InputError: no stage is called so.
+        InputError: no stage has this name.
     """
     names = list(module.stages)
     if module.freeze and module.freeze not in names:
-        raise InputError(f"freeze={module.freeze!r} is no stage; there are {', '.join(names)}")
+        raise InputError(f"freeze={module.freeze!r} is no stage; expected one of {', '.join(names)}")
     return names[: names.index(module.freeze) + 1] if module.freeze else []
 
 
 Hook = Callable[[nn.Module, str, jax.Array, bool], jax.Array]
-"""(backbone, name of a stage or block, its features, train) -> features: a method's way to change them on their way."""
+"""(backbone, name of a stage or layer, its map, train) -> map: changes maps inside of a backbone, for a method."""
 
 
 def hooked(module: nn.Module, name: str, features: jax.Array, train: bool) -> jax.Array:
-    """What a backbone's `hook`, if it has one, makes of the features of a stage or block."""
-    hook = getattr(module, "hook", None)
-    return features if hook is None else hook(module, name, features, train)
+    """Return the map of a stage or layer after the backbone's `hook`, if it has one."""
+    return features if module.hook is None else module.hook(module, name, features, train)
 
 
 def walk(
@@ -76,23 +110,23 @@ def walk(
     smallest: int,
     stage: Callable[[str, jax.Array, bool], jax.Array],
 ) -> dict[str, jax.Array]:
-    """Takes preprocessed photos through a backbone's stages, frozen up to `module.freeze`.
+    """Return the map of every stage of a backbone, whose stages are frozen up to `module.freeze`.
 
     A frozen stage uses the running averages of its batch norms, leaves them as they are, and gets no gradient.
     Gradients with respect to a stage's map are taken through the collection 'perturbations', {stage: zeros like it}.
 
     Args:
-        module: the backbone; has `stages`, `freeze` and perhaps `hook`.
-        image: float [b, h, w, 3].
-        train: whether the stages that are not frozen normalise by the batch and remember its averages.
+        module: the backbone, with `stages`, `freeze` and `hook`.
+        image: preprocessed photos, float [b, h, w, 3].
+        train: whether the stages that are not frozen normalise by the batch and update their running averages.
         smallest: the shortest side, in pixels, that leaves one cell of the last map.
         stage: (name, features, train) -> features.
 
     Returns:
-        The map [b, h, w, d] of every stage, in order (which `jax.jit` forgets: it sorts the keys of a dict).
+        {stage: map [b, h, w, d]}, in order (which `jax.jit` does not keep: it sorts the keys of a dict).
 
     Raises:
-        InputError: the photos are too small, or no stage is called `module.freeze`.
+        InputError: the photos are too small, or no stage is named `module.freeze`.
     """
     frozen = len(frozen_stages(module))
     if image.ndim != 4 or image.shape[3] != 3 or min(image.shape[1:3]) < smallest:
@@ -100,7 +134,7 @@ def walk(
     x, maps = image, {}
     for position, name in enumerate(module.stages, start=1):
         x = hooked(module, name, stage(name, x, train and position > frozen), train)
-        if position <= frozen:  # each: an auxiliary head may look at any of them
+        if position <= frozen:  # each of them: an auxiliary head may take the map of any stage
             x = lax.stop_gradient(x)
         if not module.is_initializing():  # there a stage may not share its name with a layer, as 'conv1' does
             x = module.perturb(name, x)

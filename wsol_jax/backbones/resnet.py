@@ -1,5 +1,6 @@
 """ResNet with bottlenecks (He et al., 2016), with torchvision's names."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -7,16 +8,17 @@ import flax.linen as nn
 import jax
 
 from wsol_jax.backbones import convolutions, layers
+from wsol_jax.backbones.architecture import Architecture, SidePlaces
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut; the last has four times the channels.
+    """Convolutions of 1x1, 3x3 and 1x1 around a shortcut; the last has four times the channels.
 
     Attributes:
         width: channels of the first two convolutions.
-        stride: by which the map shrinks.
-        stride_on_first: the stride is on the first convolution (v1), not on the second (v1.5).
-        dtype: what the map is computed in.
+        stride: factor by which the map shrinks.
+        stride_on_first: whether the stride is on the first convolution (v1) instead of the second (v1.5).
+        dtype: of the computation.
     """
 
     width: int
@@ -26,7 +28,7 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Features [b, h, w, d] to [b, h / stride, w / stride, 4 width]."""
+        """Return features [b, h / stride, w / stride, 4 width] of features [b, h, w, d]."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
         first, second = (self.stride, 1) if self.stride_on_first else (1, self.stride)
@@ -42,23 +44,24 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A convolution, a max-pool, and groups of bottlenecks, each of which but the first halves the map.
+    """A convolution, a max-pool, and groups of bottlenecks, each of which halves the map except the first.
 
-    Its stages are conv1 (after the ReLU, before the pool), layer1, layer2, ... Where `stride` is 16 the last group does
-    not halve the map, where it is 8 the last two do not (wsolevaluation, DA-WSOL); the weights are the same.
+    Its stages are conv1 (after the ReLU, before the pool), layer1, layer2, ... With a `stride` of 16 the last group
+    keeps the size of the map, with 8 the last two (wsolevaluation, DA-WSOL).
 
     Attributes:
         depths: bottlenecks of each group.
         width: channels of conv1; group i has 4 * width * 2^i.
-        stride_on_first: v1 (True), or v1.5 as torchvision has it.
-        stride: pixels of the photo to a cell of the last map: 32, 16 or 8.
-        dtype: what the maps are computed in; parameters are float32.
+        stride_on_first: True for v1; False for v1.5, which torchvision has.
+        stride: pixels of the photo per cell of the last map: 32, 16 or 8.
+        dtype: of the computation; parameters are float32.
         freeze: the last stage that is not trained; '' trains every one.
         hook: see `layers.Hook`.
     """
 
     added: ClassVar[tuple[str, ...]] = ()
     omitted: ClassVar[tuple[str, ...]] = ()
+    published_strides: ClassVar[Mapping[str, int]] = {"conv1": 2, "layer1": 2, "layer2": 2, "layer3": 2, "layer4": 2}
     depths: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     stride_on_first: bool = False
@@ -69,7 +72,7 @@ class ResNet(nn.Module):
 
     @property
     def stages(self) -> dict[str, tuple[str, ...]]:
-        """Every stage, in order, and the layers that belong to it."""
+        """Return the layers of every stage, in order."""
         groups = enumerate(self.depths, start=1)
         return {"conv1": ("conv1", "bn1")} | {
             f"layer{group}": tuple(f"layer{group}.{i}" for i in range(depth)) for group, depth in groups
@@ -77,8 +80,8 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Preprocessed photos [b, h, w, 3] to the map of every bottleneck and stage; see `layers.walk`."""
-        blocks = {}
+        """Return the map of every bottleneck and stage, of preprocessed photos [b, h, w, 3]; see `layers.walk`."""
+        blocks, strides = {}, layers.strides(self)
 
         def stage(name: str, x: jax.Array, learns: bool) -> jax.Array:
             if name == "conv1":
@@ -89,7 +92,7 @@ class ResNet(nn.Module):
             if group == 1:
                 x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
             for i, layer in enumerate(self.stages[name]):
-                stride = 2 if i == 0 and group > 1 and 2 ** (group + 1) <= self.stride else 1
+                stride = strides[name] if i == 0 and group > 1 else 1  # layer1 shrinks by its pool
                 width = self.width * 2 ** (group - 1)
                 x = Bottleneck(width, stride, self.stride_on_first, self.dtype, name=layer)(x, learns)
                 x = blocks[layer] = layers.hooked(self, layer, x, train)
@@ -97,3 +100,9 @@ class ResNet(nn.Module):
 
         maps = layers.walk(self, image, train, self.stride, stage)
         return blocks | maps
+
+
+RESNET50 = Architecture(  # ADL and SPG: wsolevaluation
+    ResNet, "fc", adl_after=("layer3.0", "layer4.0", "layer4.2"), spg=SidePlaces("layer3.0", "layer3", 1024)
+)
+RESNET50_V1 = RESNET50._replace(backbone=partial(ResNet, stride_on_first=True))

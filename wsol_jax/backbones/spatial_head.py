@@ -1,4 +1,4 @@
-"""The neck of a spatial localizer: it keeps the place of every cell, which a mean over space loses."""
+"""The neck of a spatial localizer, which keeps the place of every cell; a mean over space loses it."""
 
 import flax.linen as nn
 import jax
@@ -9,8 +9,8 @@ class SpatialNeck(nn.Module):
 
     Attributes:
         width: channels of each cell.
-        dropout: share of the values that training sets to zero.
-        dtype: what it computes in; parameters are float32.
+        dropout: fraction of the values that training sets to zero.
+        dtype: of the computation; parameters are float32.
     """
 
     width: int = 64
@@ -19,11 +19,11 @@ class SpatialNeck(nn.Module):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of its layers, none of which published weights have."""
+        """Return the names of its layers; published weights have none of them."""
         return ("reduce",)
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
-        """The last map [b, h, w, d] to [b, h w width]."""
+        """Return the vectors [b, h w width] of the last map [b, h, w, d]."""
         x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name="reduce")(features))
         return nn.Dropout(self.dropout, deterministic=not train)(x.reshape(len(x), -1))

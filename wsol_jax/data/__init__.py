@@ -1,4 +1,4 @@
-"""Files to records, records to batches. The only folder that imports TensorFlow, and only when it is needed."""
+"""From files to records, from records to batches. The only folder that imports TensorFlow, and only when needed."""
 
 from ml_collections import ConfigDict
 
@@ -48,7 +48,7 @@ def check_keys(config: ConfigDict) -> None:
 
 
 def load_dataset(config: ConfigDict, seed: int) -> Dataset:
-    """Return a dataset as records; no photo is decoded yet.
+    """Return a dataset as records, without decoding a photo.
 
     Args:
         config: the keys of `data`.

@@ -1,4 +1,4 @@
-"""What people wrote beside photos, read with care: lines of text files, boxes in pixels."""
+"""Annotations of photos in text files: their lines, numbers, and boxes in pixels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from wsol_jax.data.photos import UNREADABLE_SIZE
 from wsol_jax.data.records import NO_BOXES
 from wsol_jax.errors import InputError
 
@@ -14,10 +15,16 @@ _MOST_OUTSIDE = 0.1
 
 
 def numbered_lines(path: Path) -> list[tuple[str, str]]:
-    """The lines of a text file that are not empty, each as (where, text), where = 'FILE, line N' for error messages.
+    """Return the lines of a text file that are not empty, each as (where, text).
+
+    Args:
+        path: the file.
+
+    Returns:
+        `where` is 'FILE, line N', for error messages; `text` has no white space at its ends.
 
     Raises:
-        InputError: the file is not there or not UTF-8.
+        InputError: the file does not exist or is not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -30,10 +37,14 @@ def numbered_lines(path: Path) -> list[tuple[str, str]]:
 
 
 def numbered_names(path: Path, first: int) -> list[str]:
-    """The names of a classes.txt, whose lines are `number name` with numbers first, first + 1, ...
+    """Return the names of a classes.txt, whose lines are `number name` with the numbers first, first + 1, ...
+
+    Args:
+        path: the file.
+        first: the number of its first line.
 
     Raises:
-        InputError: the file is not there, or a line is not what comes next.
+        InputError: the file does not exist, or a line has another number.
     """
     names = []
     for where, line in numbered_lines(path):
@@ -45,10 +56,14 @@ def numbered_names(path: Path, first: int) -> list[str]:
 
 
 def whole_number(text: str, where: str) -> int:
-    """An integer from a text file.
+    """Return an integer that a file holds as text.
+
+    Args:
+        text: of the number.
+        where: the file and line, for the error.
 
     Raises:
-        InputError: it is none; `where` names the place.
+        InputError: it is not an integer.
     """
     try:
         return int(text)
@@ -57,10 +72,14 @@ def whole_number(text: str, where: str) -> int:
 
 
 def numbers(texts: Sequence[str], where: str) -> list[float]:
-    """Finite numbers from a text file.
+    """Return the finite numbers of a line of a file.
+
+    Args:
+        texts: of the numbers.
+        where: the file and line, for the error.
 
     Raises:
-        InputError: one of them is none; `where` names the place.
+        InputError: one of them is not a finite number.
     """
     try:
         values = [float(text) for text in texts]
@@ -72,15 +91,15 @@ def numbers(texts: Sequence[str], where: str) -> list[float]:
 
 
 def normalised_boxes(pixels: Sequence[Sequence[float]], size: tuple[int, int], name: str) -> np.ndarray:
-    """Boxes of one photo, from pixels to the fractions of a `Record`.
+    """Return the boxes of one photo, normalised as in a `Record`.
 
-    What reaches over the edge is clipped to it. More than a pixel is logged; more than a tenth of the photo's width or
-    height is an error, since the box is then probably in the pixels of another copy of the photo.
+    A box that reaches over the edge is clipped to it. More than a pixel is logged; more than a tenth of the photo's
+    width or height is an error, since the box is then probably in the pixels of another copy of the photo.
 
     Args:
         pixels: m boxes (x0, y0, x1, y1) in pixels of the upright photo, x1 and y1 exclusive.
-        size: the photo's width and height; (0, 0), if its header is broken, gives no boxes.
-        name: the photo.
+        size: the photo's width and height; (0, 0), for an unreadable photo, gives no boxes.
+        name: of the photo, for the error.
 
     Returns:
         float64 [m, 4], normalised xyxy.
@@ -88,7 +107,7 @@ def normalised_boxes(pixels: Sequence[Sequence[float]], size: tuple[int, int], n
     Raises:
         InputError: a box is empty or outside of the photo; the photo, the box and the photo's size are named.
     """
-    if size == (0, 0) or not len(pixels):
+    if size == UNREADABLE_SIZE or not len(pixels):
         return NO_BOXES
     corners, limits = np.asarray(pixels, np.float64), np.array(size * 2, np.float64)
     outside = np.maximum(-corners, corners - limits)

@@ -1,10 +1,10 @@
-"""Every photo is decoded once before anything is learned, so that a broken one is known by name on the first day."""
+"""The check of a run's photos: each is decoded once before anything is trained, and unreadable ones are named."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wsol_jax.data.photos import PhotoFiles, inside
+from wsol_jax.data.photos import UNREADABLE_SIZE, PhotoFiles, inside
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
@@ -12,8 +12,8 @@ from wsol_jax.files import write_atomically
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
-# path -> [bytes, time of the last change in nanoseconds, what is wrong with it or ""]
-Remembered = dict[str, list]
+Checked = dict[str, list]
+"""Path of a photo -> [bytes, time of the last change in nanoseconds, why it is unreadable or '']"""
 
 _NAMED = 10
 
@@ -25,54 +25,54 @@ def check_photos(
     cache: Path | None,
     report: Callable[[str], None],
 ) -> tuple[Dataset, list[tuple[str, str]]]:
-    """Decode every photo of some splits, and leave out the broken ones or stop.
+    """Return the dataset without its unreadable photos, after decoding every photo of some splits; or stop.
 
-    Photos that are not files (generated scenes, TFDS) are not checked. What was found is kept in `cache`: a photo whose
-    file has the same length and time as then is not decoded again.
+    Photos that are not files (generated scenes, TFDS) are not checked. The results are kept in `cache`: a photo whose
+    file has the same length and time as before, and a readable header, is not decoded again.
 
     Args:
-        dataset: of `load_dataset`.
-        split_names: which splits.
-        on_error: 'skip' leaves broken photos out, 'stop' raises.
-        cache: a JSON file of our own, written here; None remembers nothing.
-        report: is given one line that counts and names the broken photos, if some are left out.
+        dataset: as `load_dataset` returns it.
+        split_names: the splits to check.
+        on_error: 'skip' leaves unreadable photos out, 'stop' raises.
+        cache: the JSON file of the results, read and written; None for no cache.
+        report: receives one line that counts and names the unreadable photos, if some are left out.
 
     Returns:
-        The dataset without the broken photos, and (path, what is wrong) of each of them.
+        The dataset without the unreadable photos, and (path, error) of each of them.
 
     Raises:
-        InputError: `on_error` is neither; a photo is broken and `on_error` is 'stop'; a class loses its last training
-            photo.
+        InputError: `on_error` is neither; a photo is unreadable and `on_error` is 'stop'; a class loses its last
+            training photo.
     """
     if on_error not in ("skip", "stop"):
         raise InputError(f"--config.data.on_error: expected 'skip' or 'stop', got {on_error!r}")
     if not isinstance(dataset.read, PhotoFiles):
         return dataset, []
     records = [record for name in split_names for record in dataset.splits[name]]
-    broken = _broken(dataset.read, records, cache)
-    if not broken:
+    unreadable = _unreadable(dataset.read, records, cache)
+    if not unreadable:
         return dataset, []
-    first = f"{len(broken)} of {len(records)} photos are broken"
+    count = f"{len(unreadable)} of {len(records)} photos are unreadable"
     if on_error == "stop":
-        raise InputError(f"{first}, the first is {broken[0][1]}; --config.data.on_error=skip leaves them out")
-    more = ", ..." if len(broken) > _NAMED else ""
-    report(f"{first} and left out: {', '.join(path for path, _ in broken[:_NAMED])}{more}; the first is {broken[0][1]}")
-    dataset = _without(dataset, {path for path, _ in broken})
+        raise InputError(f"{count}, the first is {unreadable[0][1]}; --config.data.on_error=skip leaves them out")
+    names = ", ".join(path for path, _ in unreadable[:_NAMED]) + (", ..." if len(unreadable) > _NAMED else "")
+    report(f"{count} and left out: {names}; the first is {unreadable[0][1]}")
+    dataset = _without(dataset, {path for path, _ in unreadable})
     require_every_class(dataset)
-    return dataset, broken
+    return dataset, unreadable
 
 
-def _broken(read: PhotoFiles, records: Sequence[Record], cache: Path | None) -> list[tuple[str, str]]:
-    """(path, what is wrong) of each photo that cannot be decoded, in order."""
-    remembered = _recall(cache)
+def _unreadable(read: PhotoFiles, records: Sequence[Record], cache: Path | None) -> list[tuple[str, str]]:
+    """(path, error) of each photo that cannot be decoded, in order."""
+    checked = _read_cache(cache)
     stamps = dict(zip((r.path for r in records), in_threads(lambda r: _stamp(read.root, r), records), strict=True))
-    new = [record for record in records if remembered.get(record.path, [])[:2] != stamps[record.path]]
+    new = [r for r in records if r.size == UNREADABLE_SIZE or checked.get(r.path, [])[:2] != stamps[r.path]]
     reasons = track(in_threads(lambda record: _reason(read, record), new), len(new), "photo check") if new else ()
     for record, reason in zip(new, reasons, strict=True):
-        remembered[record.path] = [*stamps[record.path], reason]
+        checked[record.path] = [*stamps[record.path], reason]
     if new and cache is not None:
-        write_atomically(cache, lambda file: file.write(json.dumps(remembered).encode()))
-    return [(record.path, remembered[record.path][2]) for record in records if remembered[record.path][2]]
+        write_atomically(cache, lambda file: file.write(json.dumps(checked).encode()))
+    return [(record.path, checked[record.path][2]) for record in records if checked[record.path][2]]
 
 
 def _stamp(root: Path, record: Record) -> list[int]:
@@ -91,11 +91,11 @@ def _reason(read: PhotoFiles, record: Record) -> str:
     return ""
 
 
-def _recall(cache: Path | None) -> Remembered:
-    """What an earlier run found; nothing, if its file is not there or damaged."""
+def _read_cache(cache: Path | None) -> Checked:
+    """The results of an earlier run; {} if their file is missing or damaged."""
     try:
-        found = json.loads(cache.read_bytes()) if cache is not None else {}
-        return {path: [size, time, reason] for path, (size, time, reason) in found.items()}
+        checked = json.loads(cache.read_bytes()) if cache is not None else {}
+        return {path: [size, time, reason] for path, (size, time, reason) in checked.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

@@ -1,9 +1,9 @@
-"""CUB-200-2011, and whatever has its text files: numbered photos with a box each.
+"""CUB-200-2011, and other datasets with its text files: numbered photos with a box each.
 
 The folder holds images.txt (`id path`), image_class_labels.txt (`id class`), train_test_split.txt
 (`id is_training_image`), bounding_boxes.txt (`id x y width height`, pixels), perhaps classes.txt (`class name`), the
 photos below images/ and perhaps the mask of each of them below segmentations/. Classes count from 1. A class is the
-number in the file, whatever its photos' folder is called.
+number in the file, independent of the name of its photos' folder.
 """
 
 from pathlib import Path, PurePosixPath
@@ -19,17 +19,17 @@ from wsol_jax.errors import InputError
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
-    """The photos in the order of images.txt, split as train_test_split.txt says.
+    """Return the photos in the order of images.txt, split by train_test_split.txt.
 
     A box x, y, width, height in pixels becomes x, y, x + width, y + height, as in wsolevaluation.
 
     Args:
         config: `config.data`; `dir` is the folder that holds images.txt.
-        seed: not needed, nothing is drawn.
+        seed: unused, as nothing is drawn.
 
     Raises:
         InputError: a file or photo is missing, a line is malformed, the files disagree, a box is empty or outside of
-            its photo; segmentations/ is there, but lacks a mask or has one of another shape than its photo.
+            its photo; segmentations/ exists, but lacks a mask or has one of another shape than its photo.
     """
     root = photos.root_folder(config.dir, "cub")
     paths = _table(root / "images.txt", "path")

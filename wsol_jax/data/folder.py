@@ -1,4 +1,4 @@
-"""A folder of photos for each class, without boxes: one's own photos."""
+"""A folder of photos for each class, without boxes: the user's own photos."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from wsol_jax.errors import InputError
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
-    """The photos below each class's folder, at any depth; classes and photos in alphabetical order.
+    """Return the photos below each class's folder, at any depth; classes and photos in alphabetical order.
 
     If the root has train/ and test/, the classes' folders are in them. Otherwise `folder.test_fraction` of each class's
-    photos, rounded, is drawn for 'test'; at least one stays in 'train'. What is hidden (starts with a dot) is not seen;
+    photos, rounded, is drawn for 'test'; at least one stays in 'train'. Hidden files and folders (.NAME) are ignored;
     files whose suffix is not that of a photo are counted in the log.
 
     Args:
@@ -24,7 +24,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         seed: of the draw.
 
     Raises:
-        InputError: there is no class's folder; only one of train/ and test/ is there; the fraction is not in [0, 1).
+        InputError: there is no class's folder; only one of train/ and test/ exists; the fraction is not in [0, 1).
     """
     root, fraction = photos.root_folder(config.dir, "folder"), config.folder.test_fraction
     if not 0 <= fraction < 1:
@@ -42,7 +42,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders in `folder`, one for each class, by name.
+    """Return the folders in `folder`, one for each class, sorted by name.
 
     Raises:
         InputError: there is none.
@@ -57,10 +57,10 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def photo_names(root: Path, folder: Path) -> list[str]:
-    """The photos in `folder`, at any depth, by name, relative to `root`.
+    """Return the paths of the photos in `folder`, at any depth, sorted, relative to `root`.
 
     Raises:
-        InputError: a name is not UTF-8, in which our tables are written.
+        InputError: a name is not UTF-8, in which tables are written.
     """
     names, others = [], 0
     for path in sorted(folder.rglob("*")):
@@ -72,7 +72,7 @@ def photo_names(root: Path, folder: Path) -> list[str]:
             continue
         names.append(_utf8(path.relative_to(root).as_posix()))
     if others:
-        logging.warning("%s: %d files are not photos by their suffix and are left out", folder, others)
+        logging.warning("%s: %d files do not have the suffix of a photo and are left out", folder, others)
     return names
 
 
@@ -87,9 +87,9 @@ def _utf8(name: str) -> str:
 def _records(root: Path, folder: Path, classes: list[str]) -> list[Record]:
     labels, names = [], []
     for label, name in enumerate(classes):
-        found = photo_names(root, folder / name)
-        names += found
-        labels += [label] * len(found)
+        in_class = photo_names(root, folder / name)
+        names += in_class
+        labels += [label] * len(in_class)
     sizes = photos.photo_sizes(root, names, "photo sizes")
     return [Record(name, label, size, NO_BOXES) for name, label, size in zip(names, labels, sizes, strict=True)]
 

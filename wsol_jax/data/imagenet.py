@@ -1,4 +1,4 @@
-"""ILSVRC: train/SYNSET/*.JPEG, val/ with or without such folders, and boxes of the validation photos beside it."""
+"""ILSVRC: train/SYNSET/*.JPEG, val/ with or without such folders, and the boxes of the validation photos."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,16 +13,16 @@ from wsol_jax.errors import InputError
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
-    """'train' from train/, 'test' from val/; classes are the sorted synsets, photos in alphabetical order.
+    """Return 'train' from train/ and 'test' from val/; classes are the sorted synsets, photos in alphabetical order.
 
     Args:
         config: `config.data`. `imagenet.boxes` is a folder of XML files, one for each photo; or a wsolevaluation
-            localization.txt, whose neighbouring lists then tell the photos of val/, their classes and sizes; or '' for
+            localization.txt, whose neighbouring lists then give the photos of val/, their classes and sizes; or '' for
             no boxes. It starts from `dir` unless it is absolute.
-        seed: not needed, nothing is drawn.
+        seed: unused, as nothing is drawn.
 
     Raises:
-        InputError: train/ or the boxes are missing; the class of a validation photo cannot be told; XML is malformed; a
+        InputError: train/ or the boxes are missing; the class of a validation photo is ambiguous; XML is malformed; a
             box is empty or outside of its photo.
     """
     root = photos.root_folder(config.dir, "imagenet")
@@ -71,16 +71,18 @@ def _annotated(root: Path, name: str, folder: Path, synsets: dict[str, int]) -> 
 
 
 def read_xml(path: Path) -> tuple[tuple[int, int], list[tuple[str, list[float]]]]:
-    """An annotation in the XML of PASCAL VOC and ILSVRC.
+    """Return the size and the objects of an annotation in the XML of PASCAL VOC and ILSVRC.
 
-    Its coordinates count from 1; every one is lowered by 1, as in PSOL's code.
+    Its coordinates count from 1; each is reduced by 1, as in PSOL's code.
+
+    Args:
+        path: the file.
 
     Returns:
         (width, height) of the photo, and (name, [x0, y0, x1, y1] in pixels from 0) of each object.
 
     Raises:
-        InputError: the file is missing, is not such XML, or declares a document type (which could make it expand
-            without end).
+        InputError: the file is missing, is not such XML, or declares a document type (which could expand without end).
     """
     text = "\n".join(line for _, line in annotations.numbered_lines(path))
     if "<!DOCTYPE" in text:

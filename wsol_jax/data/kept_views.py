@@ -15,6 +15,11 @@ def kept_view(seed: int, index: int, number: int) -> View:
     """Return view `number` of record `index`: 0 the whole photo, 1 its mirror image, from 2 on random crops.
 
     A crop has 35 to 100 % of the area and is mirrored half of the time; it depends on the arguments alone.
+
+    Args:
+        seed: of the run.
+        index: of the record.
+        number: of the view, from 0.
     """
     if number < 2:
         return View(index, WHOLE, number == 1, True)
@@ -28,7 +33,7 @@ def kept_view(seed: int, index: int, number: int) -> View:
 
 
 def kept_views(seed: int, indices: Sequence[int], count: int) -> Iterator[View]:
-    """Yield `count` views of each record in turn."""
+    """Yield views 0 to `count` - 1 of each record of `indices` in turn."""
     for index in indices:
         for number in range(count):
             yield kept_view(seed, int(index), number)

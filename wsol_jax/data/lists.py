@@ -22,14 +22,14 @@ from wsol_jax.errors import InputError
 
 
 class Files(NamedTuple):
-    """Where the photos of lists are, and what is known of them.
+    """The places of the photos, boxes and masks of a folder of lists.
 
     Attributes:
         images: the folder in the dataset's root that the photos' paths start from; '' is the root itself.
         boxes: the name of the file of boxes in a folder of lists, '' for none.
         masks: the name of the file of masks in a folder of lists, '' for none.
         mask_dir: the folder in the root that the masks' paths start from.
-        photos: whether the photos themselves are there; without them, nothing but maps can be judged.
+        photos: whether the photos themselves are available; without them, only maps can be evaluated.
     """
 
     images: str
@@ -40,10 +40,10 @@ class Files(NamedTuple):
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
-    """The photos in the order of image_ids.txt.
+    """Return the photos in the order of image_ids.txt.
 
     A photo's size and boxes are those of the lists: the original's, even if the file was resized since. Where
-    image_sizes.txt is empty, as OpenImages' is, the files' own sizes are taken. Classes are named by classes.txt
+    image_sizes.txt is empty, as OpenImages' is, the sizes are read from the photos. Classes are named by classes.txt
     (`class name`) or synset_words.txt (a line for each class, in order), else by their numbers.
 
     Args:
@@ -51,15 +51,15 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             it, '.' for itself, '' for none; `lists.images` is the folder that their photos' paths start from;
             `lists.boxes` and `lists.masks` are the files of boxes and masks, '' for none (one file holds one of them:
             given as both, it holds masks); `lists.mask_dir` is the folder that the masks' paths start from; without
-            `lists.photos` the photos need not be there; `lists.val_per_class` is how many photos of each class 'val'
+            `lists.photos` the photos may be absent; `lists.val_per_class` is how many photos of each class 'val'
             keeps, 0 for all. Training photos do without boxes and masks.
         seed: of the draw of validation photos.
 
     Raises:
-        InputError: a list, photo or mask is missing, or leads out of the root; a line is malformed; a photo comes twice
-            or lacks a class or a size; a box is empty or outside of its photo; a mask is of another shape than its
-            photo, or of what to ignore and not on its photo's first line; `lists.val_per_class` is negative, or there
-            are no lists of 'val' to draw from.
+        InputError: a list, photo or mask is missing, or lies outside of the root; a line is malformed; a photo is
+            listed twice or lacks a class or a size; a box is empty or outside of its photo; a mask is of another shape
+            than its photo; a mask of ignored pixels is not on its photo's first line; `lists.val_per_class` is
+            negative, or there are no lists of 'val' to draw from.
     """
     root, keys = photos.root_folder(config.dir, "lists"), config.lists
     files = Files(keys.images, "" if keys.boxes == keys.masks else keys.boxes, keys.masks, keys.mask_dir, keys.photos)
@@ -71,7 +71,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         folder = root if keys[name] == "." else photos.inside(root, keys[name])
         if not folder.is_dir():
             raise InputError(f"--config.data.lists.{name}: there is no folder {folder}; set it to '' if there is none")
-        splits[name] = read_split(root, folder, _at_hand(folder, files) if name == "train" else files)
+        splits[name] = read_split(root, folder, _available(folder, files) if name == "train" else files)
     classes = _classes(root, splits)
     if keys.val_per_class:
         splits["val"] = keep_per_class(splits["val"], keys.val_per_class, seed)
@@ -80,15 +80,15 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
 
 def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
-    """The photos of one folder of lists, in the order of its image_ids.txt.
+    """Return the photos of one folder of lists, in the order of its image_ids.txt.
 
     Args:
         root: of the dataset.
         folder: of the lists.
-        files: where the photos are, and what is known of them.
+        files: the places of photos, boxes and masks.
 
     Raises:
-        InputError: as `load`.
+        InputError: for the errors that `load` lists.
     """
     names = list(_one_row_each(folder / "image_ids.txt", "path"))
     paths = [str(PurePosixPath(files.images, name)) for name in names]
@@ -115,8 +115,8 @@ def _require_val(folder: str, count: int) -> None:
         )
 
 
-def _at_hand(folder: Path, files: Files) -> Files:
-    """`files` without those of boxes and masks that `folder` lacks."""
+def _available(folder: Path, files: Files) -> Files:
+    """`files` without the boxes and masks that `folder` lacks."""
     boxes, shapes = (name if (folder / name).is_file() else "" for name in (files.boxes, files.masks))
     return files._replace(boxes=boxes, masks=shapes)
 
@@ -137,23 +137,25 @@ def _boxes(file: Path, names: list[str]) -> dict[str, list[list[float]]]:
 
 def _masks(file: Path, names: list[str], folder: str) -> dict[str, tuple[tuple[str, ...], str | None]]:
     """`Record.masks` and `Record.ignore` of those of the photos `names` that have some."""
-    columns, found = "path,mask.png,ignore.png", {}
+    columns, masks_of = "path,mask.png,ignore.png", {}
     for name, rows in _rows_of(file, columns, names).items():
         for number, (where, (mask, ignore)) in enumerate(rows):
             if not mask:
                 raise InputError(f"{where}: expected '{columns}', got no mask for {name}")
             if ignore and number:
-                raise InputError(f"{where}: expected what to ignore on the first line of {name} alone, got {ignore}")
+                raise InputError(
+                    f"{where}: expected a mask of ignored pixels on the first line of {name} alone, got {ignore}"
+                )
         ignore = rows[0][1][1]
-        found[name] = (
+        masks_of[name] = (
             tuple(str(PurePosixPath(folder, mask)) for _, (mask, _) in rows),
             str(PurePosixPath(folder, ignore)) if ignore else None,
         )
-    return found
+    return masks_of
 
 
 def _rows_of(file: Path, columns: str, names: list[str]) -> dict[str, list[tuple[str, list[str]]]]:
-    """(where, the other columns) of every line of those of the photos `names` that have some, as at least one has."""
+    """(where, the other columns) of the lines of each photo of `names` that has some; at least one has."""
     wanted, rows, others = set(names), defaultdict(list), []
     for name, where, values in _rows(file, columns):
         if name in wanted:
@@ -183,7 +185,7 @@ def _rows(path: Path, columns: str) -> list[tuple[str, str, list[str]]]:
 
 
 def _one_row_each(path: Path, columns: str, names: Sequence[str] = ()) -> dict[str, tuple[str, list[str]]]:
-    """(where, the other columns) by photo; every one of `names` has to have a line, and no photo two."""
+    """(where, the other columns) by photo; each of `names` needs a line, and no photo may have two."""
     rows = {}
     for name, where, values in _rows(path, columns):
         if name in rows:

@@ -1,4 +1,4 @@
-"""True masks: files that tell, pixel by pixel, where the objects of a photo are and what nobody knows."""
+"""True masks: files that mark the pixels of a photo's objects and those to ignore."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ _MOST_APART = 0.02
 
 
 class MaskFiles(NamedTuple):
-    """`Dataset.read_mask` of a dataset whose masks are files below `root`."""
+    """A `Dataset.read_mask` of masks that are files below `root`."""
 
     root: Path
 
     def __call__(self, record: Record, size: int) -> np.ndarray:
-        """The record's masks in one square, as `combine` gives it.
+        """Return the record's masks in one square, see `combine`.
 
         Raises:
             InputError: the record has no mask, or one of its files cannot be read.
@@ -37,15 +37,16 @@ class MaskFiles(NamedTuple):
 
 
 def combine(masks: Sequence[np.ndarray], ignore: np.ndarray | None, size: int) -> np.ndarray:
-    """The masks of a photo's objects in one square, as `get_mask` of wsolevaluation makes it (with size = 224).
+    """Return the masks of a photo's objects in one square, as `get_mask` of wsolevaluation does (with size = 224).
 
     Args:
         masks: bool [h, w], of any sizes, at least one: each true where an object is.
-        ignore: bool [h, w], of any size, true where it is not known what there is; None, if it is known everywhere.
-        size: of the square's side, in pixels.
+        ignore: bool [h, w], of any size, true where object and background are unknown; None if both are known
+            everywhere.
+        size: side of the square, pixels.
 
     Returns:
-        uint8 [size, size]: 1 where one of the objects is, else 255 where it is to be ignored, else 0.
+        uint8 [size, size]: 1 for object, 255 for ignored and not object, 0 for background.
     """
     objects = np.any([nearest(mask, size) for mask in masks], axis=0)
     square = objects.astype(np.uint8)
@@ -55,22 +56,22 @@ def combine(masks: Sequence[np.ndarray], ignore: np.ndarray | None, size: int) -
 
 
 def nearest(mask: np.ndarray, size: int) -> np.ndarray:
-    """A mask [h, w] as a square [size, size], each pixel for pixel what OpenCV's INTER_NEAREST picks.
+    """Return a mask [h, w] resized to a square [size, size], pixel for pixel as OpenCV's INTER_NEAREST does.
 
-    That is the pixel at or before i * h / size (not the nearest to the middle), in OpenCV's own rounding.
+    Row i is the one at or before i * h / size (not the nearest to the middle), with OpenCV's rounding.
     """
     rows, columns = ((np.arange(size) * (1 / (size / length))).astype(int) for length in mask.shape)
     return mask[np.ix_(rows, columns)]
 
 
 def require_masks(root: Path, records: Sequence[Record]) -> None:
-    """Check that the files of all masks are there and have the shapes of their photos. Only headers are read.
+    """Raise InputError if a mask is missing or does not have the shape of its photo. Only headers are read.
 
     A mask may be larger or smaller than its photo, as OpenImages' are, but has to be as wide for its height within 2 %.
 
     Raises:
-        InputError: a mask is missing, leads out of `root`, is no picture, or belongs to a photo of another shape; both
-            are named.
+        InputError: a mask is missing, lies outside of `root`, is not an image, or has another shape than its photo;
+            both are named.
     """
     pairs = [(record, mask) for record in records for mask in (*record.masks, record.ignore) if mask is not None]
     for _ in track(in_threads(lambda pair: _require_mask(root, *pair), pairs), len(pairs), "mask sizes", unit="masks"):

@@ -1,4 +1,4 @@
-"""One photo: from a file to upright RGB pixels, whatever it was saved as."""
+"""Photos: from files of any format and mode to upright RGB pixels."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,9 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp",
 # Pillow goes by content, not by suffix, and some of its other formats start outside programs (EPS: Ghostscript).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
+UNREADABLE_SIZE = (0, 0)
+"""The size of a photo whose header cannot be read."""
+
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,31 +35,31 @@ _UPRIGHT = {
 
 
 class PhotoFiles(NamedTuple):
-    """`Dataset.read` of a dataset whose photos are files below `root`."""
+    """A `Dataset.read` of photos that are files below `root`."""
 
     root: Path
 
     def __call__(self, record: Record) -> np.ndarray:
-        """The record's photo, as `read_photo` gives it."""
+        """Return the record's photo, see `read_photo`."""
         return read_photo(inside(self.root, record.path))
 
 
 def blank(record: Record) -> np.ndarray:
-    """`Dataset.read` where the photos are not at hand: a white one of the record's size."""
+    """Return a white photo of the record's size, uint8 [h, w, 3]: `Dataset.read` where the photos are absent."""
     width, height = record.size
     return np.full((height, width, 3), 255, np.uint8)
 
 
 def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
-    """A photo's pixels, as a viewer would show them.
+    """Return the pixels of a photo, as a viewer shows them.
 
     The EXIF orientation is applied. Samples of 16 bits are cut to their high byte, as TensorFlow does, which is within
-    one level of a division by 257. CMYK follows TensorFlow too: inverted if an Adobe marker says so. What is
-    transparent lies on white. Of an animation, the first picture is read.
+    one level of a division by 257. CMYK follows TensorFlow too: inverted where the file has an Adobe marker.
+    Transparent pixels are put on white. Of an animation, the first picture is read.
 
     Args:
         source: the file, or its content opened for reading.
-        name: what to call it in an error; the path, if empty.
+        name: of the photo, for errors; '' for its path.
 
     Returns:
         uint8 [h, w, 3], RGB.
@@ -68,9 +71,9 @@ def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask file as bool [h, w], upright: true wherever its grey value of 0..255 is not 0 (wsolevaluation: > 0.5).
+    """Return a mask file as bool [h, w], upright: true where its grey value of 0..255 is not 0 (wsolevaluation: > 0.5).
 
-    The masks of CUB-200-2011 are grey where its annotators disagree: there, one of them is enough.
+    The masks of CUB-200-2011 are grey where its annotators disagree; one of them is enough.
 
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
@@ -79,7 +82,11 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def photo_size(source: Path | BinaryIO, name: str = "") -> tuple[int, int]:
-    """A photo's width and height, upright, from its header alone.
+    """Return the width and height of an upright photo, from its header alone.
+
+    Args:
+        source: the file, or its content opened for reading.
+        name: of the photo, for errors; '' for its path.
 
     Raises:
         InputError: there is no such file, or its header is not that of a photo.
@@ -91,13 +98,18 @@ def photo_size(source: Path | BinaryIO, name: str = "") -> tuple[int, int]:
     return _opened(source, name, upright_size)
 
 
-def photo_sizes(root: Path, paths: Sequence[str], what: str) -> list[tuple[int, int]]:
-    """Widths and heights of many photos, in their order; (0, 0) for one whose header is broken.
+def photo_sizes(root: Path, paths: Sequence[str], name: str) -> list[tuple[int, int]]:
+    """Return the widths and heights of many photos, in their order; (0, 0) for one with an unreadable header.
 
-    A broken one is left for `check.check_photos`, which names it and leaves it out or stops, as the user wishes.
+    `check.check_photos` names that one later and leaves it out or stops, as the user wishes.
+
+    Args:
+        root: of the dataset.
+        paths: of the photos, relative to `root`.
+        name: of the progress bar.
 
     Raises:
-        InputError: a file is not there, or lies outside of `root`.
+        InputError: a file does not exist, or lies outside of `root`.
     """
 
     def size(path: str) -> tuple[int, int]:
@@ -105,16 +117,16 @@ def photo_sizes(root: Path, paths: Sequence[str], what: str) -> list[tuple[int, 
         try:
             return photo_size(file)
         except InputError:
-            return (0, 0)
+            return UNREADABLE_SIZE
 
-    return list(track(in_threads(size, paths), len(paths), what))
+    return list(track(in_threads(size, paths), len(paths), name))
 
 
 def inside(root: Path, relative: str) -> Path:
-    """The file that a name from outside means: below `root`, always.
+    """Return the file of a relative path, always below `root`.
 
     Raises:
-        InputError: the name is empty or absolute, or climbs with '..'.
+        InputError: the path is empty or absolute, or has '..'.
     """
     path = PurePosixPath(relative)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in relative:
@@ -123,10 +135,10 @@ def inside(root: Path, relative: str) -> Path:
 
 
 def existing(root: Path, relative: str) -> Path:
-    """`inside`, of a file that is there.
+    """Return the existing file of a relative path, always below `root`.
 
     Raises:
-        InputError: the name leads out of `root`, or to nothing.
+        InputError: the path leads out of `root`, or there is no such file.
     """
     path = inside(root, relative)
     if not path.is_file():
@@ -135,10 +147,14 @@ def existing(root: Path, relative: str) -> Path:
 
 
 def root_folder(folder: str, name: str) -> Path:
-    """The folder of the dataset called `name`, `config.data.dir`.
+    """Return the folder of a dataset.
+
+    Args:
+        folder: `config.data.dir`.
+        name: of the dataset, for the error.
 
     Raises:
-        InputError: it is not given, or not there.
+        InputError: it is empty, or does not exist.
     """
     if not folder:
         raise InputError(f"the dataset {name!r} is read from a folder: give it with --config.data.dir=FOLDER")
@@ -148,7 +164,7 @@ def root_folder(folder: str, name: str) -> Path:
 
 
 def first_line(error: Exception) -> str:
-    """What another library's error says, in one line."""
+    """Return the first line of another library's error, or its type where it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -159,23 +175,23 @@ def _opened(source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Res
             return use(image)
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such photo") from error
-    except Exception as error:  # broken bytes make the decoders raise nearly anything
+    except Exception as error:  # damaged bytes make the decoders raise nearly any error
         raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow turns TIFF by itself. EXIF behind a PNG's pixels does not count: finding it would decode the whole file.
+    # Pillow rotates TIFF by itself. EXIF behind a PNG's pixels is ignored: reading it would decode the whole file.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken EXIF is common, and the photo beneath it is whole
+    except Exception:  # damaged EXIF is common, and its photo is whole
         return 1
     return orientation if orientation in _UPRIGHT else 1
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """The pixels of `image`, converted before, turned as its EXIF says."""
+    """`pixels` of an image, rotated as its EXIF requires."""
     orientation = _orientation(image)
     return pixels if orientation == 1 else pixels.transpose(_UPRIGHT[orientation])
 
@@ -184,7 +200,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _high_byte(image).convert("RGB")
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        # Pillow takes every CMYK JPEG for Adobe's, which are inverted.
+        # Pillow reads every CMYK JPEG as Adobe's, which are inverted.
         image = Image.eval(image, lambda level: 255 - level)
     if image.has_transparency_data:
         transparent = image.convert("RGBA")
@@ -194,7 +210,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits; Pillow's own conversion would cut off at 255, that is, turn nearly everything white."""
+    """16-bit grey as 8 bits; Pillow's own conversion clips at 255, so that nearly everything becomes white."""
     levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > 65535:
         raise ValueError("grey levels of more than 16 bits")

@@ -1,7 +1,7 @@
-"""Which photo, which part of it, mirrored or not: decided here with numpy alone, before any photo is read.
+"""The plan of the batches: which photo, which part of it, mirrored or not; with numpy alone, before a photo is read.
 
 Training reads one endless stream of positions, the concatenated permutations of each epoch; what happens at a position
-depends on the seed and the position alone, so batches are the same on one device or eight, cut or uncut.
+depends on the seed and the position alone, so batches are the same on any number of devices, and after a restart.
 """
 
 import math
@@ -20,11 +20,11 @@ CROP_ATTEMPTS = 30
 
 
 class View(NamedTuple):
-    """What the network sees of one photo.
+    """The part of a photo that the network sees.
 
     Attributes:
-        index: which record.
-        window: float64 [4], the part of it that is seen, normalised xyxy in the original frame.
+        index: of the record.
+        window: float64 [4], the visible part, normalised xyxy in the original frame.
         flip: whether it is mirrored left to right, after cropping.
         valid: False for the padding of a last batch.
     """
@@ -45,12 +45,12 @@ def _stream(seed: np.uint64, number: int) -> np.random.Generator:
 
 
 def index_at(seed: int, position: int, count: int) -> int:
-    """The record that training reads at `position`, of `count` records shuffled anew each epoch."""
+    """Return the index of the record that training reads at `position`, of `count` records shuffled anew each epoch."""
     return int(_epoch_order(seed, position // count, count)[position % count])
 
 
 def training_view(seed: int, position: int, index: int, size: tuple[int, int], box: np.ndarray) -> View:
-    """A random crop of record `index` that meets `box`, mirrored half of the time.
+    """Return a random crop of record `index` that meets `box`, mirrored half of the time (PSOL).
 
     Args:
         seed: of the run.
@@ -65,16 +65,16 @@ def training_view(seed: int, position: int, index: int, size: tuple[int, int], b
 
 
 def resized_view(seed: int, position: int, index: int, size: int, resized: int) -> View:
-    """A random square of a photo that was squashed to a larger one, mirrored half of the time.
+    """Return a random square of a photo squashed to a larger square, mirrored half of the time.
 
-    wsolevaluation and DA-WSOL train on this: Resize(256), RandomCrop(224), RandomHorizontalFlip.
+    The augmentation of wsolevaluation and DA-WSOL: Resize(256), RandomCrop(224), RandomHorizontalFlip.
 
     Args:
         seed: of the run.
         position: in the training stream.
         index: of the record.
-        size: side of the square that is seen, pixels.
-        resized: side of the larger one, pixels.
+        size: side of the visible square, pixels.
+        resized: side of the squashed photo, pixels.
     """
     rng = _stream(~np.uint64(seed), position)
     corner = rng.integers(0, resized - size + 1, 2)
@@ -89,7 +89,7 @@ def training_views(
     square: tuple[int, int],
     positions: Iterable[int],
 ) -> Iterator[View]:
-    """What training sees at each of `positions`.
+    """Yield the view of training at each of `positions`.
 
     Args:
         seed: of the run.
@@ -111,13 +111,27 @@ def training_views(
 
 
 def training_positions(start_step: int, stop_step: int, batch_size: int, rows: slice) -> Iterator[int]:
-    """The positions that the rows `rows` of each global batch stand at: step t reads tB to (t + 1)B."""
+    """Yield the positions of the rows `rows` of each global batch: step t reads tB to (t + 1)B.
+
+    Args:
+        start_step: the first step.
+        stop_step: the step after the last one.
+        batch_size: B, over all processes.
+        rows: of each global batch, those of this process.
+    """
     for step in range(start_step, stop_step):
         yield from range(step * batch_size + rows.start, step * batch_size + rows.stop)
 
 
 def evaluation_views(indices: Sequence[int], window: np.ndarray, batch_size: int, rows: slice) -> Iterator[View]:
-    """Each record once, in the order given, the last batch padded with invalid views; `rows` of each global batch."""
+    """Yield a view of each record once, in the given order; invalid views pad the last batch.
+
+    Args:
+        indices: of the records, at least one.
+        window: [4], the visible part of every photo, normalised xyxy.
+        batch_size: over all processes.
+        rows: of each global batch, those of this process.
+    """
     for start in range(0, len(indices), batch_size):
         for at in range(start + rows.start, start + rows.stop):
             valid = at < len(indices)
@@ -125,15 +139,15 @@ def evaluation_views(indices: Sequence[int], window: np.ndarray, batch_size: int
 
 
 def pixel_box(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Normalised boxes [..., 4] in whole pixels of a photo of `size`, every edge rounded up, as PSOL's code does."""
+    """Return normalised boxes [..., 4] in whole pixels of a photo of `size`, every edge rounded up (PSOL's code)."""
     pixels = boxes.scale(box, np.array(size))
-    return np.ceil(np.round(pixels, 6))  # an edge on a pixel stays there: 7 / 25 * 25 is a little more than 7
+    return np.ceil(np.round(pixels, 6))  # whole pixels stay whole: 7 / 25 * 25 is a little more than 7
 
 
 def random_crop(rng: np.random.Generator, size: tuple[int, int], box: np.ndarray) -> np.ndarray:
-    """PSOL's RandomResizedBBoxCrop: a crop of 20 to 100 % of the area that meets the box, pixels xyxy [4].
+    """Return a random crop of 20 to 100 % of the area that meets a box, pixels xyxy [4]: PSOL's RandomResizedBBoxCrop.
 
-    After 30 attempts it is the central crop with its aspect held in [3/4, 4/3], which may miss the box.
+    After 30 attempts it is the central crop with its aspect clipped to [3/4, 4/3], which may miss the box.
 
     Args:
         rng: draws the crop.
@@ -155,7 +169,11 @@ def random_crop(rng: np.random.Generator, size: tuple[int, int], box: np.ndarray
 
 
 def central_crop(size: tuple[int, int]) -> np.ndarray:
-    """The largest central crop with an aspect in [3/4, 4/3], pixels xyxy [4], as torchvision falls back to."""
+    """Return the largest central crop with an aspect in [3/4, 4/3], pixels xyxy [4]: torchvision's fallback.
+
+    Args:
+        size: width and height of the photo, pixels.
+    """
     width, height = size
     low, high = CROP_ASPECT
     w, h = width, height
@@ -168,7 +186,7 @@ def central_crop(size: tuple[int, int]) -> np.ndarray:
 
 
 def target_box(box: np.ndarray, size: tuple[int, int], view: View) -> np.ndarray:
-    """A box as PSOL's localizer is shown it: rounded up to pixels, cut to the crop, in the crop's frame, mirrored.
+    """Return the box that PSOL's localizer learns: rounded up to pixels, cut to the crop, in its frame, mirrored.
 
     Args:
         box: [4], normalised xyxy in the original frame.
@@ -176,7 +194,7 @@ def target_box(box: np.ndarray, size: tuple[int, int], view: View) -> np.ndarray
         view: the crop; where it misses the box the result is inverted, as in the published code.
 
     Returns:
-        float64 [4], normalised xyxy in the frame of what the network sees.
+        float64 [4], normalised xyxy in the frame of the network's input.
     """
     crop = view.window * np.tile(size, 2)
     pixels = pixel_box(box, size)
@@ -185,7 +203,7 @@ def target_box(box: np.ndarray, size: tuple[int, int], view: View) -> np.ndarray
 
 
 def test_window(geometry: str, crop: float) -> np.ndarray:
-    """The part of a photo that is seen in evaluation.
+    """Return the part of a photo that the network sees in evaluation.
 
     Args:
         geometry: 'center_crop': PSOL's squashing Resize and CenterCrop; 'resize': all of it.

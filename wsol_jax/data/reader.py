@@ -1,4 +1,4 @@
-"""The entry of a dataset: how its files are read, and the keys that it owns."""
+"""The entry of a dataset: the function that reads its files, and the keys that it owns."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,7 +13,7 @@ class Reader(NamedTuple):
     """A dataset as the configuration knows it.
 
     Attributes:
-        load: (the keys of `data`, seed) -> the dataset; raises InputError for files and values that are wrong.
+        load: (the keys of `data`, seed) -> the dataset; raises InputError for wrong files and values.
         defaults: its own keys, `data.NAME.KEY`, with their defaults; {} where it has none.
     """
 

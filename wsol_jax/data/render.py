@@ -1,4 +1,4 @@
-"""Views to batches: tf.data reads, cuts and resizes the photos, many at once and in order."""
+"""From views to batches: tf.data reads, crops and resizes the photos, many at once and in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -12,15 +12,15 @@ from wsol_jax.errors import InputError
 
 
 class Batch(NamedTuple):
-    """What a step is given; arrays are numpy on the host, jax once they are on the devices.
+    """The photos of a step; arrays are numpy on the host, jax on the devices.
 
     Attributes:
-        image: uint8 [b, size, size, 3], RGB, cropped, resized and mirrored as the view says.
-        window: float32 [b, 4], the part of the original that is seen, normalised xyxy.
+        image: uint8 [b, size, size, 3], RGB, cropped, resized and mirrored by its view.
+        window: float32 [b, 4], the visible part of the original, normalised xyxy.
         flip: bool [b].
         label: int32 [b], 0-based.
-        target: float32 [b, 4], the pseudo box in the frame of what is seen, normalised xyxy; or zeros.
-        index: int32 [b], which record.
+        target: float32 [b, 4], the pseudo box in the frame of the window, normalised xyxy; or zeros.
+        index: int32 [b], of the record.
         valid: bool [b], False for padding.
     """
 
@@ -34,9 +34,15 @@ class Batch(NamedTuple):
 
 
 def cut(photo: np.ndarray, window: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
-    """The part `window` (normalised xyxy) of a photo uint8 [h, w, 3], resized to [size, size, 3] and perhaps mirrored.
+    """Return a part of a photo, resized and perhaps mirrored, uint8 [size, size, 3].
 
     The resizing is Pillow's antialiased bilinear, which both published code bases use.
+
+    Args:
+        photo: uint8 [h, w, 3].
+        window: [4], the part, normalised xyxy.
+        size: side of the result, pixels.
+        flip: whether it is mirrored left to right.
     """
     h, w = photo.shape[:2]
     area = tuple(np.clip(window * (w, h, w, h), 0, (w, h, w, h)))
@@ -52,18 +58,20 @@ def render(
     batch_size: int,
     target: Callable[[View], np.ndarray] | None = None,
 ) -> Iterator[Batch]:
-    """Batches of the views, in their order; a last incomplete batch is left out, so pad views that must all be seen.
+    """Return an iterator over the batches of the views, in their order, without a last incomplete batch.
+
+    Views that must all be seen need padding to whole batches.
 
     Args:
         read: record -> uint8 [h, w, 3].
-        records: what the views index.
-        views: what to see; may be endless.
+        records: indexed by the views.
+        views: of any number, also endless.
         size: side of the square images, pixels.
         batch_size: of this process.
-        target: view -> float [4], the box to learn; None where no box is learned.
+        target: view -> float [4], the box to learn, see `Batch`; None where no box is learned.
 
     Raises:
-        InputError: while iterating, for the first photo that cannot be read any more.
+        InputError: while iterating, for the first photo that has become unreadable.
     """
     import tensorflow as tf
 
@@ -74,7 +82,7 @@ def render(
             box = np.zeros(4) if target is None else target(view)
             yield view.index, view.window, view.flip, records[view.index].label, box, view.valid
 
-    unreadable: list[InputError] = []  # tf.data would turn the error into many lines of its own
+    unreadable: list[InputError] = []  # kept here, as tf.data turns an error into many lines of its own
 
     def draw(index: np.ndarray, window: np.ndarray, flip: np.ndarray) -> np.ndarray:
         try:
@@ -83,7 +91,9 @@ def render(
             unreadable.append(error)
             raise
 
-    def read_row(index, window, flip, label, box, valid):
+    def read_row(
+        index: tf.Tensor, window: tf.Tensor, flip: tf.Tensor, label: tf.Tensor, box: tf.Tensor, valid: tf.Tensor
+    ) -> Batch:
         image = tf.numpy_function(draw, [index, window, flip], tf.uint8, stateful=False)
         image.set_shape([size, size, 3])
         box, window = tf.cast(box, tf.float32), tf.cast(window, tf.float32)

@@ -1,8 +1,8 @@
-"""Generated scenes: one painted pebble on cluttered ground, with its exact box and mask. They need no file at all.
+"""Generated scenes: one painted pebble on cluttered ground, with its exact box and mask. They need no file.
 
-What tells the class is a small painted patch (its pattern and colours); the pebble, its colour, size and place say
-nothing about it. So a network that knows the classes need not know where the object ends: the difficulty that weakly
-supervised localization is about. A scene comes from (seed, split, number) alone, and is the same picture at every size.
+The class depends only on a small painted patch (its pattern and colours); the pebble, its colour, size and place are
+independent of it. A network that knows the classes therefore need not know where the object ends: the difficulty of
+weakly supervised localization. A scene depends on (seed, split, number) alone, and is the same picture at every size.
 """
 
 import colorsys
@@ -29,7 +29,7 @@ _FINER = 3  # outlines are drawn this much larger and averaged
 
 
 class Body(NamedTuple):
-    """Where a pebble is, in fractions of the image's side.
+    """The place and shape of a pebble, in fractions of the image's side.
 
     Attributes:
         outline: float [n, 2], a polygon.
@@ -43,10 +43,11 @@ class Body(NamedTuple):
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
-    """Scenes in the order of their numbers; the class of number i is i modulo the number of classes.
+    """Return scenes in the order of their numbers; the class of number i is i modulo the number of classes.
 
     Args:
-        config: `config.data`, of which `scenes` is read: how many classes, training and test scenes, and their side.
+        config: `config.data`, of which `scenes` is read: the numbers of classes, training and test scenes, and their
+            side.
         seed: of the scenes.
 
     Raises:
@@ -63,7 +64,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
 
 def read(seed: int, record: Record) -> np.ndarray:
-    """`Dataset.read`: the scene, uint8 [size, size, 3]."""
+    """Return the scene of a record, uint8 [size, size, 3]; see `Dataset.read`."""
     size, rng = record.size[0], _random(seed, record.path)
     body = _body(rng)
     coverage = _coverage(body.outline, size)
@@ -75,12 +76,12 @@ def read(seed: int, record: Record) -> np.ndarray:
 
 
 def read_mask(seed: int, record: Record, size: int) -> np.ndarray:
-    """`Dataset.read_mask`: 1 where the pebble is, uint8 [size, size]."""
+    """Return the mask of a scene, uint8 [size, size], 1 on the pebble; see `Dataset.read_mask`."""
     return masks.combine([_mask(seed, record)], None, size)
 
 
 def _mask(seed: int, record: Record) -> np.ndarray:
-    """Where the pebble is in the scene itself, bool [h, w]."""
+    """The mask of the pebble in the scene itself, bool [h, w]."""
     return _coverage(_body(_random(seed, record.path)).outline, record.size[0]) >= 0.5
 
 
@@ -122,7 +123,7 @@ def _area(polygon: np.ndarray) -> float:
 
 
 def _coverage(polygon: np.ndarray, size: int) -> np.ndarray:
-    """How much of each pixel lies inside a polygon [n, 2] of fractions: float32 [size, size] of 0..1."""
+    """The share of each pixel inside a polygon [n, 2] of fractions: float32 [size, size] of 0..1."""
     canvas = Image.new("L", (size * _FINER, size * _FINER))
     # Pillow's coordinates are pixels' centres.
     ImageDraw.Draw(canvas).polygon((polygon * size * _FINER - 0.5).ravel().tolist(), fill=255)
@@ -130,7 +131,7 @@ def _coverage(polygon: np.ndarray, size: int) -> np.ndarray:
 
 
 def _shadow(coverage: np.ndarray) -> np.ndarray:
-    """A soft shadow of what is covered, a little below and to the right of it, [size, size] of 0..1."""
+    """A soft shadow of the covered pixels, a little below and to the right of them, [size, size] of 0..1."""
     size = len(coverage)
     small = Image.fromarray((coverage * 255).astype(np.uint8)).resize((24, 24), Image.Resampling.BOX)
     moved = ImageChops.offset(small.resize((size, size), Image.Resampling.BICUBIC), size // 60, size // 40)
@@ -138,14 +139,14 @@ def _shadow(coverage: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
-    """Smooth noise of 0..1, float32 [size, size], with so many cells to a side whatever the size."""
+    """Smooth noise of 0..1, float32 [size, size], with `cells` cells to a side at every size."""
     grid = rng.integers(0, 256, (cells, cells), np.uint8)
     picture = Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture) * np.float32(1 / 255)
 
 
 def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """RGB of 0..1, float32 [3, 1, 1]: planes come first, so that numpy's inner loops are long."""
+    """RGB of 0..1, float32 [3, 1, 1]; planes come first, so that numpy's inner loops are long."""
     return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32)[:, None, None]
 
 
@@ -167,7 +168,7 @@ def _ground(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _litter(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Twigs and leaves: their colours, float32 [3, size, size], and where they are, [size, size]."""
+    """Twigs and leaves: their colours, float32 [3, size, size], and their coverage, [size, size]."""
     colours, places = Image.new("RGB", (size, size)), Image.new("L", (2 * size, 2 * size))
     draw_colour, draw_place = ImageDraw.Draw(colours), ImageDraw.Draw(places)
     for _ in range(rng.integers(16, 28)):
@@ -224,7 +225,7 @@ def _ticks(size: int) -> np.ndarray:
 
 
 def _along(center: np.ndarray, axes: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where pixels are from a centre, in units of two half axes: two arrays float32 [len(y), len(x)]."""
+    """Coordinates of pixels from a centre, in units of two half axes: two arrays float32 [len(y), len(x)]."""
     inverse = np.linalg.inv(axes).astype(np.float32)
     x, y = x[None, :] - np.float32(center[0]), y[:, None] - np.float32(center[1])
     return x * inverse[0, 0] + y * inverse[1, 0], x * inverse[0, 1] + y * inverse[1, 1]

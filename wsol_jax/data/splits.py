@@ -1,4 +1,4 @@
-"""Photos set aside or kept, class by class, by seed."""
+"""Draws of photos of each class by seed: a validation split, or a smaller one."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from wsol_jax.errors import InputError
 
 
 def per_class(records: Sequence[Record]) -> dict[int, list[int]]:
-    """The positions in `records` of each label's photos, labels in ascending order."""
+    """Return label -> the positions of its photos in `records`, labels in ascending order."""
     positions = defaultdict(list)
     for position, record in enumerate(records):
         positions[record.label].append(position)
@@ -19,13 +19,20 @@ def per_class(records: Sequence[Record]) -> dict[int, list[int]]:
 
 
 def choose(positions: Sequence[int], count: int, seed: int, label: int) -> set[int]:
-    """`count` of a class's positions, from seed and label alone: other classes' photos change nothing."""
+    """Return `count` random positions of a class; photos of other classes do not change the draw.
+
+    Args:
+        positions: of the photos of the class.
+        count: at most as many as there are.
+        seed: of the run.
+        label: of the class.
+    """
     order = np.random.Generator(np.random.Philox([seed, label])).permutation(len(positions))
     return {positions[i] for i in order[:count]}
 
 
 def set_aside(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """The dataset with `count` photos of every class moved from 'train' to 'val'; both keep their order.
+    """Return the dataset with `count` photos of every class moved from 'train' to 'val'; both keep their order.
 
     Raises:
         InputError: there is no 'train', or a 'val' already; or a class would be left without a training photo.
@@ -50,7 +57,7 @@ def set_aside(dataset: Dataset, count: int, seed: int) -> Dataset:
 
 
 def keep_per_class(records: Sequence[Record], count: int, seed: int) -> list[Record]:
-    """`count` photos of every class, in their order; a class that has fewer keeps what it has, and that is logged.
+    """Return `count` photos of every class, in their order; classes with fewer keep them all and are logged.
 
     The validation photos of Choe et al. (CVPR 2020), num_val_sample_per_class in their code.
     """
@@ -64,10 +71,10 @@ def keep_per_class(records: Sequence[Record], count: int, seed: int) -> list[Rec
 
 
 def require_sound(dataset: Dataset) -> None:
-    """Check what every dataset has to be.
+    """Raise InputError unless a dataset is complete and unambiguous.
 
     Raises:
-        InputError: there is no class or no photo; a photo comes twice, in one split or two; a class has no training
+        InputError: there is no class or no photo; a photo is listed twice, in one split or two; a class has no training
             photo.
     """
     if not dataset.classes or not any(dataset.splits.values()):
@@ -80,7 +87,7 @@ def require_sound(dataset: Dataset) -> None:
 
 
 def require_every_class(dataset: Dataset) -> None:
-    """Check that there is something to learn about every class, if there is anything to learn from.
+    """Raise InputError if a class has no training photo; a dataset without training photos is valid.
 
     Raises:
         InputError: a class has no training photo.

@@ -24,15 +24,14 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
-    """The splits `tfds.train` and `tfds.test` of the builder `tfds.name`, in its own fixed order.
+    """Return the splits `tfds.train` and `tfds.test` of the builder `tfds.name`, in its own fixed order.
 
     The features 'image', 'label' and, if there is one, 'bbox' or 'objects/bbox' are read. The photos are kept in memory
-    as the encoded bytes they were stored as (CUB: 1.1 GB), and decoded when they are looked at. A photo is named
-    SPLIT/NUMBER.
+    in their encoding (CUB: 1.1 GB), and decoded when they are read. A photo is named SPLIT/NUMBER.
 
     Args:
         config: `config.data`. `dir` is TFDS's data_dir, '' for its default.
-        seed: not needed, nothing is drawn.
+        seed: unused, as nothing is drawn.
 
     Raises:
         InputError: the builder or a split does not exist; it is not prepared and cannot be downloaded; a feature is
@@ -60,28 +59,28 @@ def _builder(name: str, folder: str | None) -> "DatasetBuilder":
     import tensorflow_datasets as tfds
 
     if ":" in name:
-        raise InputError(f"--config.data.tfds.name: {name!r} is code from elsewhere, which is not run")
+        raise InputError(f"--config.data.tfds.name: {name!r} is code of another source, which is not run")
     try:
         return tfds.builder(name, data_dir=folder, try_gcs=False)
-    except Exception as error:  # a builder is a program of its own and may raise anything
+    except Exception as error:  # a builder is a program of its own and may raise any error
         raise InputError(f"--config.data.tfds.name: no dataset {name!r} ({photos.first_line(error)})") from error
 
 
 def _prepare(builder: "DatasetBuilder") -> None:
-    """Download, unless the files are there; TFDS itself would try for minutes where there is no connection."""
+    """Download the dataset unless it is prepared; without a connection TFDS itself would retry for minutes."""
     if builder.is_prepared():
         return
-    what = f"the TFDS dataset {builder.name} is not prepared in {builder.data_dir}"
+    subject = f"the TFDS dataset {builder.name} is not prepared in {builder.data_dir}"
     urls = [urlsplit(url) for url in builder.url_infos or ()]
     for host, port in sorted({(url.hostname, _PORTS[url.scheme]) for url in urls if url.scheme in _PORTS}):
         try:
             socket.create_connection((host, port), timeout=_SECONDS_TO_CONNECT).close()
         except OSError as error:
-            raise InputError(f"{what} and {host} cannot be reached ({error}); prepare it where it can") from error
+            raise InputError(f"{subject} and {host} cannot be reached ({error}); prepare it where it can") from error
     try:
         builder.download_and_prepare()
     except Exception as error:  # see _builder
-        raise InputError(f"{what}, and preparing it failed ({photos.first_line(error)})") from error
+        raise InputError(f"{subject}, and preparing it failed ({photos.first_line(error)})") from error
 
 
 def _records(builder: "DatasetBuilder", name: str, split: str, encoded: dict[str, bytes]) -> Iterator[Record]:
@@ -89,8 +88,10 @@ def _records(builder: "DatasetBuilder", name: str, split: str, encoded: dict[str
     try:
         total = builder.info.splits[split].num_examples
     except (KeyError, ValueError) as error:
-        there = ", ".join(builder.info.splits)
-        raise InputError(f"--config.data.tfds.{name}: {builder.name} has no split {split!r}; it has {there}") from error
+        available = ", ".join(builder.info.splits)
+        raise InputError(
+            f"--config.data.tfds.{name}: {builder.name} has no split {split!r}; it has {available}"
+        ) from error
     for number, example in enumerate(track(_examples(builder, split), total, f"TFDS {split}")):
         path = f"{name}/{number:06d}"
         encoded[path] = example["image"]

@@ -1,19 +1,19 @@
-"""How far a number might have been off with other photos: the percentile bootstrap."""
+"""The uncertainty of a number over the choice of photos: the percentile bootstrap."""
 
 import numpy as np
 
 
 def interval(values: np.ndarray, seed: int, resamples: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile interval of the mean of each row, over photos drawn with replacement (Efron, 1979).
+    """Return the 95 % percentile interval of the mean of each row, over photos drawn with replacement (Efron, 1979).
 
-    Every row sees the same draws, so that rows can be compared. One resample is held at a time: memory grows with n,
+    All rows use the same draws, so that rows can be compared. One resample is held at a time: memory grows with n,
     not with `resamples`.
 
     Args:
-        values: float [..., n], a row per metric, a column per photo; NaN where a photo has no say in a metric. Every
-            row needs a number somewhere.
+        values: float [..., n], a row per metric, a column per photo; NaN where a metric is not defined for a photo.
+            Every row needs a number somewhere.
         seed: of the draws.
-        resamples: how many means the percentiles are taken of.
+        resamples: the number of means behind the percentiles.
 
     Returns:
         low [...] and high [...], in the unit of `values`.

@@ -1,4 +1,4 @@
-"""The best that can be had without looking: one centred box for every photo."""
+"""The best baseline that sees no photo: one centred box for all."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from wsol_jax.evaluation.direct_boxes import best_iou, flat_truth
 
 
 def best_center_box(records: Sequence[Record]) -> tuple[np.ndarray, float]:
-    """The centred box that is right most often on these very photos: an oracle, the highest bar of its kind.
+    """Return the centred box that is right most often on these very photos, and its accuracy: an oracle.
 
-    It covers the same fraction s of the width and of the height, s from 0.01 to 1 in steps of 0.01; of equal ones the
-    smallest is taken. Photos without true boxes are left out.
+    It covers the same fraction s of the width and of the height, s from 0.01 to 1 in steps of 0.01; of equals, the
+    smallest. Photos without true boxes are left out.
 
     Args:
-        records: the photos it is scored on, at least one of them with a true box.
+        records: the photos, at least one of them with a true box.
 
     Returns:
         The box, float64 [4], normalised xyxy, and its gt_known_loc (IoU >= 0.5 with the best true box) in percent.

@@ -1,8 +1,8 @@
-"""The connected components of an image above every threshold at once, for the price of a few passes over its pixels.
+"""The connected components of an image above every threshold at once, in a few passes over its pixels.
 
-Peaks (humps.py) come in as the threshold falls, grow by the columns and rows they reach, and merge at the highest pass
+Peaks (humps.py) appear as the threshold falls, grow by the columns and rows they reach, and merge at the highest pass
 between them: Kruskal's algorithm over sorted passes. The result is the max-tree of Salembier, Oliveras and Garrido
-(1998), of which boxes are kept.
+(1998), of which the boxes are kept.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,11 @@ NOTHING = np.array([ABSENT, ABSENT, -1, -1, ABSENT, 0, 0, 0], np.int32)
 
 
 class Components(NamedTuple):
-    """Connected components of the sets {image > t}, an entry for each as long as it looks the same.
+    """Connected components of the sets {image > t}, one entry for each range of t in which a component is the same.
 
     Attributes:
         box: int32 [n, 4], its first column and row and its last column and row, both inclusive.
-        low, high: int32 [n]; it looks like that for low <= t < high.
+        low, high: int32 [n]; the entry holds for low <= t < high.
         start: int32 [n], its first pixel in reading order, y * w + x.
         area: int32 [n], twice the area of the polygon through the centres of its border pixels, if it has no hole.
     """
@@ -34,12 +34,12 @@ class Components(NamedTuple):
 
 
 def components(image: np.ndarray, diagonal: bool, with_shape: bool = False) -> Components:
-    """Every component of {image > t}, for all t in 0..254.
+    """Return every component of {image > t}, for all t in 0..254.
 
     Args:
         image: uint8 [h, w].
         diagonal: whether pixels that share a corner alone are neighbours (8-connected) or not (4-connected).
-        with_shape: whether `start` and `area` are wanted; they mean nothing otherwise.
+        with_shape: whether `start` and `area` are computed; they are undefined otherwise.
 
     Returns:
         The components, in no particular order.
@@ -54,9 +54,9 @@ def components(image: np.ndarray, diagonal: bool, with_shape: bool = False) -> C
 
 @njit(nogil=True, cache=True)
 def _merge_downwards(w: int, reach: np.ndarray, shape: np.ndarray, passes: np.ndarray) -> np.ndarray:
-    """A row for every component, int32 [n, 8], its columns named above, from what `humps` has measured.
+    """A row for every component, int32 [n, 8], its columns named above, from the measures of `humps`.
 
-    What changes a component is a column or row that it reaches, a new first pixel or area, or a pass to another one.
+    A component changes by a column or row that it reaches, a new first pixel or area, or a pass to another one.
     """
     peaks = len(reach)
     reached, reached_first = _by_value(reach)
@@ -93,7 +93,7 @@ def _merge_downwards(w: int, reach: np.ndarray, shape: np.ndarray, passes: np.nd
 
 @njit(nogil=True, cache=True)
 def _by_value(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the values of an array [a, b] but 0 are.
+    """The places of the values of an array [a, b], except 0.
 
     Returns:
         place int32 [m, 2], rows and columns; first int64 [257]: value v is at place[first[v]:first[v + 1]].
@@ -124,7 +124,7 @@ def _root(parent: np.ndarray, i: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _write_before(v: int, component: np.ndarray, rows: np.ndarray, written: int) -> int:
-    """Write down a component that value v is about to change, if it was one before; how many rows are written."""
+    """Write a row of a component before value v changes it, if it existed above v; return the number of rows."""
     if component[HIGH] > v:
         component[LOW] = v
         rows[written] = component

@@ -1,7 +1,7 @@
-"""The boxes that thresholds cut out of a score map, for all thresholds at once, as wsolevaluation has them from OpenCV.
+"""The boxes of a score map at all thresholds at once, equal to those that wsolevaluation gets from OpenCV.
 
-Its `compute_bboxes_from_scoremaps` takes floor(255 map), keeps what is above a level, and asks cv2.findContours for
-RETR_TREE: the outer border of every 8-connected part, nested ones too, and the border of every hole, which are the
+Its `compute_bboxes_from_scoremaps` takes floor(255 map), keeps the pixels above a level, and calls cv2.findContours
+with RETR_TREE: the outer border of every 8-connected part, nested ones too, and the border of every hole, which are the
 pixels around it. Here the same boxes come from two trees of components, one of the map and one of its holes.
 """
 
@@ -14,12 +14,12 @@ from wsol_jax.evaluation.component_tree import components
 
 
 class Contours(NamedTuple):
-    """Bounding boxes of the contours of {image > level}, an entry for each as long as it has the same box.
+    """Bounding boxes of the contours of {image > level}, one entry for each range of levels with the same box.
 
     Attributes:
         box: int32 [n, 4]: left, top, right, bottom, half-open, pixels: x, y, x + w, y + h of cv2.boundingRect.
         low, high: int32 [n]; it is one of the contours at low <= level < high. Every level in 0..max(image) - 1 has
-            some; an image of zeros has none, and one box [0, 0, 0, 0] at level 0 stands for it, as published.
+            some; an image of zeros has none, and is given one box [0, 0, 0, 0] at level 0, as published.
     """
 
     box: np.ndarray
@@ -31,7 +31,7 @@ NO_CONTOUR = Contours(np.zeros((1, 4), np.int32), np.zeros(1, np.int32), np.ones
 
 
 def every_contour(image: np.ndarray) -> Contours:
-    """The contours of MaxBoxAccV2: of every part, and of every hole.
+    """Return the contours of MaxBoxAccV2: of every part, and of every hole.
 
     A hole is a 4-connected component of {image <= level} = {255 - image > 254 - level} that touches no edge of the
     image. Its contour is the pixels around it, one more on each side.
@@ -57,14 +57,17 @@ def every_contour(image: np.ndarray) -> Contours:
 
 
 def largest_contour(image: np.ndarray) -> Contours:
-    """The contour of MaxBoxAcc: at each level the one with the largest cv2.contourArea; the entries are the levels.
+    """Return the contour of MaxBoxAcc at each level: the one with the largest cv2.contourArea.
 
-    That is the area of the polygon through the centres of the border pixels, so that a line has none. Of equally large
-    ones it is the first in OpenCV's order, whose first pixel in reading order is the last. A hole, and a part in a
-    hole, is smaller than the part around it or has the same box; so parts with their holes filled are all that count.
+    That is the area of the polygon through the centres of the border pixels, so that a line has none. Of equals, it is
+    the first in OpenCV's order, whose first pixel in reading order is the last. A hole, and a part in a hole, is
+    smaller than the part around it or has the same box; so only parts with their holes filled count.
 
     Args:
         image: uint8 [h, w], a quantised score map.
+
+    Returns:
+        The contours; entry i is that of level i.
     """
     if not image.any():
         return NO_CONTOUR
@@ -77,12 +80,12 @@ def largest_contour(image: np.ndarray) -> Contours:
 
 @njit(nogil=True, cache=True)
 def best_iou_at_levels(contours: Contours, truth: np.ndarray, levels: int) -> np.ndarray:
-    """The best IoU of any contour with any true box, at each level: float64 [levels].
+    """Return the best IoU of any contour with any true box, at each level: float64 [levels].
 
     Args:
         contours: their boxes, [n, 4], half-open.
         truth: float64 [m, 4], half-open, in the same frame; an empty one has IoU 0.
-        levels: how many levels there are.
+        levels: the number of levels.
     """
     best = np.zeros(levels)
     for i in range(len(contours.box)):
@@ -101,10 +104,10 @@ def best_iou_at_levels(contours: Contours, truth: np.ndarray, levels: int) -> np
 
 @njit(nogil=True, cache=True)
 def fill_holes(image: np.ndarray) -> np.ndarray:
-    """The image whose sets {> t} are those of `image` with their holes filled, for every t.
+    """Return the image whose sets {> t} are those of `image` with their holes filled, for every t.
 
-    The value of a pixel becomes the height of the lowest 4-connected way from it to an edge of the image, found in
-    passes down and up over those rows that something has changed for.
+    The value of a pixel becomes the height of the lowest 4-connected way from it to an edge of the image, in passes
+    down and up over those rows whose neighbours have changed.
 
     Args:
         image: uint8 [h, w].
@@ -131,11 +134,11 @@ def fill_holes(image: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _lower_row(row: np.ndarray, floor: np.ndarray, beside: np.ndarray, before: int) -> bool:
-    """Let each pixel leave by way of the row beside its own or of the pixel before it; whether that lowers any."""
+def _lower_row(row: np.ndarray, floor: np.ndarray, neighbour: np.ndarray, before: int) -> bool:
+    """Lower each pixel to its way out by the neighbouring row or the pixel before it; return whether any changes."""
     changed = 0
     for x in range(len(row)):
-        before = max(floor[x], min(row[x], beside[x], before))
+        before = max(floor[x], min(row[x], neighbour[x], before))
         changed |= before ^ row[x]
         row[x] = before
     return changed != 0
@@ -143,7 +146,7 @@ def _lower_row(row: np.ndarray, floor: np.ndarray, beside: np.ndarray, before: i
 
 @njit(nogil=True, cache=True)
 def _highest_at_levels(order: np.ndarray, low: np.ndarray, high: np.ndarray, levels: int) -> np.ndarray:
-    """Of the entries that exist at each level, the one with the highest `order` int64 [n]: int64 [levels]."""
+    """The entry with the highest `order` int64 [n] of those that exist at each level: int64 [levels]."""
     chosen = np.full(levels, -1)
     for i in range(len(order)):
         for level in range(low[i], high[i]):

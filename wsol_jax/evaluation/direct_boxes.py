@@ -1,11 +1,11 @@
-"""One box per photo against the true ones: GT-known, Top-1 and Top-5 localization, as the PSOL paper counts them.
+"""Metrics of one box per photo: GT-known, Top-1 and Top-5 localization, as in the PSOL paper.
 
-Two protocols stand side by side and never share a name:
+Two protocols, which never share a name:
 
-- the bare names: IoU >= 0.5 in the frame of the original image, mean over photos (the paper's words, section 4.1);
-- `psol_code/`: what PSOL_inference.py computes. Truth and prediction are compared in the frame of the central crop
+- the bare names: IoU >= 0.5 in the frame of the original image, mean over photos (the paper, section 4.1);
+- `psol_code/`: as PSOL_inference.py computes. Truth and prediction are compared in the frame of the central crop
   (224 of 256), the truth clipped to it and the prediction not; IoU > 0.5; the mean over classes of each class's mean.
-  That script also takes 1 pixel from the truth's coordinates, a bug outside ImageNet's 1-based XML files; left out.
+  That script also subtracts 1 pixel from the truth's coordinates, a bug outside ImageNet's 1-based XML; left out.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ ABSENT_RANK = np.iinfo(np.int32).max
 
 
 class BoxResults(NamedTuple):
-    """The state of the metric: one entry per photo, so that states of parts merge into the state of the whole.
+    """The state of the metrics: one entry per photo, so that states of parts merge into the state of the whole.
 
     Attributes:
         label: int32 [n], the true class.
         iou: float64 [n], IoU in the original frame, best over the photo's true boxes; NaN if no box can be compared.
         iou_code: float64 [n], the same in the frame and with the clipping of `psol_code/`.
-        rank: int32 [n], place of the true class among the predicted ones, 0 if it is the likeliest; ABSENT_RANK if it
-            is not among them, UNKNOWN_RANK if no classes were predicted.
+        rank: int32 [n], place of the true class among the predicted ones, 0 if it is the most probable; ABSENT_RANK
+            if it is not among them, UNKNOWN_RANK if no classes were predicted.
     """
 
     label: np.ndarray
@@ -41,19 +41,16 @@ class BoxResults(NamedTuple):
 
 
 def empty() -> BoxResults:
-    """The results of no photo: merging them changes nothing."""
+    """Return the results of no photo, the identity of `merge`."""
     return BoxResults(np.zeros(0, np.int32), np.zeros(0), np.zeros(0), np.zeros(0, np.int32))
 
 
 def measure(records: Sequence[Record], predictions: Predictions) -> BoxResults:
-    """Compare the predictions of n photos with what is true.
+    """Return the results of the predictions of n photos against their true boxes and classes.
 
     Args:
-        records: n records; a photo without true boxes, or all of them, is fine.
+        records: n records; any of them may lack true boxes.
         predictions: in the same order; without `box` every IoU is NaN, without `top5_class` every rank is unknown.
-
-    Returns:
-        The results of these n photos.
     """
     truth, owner = flat_truth(records)
     label = np.array([record.label for record in records], np.int32)
@@ -65,20 +62,20 @@ def measure(records: Sequence[Record], predictions: Predictions) -> BoxResults:
 
 
 def merge(a: BoxResults, b: BoxResults) -> BoxResults:
-    """The results of the photos of both; associative, with `empty()` as its identity."""
+    """Return the results of the photos of both; associative, with `empty()` as its identity."""
     return BoxResults(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
 
 
 def compute(results: BoxResults) -> dict[str, float]:
-    """The numbers, in percent, of the photos where they can be measured.
+    """Return the metrics, percent, each over the photos for which it is defined.
 
     Returns:
         gt_known_loc: the box is right.
-        top1_loc, top5_loc: the box is right, and the true class is the likeliest, or among the five likeliest.
-        top1_cls, top5_cls: the true class is the likeliest, or among the five likeliest.
+        top1_loc, top5_loc: the box is right, and the true class is the most probable, or among the top five.
+        top1_cls, top5_cls: the true class is the most probable, or among the top five.
         psol_code/...: the same five under that protocol.
-        photos, photos_with_boxes: how many photos there are, and on how many of them a box could be compared.
-        A number that no photo has anything to say about is left out.
+        photos, photos_with_boxes: the number of photos, and of those with a predicted and a true box.
+        A metric that is defined for no photo is left out.
     """
     metrics = {name: 100 * float(np.nanmean(hit)) for name, hit in hits(results).items()}
     code = _hits(np.where(np.isnan(results.iou_code), np.nan, results.iou_code > 0.5), results.rank)
@@ -88,7 +85,16 @@ def compute(results: BoxResults) -> dict[str, float]:
 
 
 def intervals(results: BoxResults, seed: int, resamples: int = 1000) -> dict[str, float]:
-    """The 95 % bootstrap interval over photos of every bare metric of `compute`: NAME/low and NAME/high, percent."""
+    """Return the 95 % bootstrap interval over photos of every bare metric of `compute`.
+
+    Args:
+        results: of n photos.
+        seed: of the draws.
+        resamples: see `bootstrap.interval`.
+
+    Returns:
+        NAME/low and NAME/high, percent.
+    """
     named = hits(results)
     if not named:
         return {}
@@ -98,7 +104,7 @@ def intervals(results: BoxResults, seed: int, resamples: int = 1000) -> dict[str
 
 
 def hits(results: BoxResults) -> dict[str, np.ndarray]:
-    """Per photo, whether it counts for each bare metric: float64 [n], 1 or 0, or NaN where that cannot be said.
+    """Return each bare metric of every photo: float64 [n], 1 if it is right, 0 if not, NaN where it is not defined.
 
     A metric that is NaN everywhere is left out.
     """
@@ -106,13 +112,13 @@ def hits(results: BoxResults) -> dict[str, np.ndarray]:
 
 
 def flat_truth(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
-    """Every true box, float64 [m, 4], normalised xyxy, and the position of the record it belongs to, int64 [m]."""
+    """Return every true box, float64 [m, 4], normalised xyxy, and the position of its record, int64 [m]."""
     owner = np.repeat(np.arange(len(records)), [len(record.boxes) for record in records])
     return np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)]), owner
 
 
 def best_iou(truth: np.ndarray, owner: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """IoU [n] of each photo's `box` [n, 4] with the best of its true boxes; NaN for a photo that has none.
+    """Return the IoU [n] of each photo's box with the best of its true boxes; NaN for a photo that has none.
 
     Args:
         truth: float64 [m, 4], in the frame of `box`.
@@ -125,9 +131,9 @@ def best_iou(truth: np.ndarray, owner: np.ndarray, box: np.ndarray) -> np.ndarra
 
 
 def truth_in_crop(truth: np.ndarray) -> np.ndarray:
-    """True boxes [m, 4] in the frame of the central crop and clipped to it, as PSOL's loader does.
+    """Return true boxes [m, 4] in the frame of the central crop and clipped to it, as PSOL's loader does.
 
-    A box that lies wholly outside comes out inverted; nothing overlaps it.
+    A box that lies wholly outside becomes inverted; nothing overlaps it.
     """
     truth = boxes.into_window(truth, CENTER_CROP)
     return np.concatenate([np.maximum(truth[:, :2], 0), np.minimum(truth[:, 2:], 1)], axis=-1)

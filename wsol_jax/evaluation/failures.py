@@ -1,4 +1,4 @@
-"""What is wrong with a box or a mask, in words: a part only, too large, another object, wrong class."""
+"""Kinds of failure of a box or a mask: a part only, too large, another object, wrong class."""
 
 import numpy as np
 
@@ -12,24 +12,24 @@ ANOTHER = "another object"
 NOT_TIGHT = "not tight"
 KINDS = (RIGHT, WRONG_CLASS, PART, TOO_LARGE, ANOTHER, NOT_TIGHT)
 
-IOU = 0.5  # from here on it is right
+IOU = 0.5  # the least of a right prediction
 NO_IOU = 0.1  # below, it hardly touches the object
-INSIDE = 0.75  # from this share on, one lies mostly inside the other
-COVERED = 0.5  # less of the object is a part of it; less of a box filled by the object is too large a box
+INSIDE = 0.75  # the least share of one that lies mostly inside the other
+COVERED = 0.5  # less of the object is only a part; a box filled less by the object is too large
 
 
 def kind(overlap: float, predicted: float, true: float, right_class: bool | None = None) -> str:
-    """What is wrong with a prediction, from three areas in one unit.
+    """Return the kind of failure of a prediction, from three areas in one unit.
 
-    Whatever reaches an IoU of 0.5 is `right`, or `wrong class`. Of the others `a part only` lies mostly inside the
+    A prediction of IoU 0.5 and above is `right`, or `wrong class`. Of the others `a part only` lies mostly inside the
     truth and covers less than half of it; `too large` has the truth mostly inside and is more than twice as large;
     `another object`, or nothing at all, has an IoU below 0.1; the rest is `not tight`.
 
     Args:
         overlap: the area that both share.
-        predicted: of what was predicted.
-        true: of the object, above 0.
-        right_class: whether the likeliest class is the true one; None if nobody said.
+        predicted: the area of the prediction.
+        true: the area of the object, above 0.
+        right_class: whether the most probable class is the true one; None if no class was predicted.
 
     Returns:
         One of `KINDS`.
@@ -44,7 +44,7 @@ def kind(overlap: float, predicted: float, true: float, right_class: bool | None
 
 
 def kind_of_box(box: np.ndarray, truth: np.ndarray, right_class: bool | None = None) -> str | None:
-    """`kind` of a box [4] with the one it fits best of the true boxes [m, 4]; None where there is none."""
+    """Return `kind` of a box [4] against the true box of [m, 4] that it fits best; None without a true box."""
     if not boxes.area(truth).any():
         return None
     best = truth[boxes.iou(truth, box).argmax()]
@@ -53,6 +53,6 @@ def kind_of_box(box: np.ndarray, truth: np.ndarray, right_class: bool | None = N
 
 
 def kind_of_region(region: np.ndarray, truth: np.ndarray, right_class: bool | None = None) -> str | None:
-    """`kind` of a region with the object's pixels, both bool [h, w]; None where the object has none."""
+    """Return `kind` of a region against the object's pixels, both bool [h, w]; None where the object has none."""
     areas = (float(np.count_nonzero(of)) for of in (region & truth, region, truth))
     return kind(*areas, right_class) if truth.any() else None

@@ -1,12 +1,12 @@
-"""An image as hills: every row is a few humps, and humps go together in peaks.
+"""An image as hills: every row is a few humps, and humps belong to peaks.
 
 A row of a smooth image is a few humps, each of which rises to its summit and falls. Wherever one of its pixels is above
-a threshold, so is the way to the summit; from there the way goes on to a hump of the next row that is no lower beside
-it, and so on up to a local maximum: the peak that all these humps belong to. So of any peak the pixels above a
-threshold hang together, and what hangs together is whole peaks, joined by the passes between them. A smooth map of
+a threshold, so is the way to the summit; from there the way continues to a hump of the next row that is no lower next
+to it, and so on up to a local maximum: the peak that all these humps belong to. So the pixels of a peak above a
+threshold are connected, and a connected component is whole peaks, joined by the passes between them. A smooth map of
 50,000 pixels has about a thousand humps and dozens of peaks.
 
-Everything here is compiled at its first call and then cached on disk; nothing holds Python's lock.
+All functions are compiled at their first call and then cached on disk; none holds Python's lock.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Humps(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def find_humps(image: np.ndarray) -> Humps:
-    """Cut the rows of an image uint8 [h, w] after their local minima."""
+    """Return the humps of an image uint8 [h, w]: its rows, cut after their local minima."""
     h, w = image.shape
     begin, summit = np.empty((2, h * w), np.int32)
     first, n = np.zeros(h + 1, np.int64), 0
@@ -58,7 +58,7 @@ def find_humps(image: np.ndarray) -> Humps:
 
 @njit(nogil=True, cache=True)
 def find_peaks(image: np.ndarray, humps: Humps, diagonal: bool) -> tuple[np.ndarray, int]:
-    """The peak that each hump belongs to, int32 [n], numbered from 0; and how many peaks there are.
+    """Return the peak that each hump belongs to, int32 [n], numbered from 0; and the number of peaks.
 
     Args:
         image: uint8 [h, w].
@@ -74,9 +74,9 @@ def find_peaks(image: np.ndarray, humps: Humps, diagonal: bool) -> tuple[np.ndar
             while left > humps.begin[i] and image[y, left - 1] == v:
                 left -= 1
             left, right = max(left - diagonal, 0), min(right + diagonal, w - 1)
-            for beside in (y - 1, y + 1):
-                if 0 <= beside < h and parent[i] == i:
-                    _go_with(parent, i, image[beside], v, humps, beside, left, right)
+            for neighbour in (y - 1, y + 1):
+                if 0 <= neighbour < h and parent[i] == i:
+                    _join(parent, i, image[neighbour], v, humps, neighbour, left, right)
     peak, peaks = np.empty(len(parent), np.int32), 0
     for i in range(len(parent)):
         if parent[i] == i:
@@ -89,7 +89,14 @@ def find_peaks(image: np.ndarray, humps: Humps, diagonal: bool) -> tuple[np.ndar
 
 @njit(nogil=True, cache=True)
 def measure_reach(image: np.ndarray, humps: Humps, peak: np.ndarray, peaks: int) -> np.ndarray:
-    """How high each peak reaches in each column and, after those, in each row: uint8 [peaks, w + h]."""
+    """Return the height of each peak in each column and, after those, in each row: uint8 [peaks, w + h].
+
+    Args:
+        image: uint8 [h, w].
+        humps: of that image.
+        peak: int32 [n], of each hump.
+        peaks: their number.
+    """
     h, w = image.shape
     reach = np.zeros((peaks, w + h), np.uint8)
     for y in range(h):
@@ -103,11 +110,17 @@ def measure_reach(image: np.ndarray, humps: Humps, peak: np.ndarray, peaks: int)
 
 @njit(nogil=True, cache=True)
 def measure_shape(image: np.ndarray, humps: Humps, peak: np.ndarray, peaks: int) -> np.ndarray:
-    """The first pixel of each value and peak, and the area that these pixels add: int32 [256, peaks, 2].
+    """Return the first pixel of each value and peak, and the area that these pixels add: int32 [256, peaks, 2].
 
-    The first one in reading order, y * w + x, or ABSENT if there is none. The area is twice that of the polygon through
-    the centres of the pixels at the border: of a square of four neighbours it holds half when the third highest comes
-    in and all when the last does.
+    The pixel is the first in reading order, y * w + x, or ABSENT if there is none. The area is twice that of the
+    polygon through the centres of the pixels at the border: of a square of four neighbours it holds half from the third
+    highest on and all from the lowest on.
+
+    Args:
+        image: uint8 [h, w].
+        humps: of that image.
+        peak: int32 [n], of each hump.
+        peaks: their number.
     """
     h, w = image.shape
     shape = np.zeros((256, peaks, 2), np.int32)
@@ -137,7 +150,14 @@ def measure_shape(image: np.ndarray, humps: Humps, peak: np.ndarray, peaks: int)
 
 @njit(nogil=True, cache=True)
 def find_passes(image: np.ndarray, humps: Humps, peak: np.ndarray, diagonal: bool) -> np.ndarray:
-    """The passes above 0 between humps of different peaks, int32 [m, 3]: the two peaks and the height."""
+    """Return the passes above 0 between humps of different peaks, int32 [m, 3]: the two peaks and the height.
+
+    Args:
+        image: uint8 [h, w].
+        humps: of that image.
+        peak: int32 [n], of each hump.
+        diagonal: whether pixels that share a corner alone are neighbours.
+    """
     h, w = image.shape
     passes, m = np.empty((3 * len(peak) + h * w, 3), np.int32), 0
     for y in range(h):
@@ -161,8 +181,8 @@ def find_passes(image: np.ndarray, humps: Humps, peak: np.ndarray, diagonal: boo
 
 
 @njit(nogil=True, cache=True)
-def _go_with(parent: np.ndarray, i: int, row: np.ndarray, v: int, humps: Humps, y: int, left: int, right: int) -> None:
-    """Let hump i, whose summit is v high, go with a hump of row y that is no lower in the columns left to right."""
+def _join(parent: np.ndarray, i: int, row: np.ndarray, v: int, humps: Humps, y: int, left: int, right: int) -> None:
+    """Join hump i, whose summit is v high, to a hump of row y that is no lower in the columns left to right."""
     j = _hump_at(humps, y, left)
     for x in range(left, right + 1):
         j += x == _end(humps, y, j, len(row))
@@ -219,7 +239,7 @@ def _best_step(above: np.ndarray, row: np.ndarray) -> int:
 @njit(nogil=True, cache=True)
 def _any_corner(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> bool:
     """Whether in any square (a b / c d) a diagonal leads higher than both ways around it: only then is it a pass."""
-    found = False
+    higher = False
     for x in range(len(a)):
-        found |= (min(a[x], d[x]) > max(b[x], c[x])) | (min(b[x], c[x]) > max(a[x], d[x]))
-    return found
+        higher |= (min(a[x], d[x]) > max(b[x], c[x])) | (min(b[x], c[x]) > max(a[x], d[x]))
+    return higher

@@ -1,8 +1,8 @@
-"""MaxBoxAcc, MaxBoxAccV2 and Top-1 localization of score maps, as wsolevaluation and DA-WSOL count them.
+"""MaxBoxAcc, MaxBoxAccV2 and Top-1 localization of score maps, as in wsolevaluation and DA-WSOL.
 
-A threshold t in [0, 1) keeps what is above the level int(t max(q)) of the quantised map q, and a photo is right if a
-box around what is left has IoU >= 30, 50 or 70 % with a true one. Accuracy is taken at the best threshold for these
-very photos: an oracle, as published. Two protocols stand side by side:
+A threshold t in [0, 1) keeps the pixels above the level int(t max(q)) of the quantised map q, and a photo is right if a
+box around the kept ones has IoU >= 30, 50 or 70 % with a true one. The accuracy is that of the best threshold for these
+very photos: an oracle, as published. Two protocols:
 
 - the bare names: boxes with inclusive ends ("+1") whose ends are nevertheless x + w and y + h, cut off at the last
   pixel; the truth truncated to the map's pixels. A perfect map of a 60 x 50 object has an IoU of 0.964.
@@ -23,8 +23,8 @@ IOUS = (0.3, 0.5, 0.7)
 LARGEST, EVERY, LARGEST_EXACT, EVERY_EXACT = range(4)
 LEVELS = 255
 PLUS_ONE = np.array([0, 0, 1, 1], np.int32)
-# Each metric: which contours under which protocol, how many of IOUS have to be reached, whether the class has to be
-# right as well. MaxBoxAccV2 is the mean of its three.
+# Each metric: its contours and protocol, the number of IOUS that it requires, and whether it requires the right class
+# as well. MaxBoxAccV2 is the mean of its three.
 METRICS = {
     f"{prefix}{name}": (contours + 2 * exact, reached, with_class)
     for exact, prefix in enumerate(("", "exact/"))
@@ -42,11 +42,11 @@ class MapBoxes(NamedTuple):
     """The state of the metrics: one entry per photo, a kilobyte each, so that states merge.
 
     Attributes:
-        reached: uint8 [n, 4, 255], how many of IOUS the best box reaches at each level; the second axis is LARGEST,
-            EVERY, LARGEST_EXACT, EVERY_EXACT.
+        reached: uint8 [n, 4, 255], the number of IOUS that the best box reaches at each level; the second axis is
+            LARGEST, EVERY, LARGEST_EXACT, EVERY_EXACT.
         highest: uint8 [n], the maximum of the quantised map.
-        has_truth: bool [n], whether the photo has a true box; the others are counted and nothing else.
-        top1: float64 [n], 1 where the likeliest class is the true one, 0 where not, NaN where nobody said.
+        has_truth: bool [n], whether the photo has a true box; the others only count in `maps`.
+        top1: float64 [n], 1 where the most probable class is the true one, 0 where not, NaN where none was predicted.
     """
 
     reached: np.ndarray
@@ -56,12 +56,12 @@ class MapBoxes(NamedTuple):
 
 
 def measure(record: Record, score_map: np.ndarray, top1: float = np.nan) -> MapBoxes:
-    """The state of one photo.
+    """Return the state of one photo.
 
     Args:
-        record: the photo; one without true boxes is fine.
+        record: the photo, with or without true boxes.
         score_map: floats [h, w] in [0, 1], of the whole photo at any size; as published, 224 x 224.
-        top1: 1 if the likeliest class is the true one, 0 if not, NaN if nobody said.
+        top1: 1 if the most probable class is the true one, 0 if not, NaN if no class was predicted.
 
     Raises:
         InputError: the map is not a score map, or a true box is negative or inverted.
@@ -75,11 +75,11 @@ def measure(record: Record, score_map: np.ndarray, top1: float = np.nan) -> MapB
 
 
 def best_ious(image: np.ndarray, published: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The best IoU over contours and true boxes, at each level of a map.
+    """Return the best IoU over contours and true boxes, at each level of a map.
 
     Args:
         image: uint8 [h, w], a quantised map.
-        published: int [m, 4], true boxes in its pixels, inclusive, as `published_truth` makes them.
+        published: int [m, 4], true boxes in its pixels, inclusive, of `published_truth`.
         truth: float64 [m, 4], the same, normalised xyxy.
 
     Returns:
@@ -87,19 +87,19 @@ def best_ious(image: np.ndarray, published: np.ndarray, truth: np.ndarray) -> np
     """
     size = image.shape[::-1]
     contours = largest_contour(image), every_contour(image)
-    of_published = [published_iou(found, published, image) for found in contours]
-    of_exact = [best_iou_at_levels(found, truth * np.tile(size, 2), _levels(image)) for found in contours]
+    of_published = [published_iou(each, published, image) for each in contours]
+    of_exact = [best_iou_at_levels(each, truth * np.tile(size, 2), _levels(image)) for each in contours]
     return np.stack(of_published + of_exact)
 
 
 def published_iou(contours: Contours, truth: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The best IoU at each level under the published protocol, float64 [max(1, max(image))].
+    """Return the best IoU at each level under the published protocol, float64 [max(1, max(image))].
 
     Inclusive boxes are half-open ones that end one pixel later.
 
     Args:
         contours: of the image.
-        truth: int [m, 4], as `published_truth` makes them.
+        truth: int [m, 4], of `published_truth`.
         image: uint8 [h, w], a quantised map.
     """
     h, w = image.shape
@@ -108,7 +108,7 @@ def published_iou(contours: Contours, truth: np.ndarray, image: np.ndarray) -> n
 
 
 def published_truth(record: Record, size: tuple[int, int]) -> np.ndarray:
-    """True boxes as wsolevaluation has them: truncated to pixels of a map of width and height `size`, int64 [m, 4].
+    """Return true boxes truncated to pixels of a map of width and height `size`, int64 [m, 4], as in wsolevaluation.
 
     Raises:
         InputError: a box is negative or inverted.
@@ -116,20 +116,20 @@ def published_truth(record: Record, size: tuple[int, int]) -> np.ndarray:
     if not ((record.boxes >= 0).all() and (record.boxes[:, 2:] >= record.boxes[:, :2]).all()):
         raise InputError(f"{record.path}: true boxes {record.boxes.tolist()}, expected 0 <= x0 <= x1 and 0 <= y0 <= y1")
     frame = np.tile(np.array(record.size, np.float64), 2)
-    pixels = np.round(record.boxes * frame, 6)  # whole pixels become whole again, as truncation needs them
+    pixels = np.round(record.boxes * frame, 6)  # whole pixels become exactly whole before they are truncated
     return (pixels * np.tile(size, 2) / frame).astype(np.int64)
 
 
 def merge(states: Iterable[MapBoxes]) -> MapBoxes:
-    """The state of the photos of all states, in their order; of none, the empty state."""
+    """Return the state of the photos of all states, in their order; of no states, the empty state."""
     empty = MapBoxes(np.zeros((0, 4, LEVELS), np.uint8), np.zeros(0, np.uint8), np.zeros(0, bool), np.zeros(0))
     return MapBoxes(*(np.concatenate(fields) for fields in zip(empty, *states, strict=True)))
 
 
 def curves(state: MapBoxes, step: float = STEP) -> dict[str, np.ndarray]:
-    """Each metric of METRICS at every threshold: float64 [k], percent of the photos with true boxes.
+    """Return each metric of METRICS at every threshold: float64 [k], percent of the photos with true boxes.
 
-    A metric that no photo has anything to say about is left out.
+    A metric that is defined for no photo is left out.
     """
     return {
         name: accuracy_curve(state, contours, reached, with_class, step)
@@ -141,13 +141,13 @@ def curves(state: MapBoxes, step: float = STEP) -> dict[str, np.ndarray]:
 def accuracy_curve(
     state: MapBoxes, contours: int, reached: int, with_class: bool = False, step: float = STEP
 ) -> np.ndarray:
-    """The share of photos that reach `reached` of IOUS at every threshold: float64 [k], percent.
+    """Return the share of photos that reach `reached` of IOUS at every threshold: float64 [k], percent.
 
     Args:
-        state: of photos, some of which have true boxes and, for `with_class`, a likeliest class.
+        state: of photos, some of which have true boxes and, for `with_class`, a predicted class.
         contours: LARGEST, EVERY, LARGEST_EXACT or EVERY_EXACT.
         reached: 1, 2 or 3.
-        with_class: whether the likeliest class has to be the true one as well.
+        with_class: whether the most probable class has to be the true one as well.
         step: between thresholds.
     """
     seen = state.has_truth & (~np.isnan(state.top1) | (not with_class))
@@ -160,11 +160,11 @@ def accuracy_curve(
 
 
 def compute(state: MapBoxes, step: float = STEP) -> dict[str, float]:
-    """The numbers at the best threshold for these photos, percent, and NAME/threshold, the lowest that reaches them.
+    """Return the metrics at the best threshold for these photos, percent, and NAME/threshold, the lowest such one.
 
     Returns:
         max_box_acc, max_box_acc_v2 with _iou30, _iou50 and _iou70 (each at its own threshold), top1_loc_map; the same
-        with `exact/`; maps, maps_with_boxes: how many maps there are, and how many of them have true boxes.
+        with `exact/`; maps, maps_with_boxes: the number of maps, and of those with true boxes.
     """
     metrics = {}
     for name, curve in curves(state, step).items():
@@ -174,11 +174,11 @@ def compute(state: MapBoxes, step: float = STEP) -> dict[str, float]:
 
 
 def compute_at(state: MapBoxes, validated: dict[str, float], step: float = STEP) -> dict[str, float]:
-    """The numbers at the thresholds that were best for other photos: `val_threshold/NAME`, percent.
+    """Return the metrics at the thresholds that were best for other photos: `val_threshold/NAME`, percent.
 
     Args:
-        state: of the photos to judge.
-        validated: `compute` of the photos that choose the thresholds, with the same step.
+        state: of the photos to evaluate.
+        validated: `compute` of the photos that determine the thresholds, with the same step.
         step: between thresholds.
     """
     metrics = {

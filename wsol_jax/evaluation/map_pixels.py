@@ -1,7 +1,7 @@
 """PxAP (wsolevaluation) and peak IoU (DA-WSOL) of score maps against true masks.
 
-Both come from two histograms of scores, one of the object's pixels and one of the background's, pooled over all photos:
-no map has to be kept, and histograms of parts add up to those of the whole.
+Both are computed from two histograms of scores, one of the object's pixels and one of the background's, pooled over all
+photos: no map is kept, and histograms of parts add up to those of the whole.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ BACKGROUND, OBJECT, IGNORED = 0, 1, 255  # in the masks of data/masks.py
 
 
 class PixelScores(NamedTuple):
-    """The state of the metrics: how many pixels have a score in each bin.
+    """The state of the metrics: the number of pixels with a score in each bin.
 
     Attributes:
         object, background: int64 [k + 2], for k thresholds; the bins begin at the thresholds, 1 and 2, and the last
-            ends at 3. A score of 1 is in [1, 2); the last bin is empty, and published.
+            ends at 3. A score of 1 is in [1, 2); the last bin is empty, as published.
     """
 
     object: np.ndarray
@@ -29,7 +29,7 @@ class PixelScores(NamedTuple):
 
 
 def measure(name: str, score_map: np.ndarray, mask: np.ndarray, step: float = STEP) -> PixelScores:
-    """The state of one photo.
+    """Return the state of one photo.
 
     Args:
         name: of the photo, for errors.
@@ -46,7 +46,7 @@ def measure(name: str, score_map: np.ndarray, mask: np.ndarray, step: float = ST
 
 
 def merge(states: Iterable[PixelScores]) -> PixelScores:
-    """The state of the photos of all states, of which there has to be one; all with the same step."""
+    """Return the state of the photos of all states, at least one, all with the same step."""
     total, *others = states
     for state in others:
         total = PixelScores(total.object + state.object, total.background + state.background)
@@ -54,12 +54,16 @@ def merge(states: Iterable[PixelScores]) -> PixelScores:
 
 
 def compute(state: PixelScores, step: float = STEP) -> dict[str, float]:
-    """The numbers, percent.
+    """Return PxAP and peak IoU, percent, and the threshold of the latter.
+
+    Args:
+        state: of the photos.
+        step: between thresholds.
 
     Returns:
-        pxap: the area under precision over recall, a step for each bin from the highest score to the lowest.
+        pxap: the area under precision over recall, one step for each bin from the highest score to the lowest.
         piou: the best IoU, over thresholds, of the pixels at or above the threshold with all object pixels of all
-        photos together; piou/threshold: the highest that reaches it.
+        photos together; piou/threshold: the highest such threshold.
 
     Raises:
         InputError: no pixel belongs to an object.
@@ -75,13 +79,13 @@ def compute(state: PixelScores, step: float = STEP) -> dict[str, float]:
 
 
 def compute_at(state: PixelScores, validated: dict[str, float], step: float = STEP) -> dict[str, float]:
-    """`val_threshold/piou`: the IoU, percent, at the threshold that was best for the photos of `validated`."""
+    """Return `val_threshold/piou`: the IoU, percent, at the threshold that was best for the photos of `validated`."""
     at = np.abs(_descending(step) - validated["piou/threshold"]).argmin()
     return {"val_threshold/piou": float(iou_curve(state)[at])}
 
 
 def precision_recall(state: PixelScores) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall as more and more bins count as object, the highest first: two float64 [k + 2], in 0..1.
+    """Return precision and recall as more and more bins count as object, the highest first: two float64 [k + 2], 0..1.
 
     Precision is NaN until there is a pixel.
 
@@ -94,7 +98,7 @@ def precision_recall(state: PixelScores) -> tuple[np.ndarray, np.ndarray]:
 
 
 def iou_curve(state: PixelScores) -> np.ndarray:
-    """IoU as more and more bins count as object, the highest first: float64 [k + 2], percent.
+    """Return the IoU as more and more bins count as object, the highest first: float64 [k + 2], percent.
 
     Raises:
         InputError: no pixel belongs to an object.
@@ -106,7 +110,7 @@ def iou_curve(state: PixelScores) -> np.ndarray:
 def _counts(state: PixelScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     right, wrong = (pixels[::-1].cumsum().astype(np.float64) for pixels in state)
     if right[-1] == 0:
-        raise InputError("true masks: no pixel of any belongs to an object; expected some, for PxAP and peak IoU")
+        raise InputError("true masks: none of their pixels belongs to an object; expected some, for PxAP and peak IoU")
     return right, wrong, right[-1] - right
 
 
@@ -116,7 +120,7 @@ def _descending(step: float) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def _histograms(scores: np.ndarray, mask: np.ndarray, edges: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """np.histogram of both kinds of pixels: a guess at the bin from its width, then put right by the edges."""
+    """np.histogram of both kinds of pixels: the bin is estimated from its width, then corrected by the edges."""
     objects, background = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
     for i in range(len(scores)):
         b = min(int(scores[i] / step), len(edges) - 3)

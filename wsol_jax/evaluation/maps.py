@@ -1,4 +1,4 @@
-"""Metrics of score maps: boxes at every threshold, and pixels where masks are known, over any number of photos."""
+"""Metrics of score maps over any number of photos: of boxes at every threshold, and of pixels where there are masks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,13 +11,16 @@ from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
 MapSource = Callable[[int], np.ndarray]
-"""Number of a record -> its score map, float64 [h, w] in [0, 1]."""
+"""Position of a record -> its score map, float64 [h, w] in [0, 1]."""
 
 
 def center_gaussian(size: int) -> np.ndarray:
     """Return the baseline map of every photo: a Gaussian in the middle, a quarter of the side wide.
 
-    Thresholds cut the same boxes and nearly the same masks out of it whatever its width (wsolevaluation, table 2).
+    Thresholds give the same boxes and nearly the same masks for every width (wsolevaluation, table 2).
+
+    Args:
+        size: side of the map, pixels.
 
     Returns:
         float64 [size, size] in [0, 1].
@@ -39,13 +42,13 @@ class MapResults(NamedTuple):
 
 
 def measure(
-    what: str, dataset: Dataset, records: Sequence[Record], source: MapSource, top1: np.ndarray, step: float
+    name: str, dataset: Dataset, records: Sequence[Record], source: MapSource, top1: np.ndarray, step: float
 ) -> MapResults:
-    """Measure score maps against the true boxes and masks, one at a time: none is kept.
+    """Return the results of score maps against the true boxes and masks; one map is read at a time and none is kept.
 
     Args:
-        what: a name for the progress bar.
-        dataset: gives the masks.
+        name: of the progress bar.
+        dataset: reads the masks.
         records: n photos.
         source: of their maps.
         top1: float64 [n], 1 where the most probable class is the true one, 0 where not, NaN where none was predicted.
@@ -60,7 +63,7 @@ def measure(
         return map_boxes.measure(record, score_map, float(top1[i])), pixels
 
     boxes, pixels = [], None
-    for of_boxes, of_pixels in track(in_threads(one, range(len(records))), len(records), what, unit="maps"):
+    for of_boxes, of_pixels in track(in_threads(one, range(len(records))), len(records), name, unit="maps"):
         boxes.append(of_boxes)
         if of_pixels is not None:
             pixels = of_pixels if pixels is None else map_pixels.merge([pixels, of_pixels])
@@ -68,7 +71,7 @@ def measure(
 
 
 def numbers(results: MapResults, step: float) -> dict[str, float]:
-    """Return the metrics, percent, each at the threshold that is best for these very photos, and those thresholds."""
+    """Return the metrics, percent, each at the best threshold for these very photos, and NAME/threshold."""
     metrics = map_boxes.compute(results.boxes, step) if results.boxes.has_truth.any() else {}
     return metrics | (map_pixels.compute(results.pixels, step) if results.pixels else {})
 

@@ -1,4 +1,4 @@
-"""Classification."""
+"""The classification loss and accuracy."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import optax
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
-    """Mean over photos of -log softmax(logits)[label].
+    """Return the mean over photos of -log softmax(logits)[label].
 
     Args:
         logits: [b, k].
@@ -19,5 +19,10 @@ def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
 
 
 def accuracy(logits: jax.Array, label: jax.Array) -> jax.Array:
-    """The share of photos, 0 to 1, whose likeliest class by logits [b, k] is label int [b]."""
+    """Return the share of photos, 0 to 1, whose most probable class is the label.
+
+    Args:
+        logits: [b, k].
+        label: int [b].
+    """
     return (logits.argmax(-1) == label).astype(jnp.float32).mean()

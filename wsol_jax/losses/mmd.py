@@ -4,22 +4,22 @@ import jax
 import jax.numpy as jnp
 
 KERNELS = 5
-"""How many Gaussian kernels are summed; each is twice as wide as the one before, the middle one fits the spread."""
+"""Number of Gaussian kernels in the sum; each is twice as wide as the one before, the middle one fits the spread."""
 
 
 def linear(source: jax.Array, target: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The estimator of linear time that DA-WSOL's code trains with.
+    """Return the estimator of linear time that DA-WSOL's code trains with, and the number of flat photos.
 
     Per photo mean_i k(s_i, s_i+1) + k(t_i, t_i+1) - k(s_i, t_i+1) - k(s_i+1, t_i), indices mod n. It may be negative,
     and it depends on the order of the samples.
 
     Args:
         source: [b, n, d].
-        target: [b, n, d], as many samples as of the source.
-        mask: bool [b], the photos that count; what the others hold, NaN too, changes nothing.
+        target: [b, n, d], as many samples as the source has.
+        mask: bool [b], the photos that count; the values of the others, even NaN, have no influence.
 
     Returns:
-        The mean over the photos that count, 0 where there are none, and how many of them are flat, int32: all their
+        The mean over the photos that count, 0 if none does, and the number of flat ones among them, int32: all their
         samples are one point, so they add 0. The published code gives NaN for either.
     """
     source, target, spread = _in_units_of_spread(source, target, mask)
@@ -30,17 +30,17 @@ def linear(source: jax.Array, target: jax.Array, mask: jax.Array) -> tuple[jax.A
 
 
 def quadratic(source: jax.Array, target: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The estimator of quadratic time, Eq. 9 of the paper, which DA-WSOL's code has but does not use.
+    """Return the estimator of quadratic time (Eq. 9, in DA-WSOL's code but unused), and the number of flat photos.
 
     Per photo mean k(s, s') + mean k(t, t') - 2 mean k(s, t) over all pairs, a sample with itself too; never negative.
 
     Args:
         source: [b, n, d].
         target: [b, m, d].
-        mask: bool [b], the photos that count; what the others hold, NaN too, changes nothing.
+        mask: bool [b], the photos that count; the values of the others, even NaN, have no influence.
 
     Returns:
-        What `linear` returns.
+        The same as `linear`.
     """
     source, target, spread = _in_units_of_spread(source, target, mask)
     n, m = source.shape[1], target.shape[1]
@@ -66,7 +66,7 @@ def _in_units_of_spread(
     """
     source, target = (jnp.where(mask[:, None, None], x.astype(jnp.float32), 0) for x in (source, target))
     samples = jax.lax.stop_gradient(jnp.concatenate([source, target], axis=1))
-    first = samples[:, :1]  # taken off first, so that equal samples have a scatter of exactly zero
+    first = samples[:, :1]  # subtracted first, so that equal samples have a scatter of exactly zero
     centre = first + (samples - first).mean(axis=1, keepdims=True)
     scatter = jnp.square(samples - centre).sum(axis=(1, 2), keepdims=True)
     bandwidth = 2 * scatter / (samples.shape[1] - 1) / 2 ** (KERNELS // 2)
@@ -84,5 +84,5 @@ def _kernel(distance: jax.Array) -> jax.Array:
 
 
 def _mean_over_photos(value: jax.Array, mask: jax.Array, spread: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean of value [b] over mask, zero where there is no spread, and how many of mask have none."""
+    """The mean of value [b] over mask, zero where there is no spread, and the number of mask without spread."""
     return jnp.where(spread, value, 0).sum() / jnp.maximum(mask.sum(), 1), (mask & ~spread).sum()

@@ -1,4 +1,4 @@
-"""Universum: pixels that belong to no class are drawn to zero (DA-WSOL, section 3.3, Eq. 4)."""
+"""Universum: the features of pixels that belong to no class are pulled to zero (DA-WSOL, section 3.3, Eq. 4)."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,11 @@ from wsol_jax.errors import InputError
 
 
 def l1(features: jax.Array, chosen: jax.Array, reduction: str) -> jax.Array:
-    """The absolute values of the chosen pixels' features.
+    """Return the mean or sum of the absolute values of the chosen pixels' features.
 
     Args:
         features: [b, n, d], the n pixels of each photo.
-        chosen: bool [b, n], the pixels of the Universum; what the others hold changes nothing.
+        chosen: bool [b, n], the pixels of the Universum; the values of the others have no influence.
         reduction: 'mean' over chosen pixels and channels of the whole batch, as DA-WSOL's code does, or their 'sum',
             Eq. 4 of the paper.
 

@@ -1,4 +1,4 @@
-"""ACoL: a second classifier sees only what the first one did not look at (Zhang et al., CVPR 2018)."""
+"""ACoL: a second classifier learns from the cells that the first one does not use (Zhang et al., CVPR 2018)."""
 
 from functools import partial
 
@@ -10,41 +10,46 @@ from ml_collections import ConfigDict
 from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.convolutions import convolution, max_pool
+from wsol_jax.data.render import Batch
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.class_maps import of_class, shown_class, unit_range
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
+from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
 WIDTH = 1024
-BEFORE = {"inception_v3": "Mixed_6e"}  # whose map both classifiers see, where it is not the last
+BEFORE = {"inception_v3": "Mixed_6e"}  # the stage whose map both classifiers take, where it is not the last
 
 
 def acol(config: ConfigDict, classes: int) -> Method:
-    """Two classifiers on one map; a photo's map is the larger of theirs, each in 0..1.
+    """Return a method with two classifiers on one map; a photo's score map is the larger of theirs, each in 0..1.
 
     VGG pools differently for it, as in wsolevaluation: 3x3 windows, and a 3x3 maximum and mean at the end.
 
     Args:
-        config: the keys of `train` in configs/base.py, among them `acol`.
-        classes: how many there are.
+        config: the keys of `train`, among them `acol`.
+        classes: number of classes.
     """
     is_vgg, stage = config.arch.startswith("vgg"), BEFORE.get(config.arch, "")
     backbone = make_trunk(config, **(dict(pool=3) if is_vgg else {}))
     network = MapNetwork(backbone, TwoClassifiers(classes, config.acol.threshold, stage, is_vgg, config.dtype))
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
-    def forward(variables, image, label, key, train):
+    def forward(
+        variables: Variables, image: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
+    ) -> tuple[Outputs, BatchStats]:
         (stages, maps), batch_stats = apply(network, variables, image, key, train, label)
         logits = {name: value.mean(axis=(1, 2)) for name, value in maps.items()}
         return Outputs(stages, logits, maps), batch_stats
 
-    def objective(outputs, label, batch, memory, key, progress):
+    def objective(
+        outputs: Outputs, label: jax.Array, batch: Batch, memory: Memory, key: jax.Array, progress: jax.Array
+    ) -> tuple[jax.Array, Memory, Logs]:
         logits = outputs.logits["classes"]
         loss = cross_entropy(logits, label) + cross_entropy(outputs.logits["erased"], label)
         return loss, memory, {"accuracy": accuracy(logits, label)}
 
-    def predict(variables, batch, label=None):
+    def predict(variables: Variables, batch: Batch, label: jax.Array | None = None) -> Prediction:
         outputs, _ = forward(variables, prepare(batch.image), label, None, False)
         logits = outputs.logits["classes"]
         label = shown_class(logits, label)
@@ -56,14 +61,15 @@ def acol(config: ConfigDict, classes: int) -> Method:
 
 
 class TwoClassifiers(nn.Module):
-    """Three convolutions on a map, and three more on what is left of it.
+    """Three convolutions on a map, and three more on the same map without the cells that the first ones respond to.
 
     Attributes:
-        classes: how many.
-        threshold: where the first classifier's map of a photo's class, in 0..1, reaches it, the second sees nothing.
-        stage: whose map they see; '' for the last.
-        smooth: a 3x3 maximum and a 3x3 mean come first.
-        dtype: what they are computed in.
+        classes: number of classes.
+        threshold: cells where the first classifier's map of a photo's class, in 0..1, reaches it are zeros for the
+            second.
+        stage: the stage whose map they take; '' for the last.
+        smooth: whether a 3x3 maximum and a 3x3 mean come first.
+        dtype: of the computation; parameters are float32.
     """
 
     classes: int
@@ -74,7 +80,12 @@ class TwoClassifiers(nn.Module):
 
     @nn.compact
     def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array]:
-        """The backbone's maps and labels int [b] (None: what the first says) to two maps, float32 [b, h, w, k]."""
+        """Return the maps of both classifiers, 'classes' and 'erased', float32 [b, h, w, k].
+
+        Args:
+            stages: the maps of the backbone.
+            label: int [b], see `shown_class`.
+        """
         features = stages[self.stage] if self.stage else list(stages.values())[-1]
         if self.smooth:
             features = max_pool(features, (3, 3), padding="SAME")
@@ -82,8 +93,8 @@ class TwoClassifiers(nn.Module):
         first = self._classify("classifier_A", features)
         label = shown_class(first.mean(axis=(1, 2)), label)
         attention = unit_range(of_class(jax.lax.stop_gradient(first), label))
-        left = (attention < self.threshold)[..., None].astype(features.dtype)
-        return {"classes": first, "erased": self._classify("classifier_B", features * left)}
+        kept = (attention < self.threshold)[..., None].astype(features.dtype)
+        return {"classes": first, "erased": self._classify("classifier_B", features * kept)}
 
     def _classify(self, name: str, x: jax.Array) -> jax.Array:
         conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)

@@ -1,4 +1,4 @@
-"""ADL: an attention that now and then drops the most striking cells of a map (Choe, Shim; CVPR 2019)."""
+"""ADL: attention that at random drops the most active cells of a map (Choe and Shim, CVPR 2019)."""
 
 from functools import partial
 
@@ -8,34 +8,28 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.backbones import BACKBONES
 from wsol_jax.errors import InputError
 from wsol_jax.methods.cam import of_network
 from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method
 from wsol_jax.methods.networks import make_network
 
-RESNET = ("layer3.0", "layer4.0", "layer4.2")
-AFTER = {  # where wsolevaluation has it
-    "resnet50": RESNET,
-    "resnet50_v1": RESNET,
-    "vgg_gap": ("pool3", "relu4_3", "relu5_3"),
-    "inception_v3": ("Mixed_5d", "Mixed_6e", "SPG_A3_2b"),
-}
-
 
 def adl(config: ConfigDict, classes: int) -> Method:
-    """CAM with `attend` after some layers of the network.
+    """Return CAM with `attend` after some layers of the network, in training.
 
     Args:
-        config: the keys of `train` in configs/base.py, among them `adl`.
-        classes: how many there are.
+        config: the keys of `train` in configs/base.py, with `adl`.
+        classes: number of classes.
 
     Raises:
-        InputError: it is not published where the attention goes in this network.
+        InputError: no places of the attention are published for this architecture.
     """
-    if config.arch not in AFTER:
-        raise InputError(f"adl: arch is {config.arch!r}; expected one of {', '.join(AFTER)}")
-    hook = partial(_attend_after, AFTER[config.arch], config.adl.rate, config.adl.threshold)
+    places = {name: spec.adl_after for name, spec in BACKBONES.items() if spec.adl_after}
+    if config.arch not in places:
+        raise InputError(f"adl: arch is {config.arch!r}; expected one of {', '.join(places)}")
+    hook = partial(_attend_after, places[config.arch], config.adl.rate, config.adl.threshold)
     return of_network(make_network(config, classes, hook=hook), config)
 
 
@@ -46,16 +40,19 @@ def _attend_after(
 
 
 def attend(key: jax.Array, features: jax.Array, rate: float, threshold: float) -> jax.Array:
-    """With probability `rate` drops the cells of a batch where its channels are large in the mean, else weighs them.
+    """Return features without their most active cells, or weighted by their attention.
+
+    The attention of a cell is the mean of its channels. One draw decides for the whole batch: with probability `rate`
+    cells are dropped, otherwise all of them are weighted (section 3 of the paper).
 
     Args:
-        key: of the one draw for the batch.
+        key: a jax random key.
         features: [b, h, w, d].
-        rate: of dropping.
-        threshold: the share of a photo's largest mean from which a cell is dropped.
+        rate: probability that cells are dropped.
+        threshold: fraction of a photo's largest attention from which on a cell is dropped.
 
     Returns:
-        [b, h, w, d], features times 0 or 1, or times the sigmoid of the mean over channels.
+        [b, h, w, d], features times 0 or 1, or times the sigmoid of the attention.
     """
     mean = features.mean(axis=-1, keepdims=True)
     kept = mean < threshold * mean.max(axis=(1, 2), keepdims=True)

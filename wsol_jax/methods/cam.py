@@ -1,46 +1,59 @@
-"""CAM: the last map, weighted as a class weighs it, shows where the class is (Zhou et al., CVPR 2016)."""
+"""CAM: the last map, weighted by the classifier's weights of a class (Zhou et al., CVPR 2016)."""
 
+import jax
 from ml_collections import ConfigDict
 
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.network import Network
+from wsol_jax.data.render import Batch
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.class_maps import class_maps, map_prediction
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import Method, Outputs, unperturbed
+from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
 from wsol_jax.methods.networks import apply, check_pooling, make_network, parameter_group, preparation
 
 
 def cam(config: ConfigDict, classes: int) -> Method:
-    """A network of which the mean of the last map goes straight to a linear layer; its map is that layer at every cell.
+    """Return a classifier of the mean of the last map, whose score maps are its linear layer applied to every cell.
 
     Args:
-        config: the keys of `train` in configs/base.py.
-        classes: how many there are.
+        config: the keys of `train`.
+        classes: number of classes.
+
+    Raises:
+        InputError: the network has other layers between its last map and its classifier.
     """
     return of_network(make_network(config, classes), config)
 
 
 def of_network(network: Network, config: ConfigDict) -> Method:
-    """CAM of a network that may do more than CAM's in training, as ADL's.
+    """Return CAM of a given network, which may have layers for training alone, as ADL's.
+
+    Args:
+        network: the network.
+        config: the keys of `train`.
 
     Raises:
-        InputError: it does not classify the mean of its last map.
+        InputError: the network has other layers between its last map and its classifier.
     """
     check_pooling(network, config)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
     last = list(network.backbone.stages)[-1]
 
-    def forward(variables, image, label, key, train):
+    def forward(
+        variables: Variables, image: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
+    ) -> tuple[Outputs, BatchStats]:
         out, batch_stats = apply(network, variables, image, key, train)
         maps = class_maps(out.maps[last], variables["params"]["head"])
         return Outputs(out.maps, {"classes": out.head}, {"classes": maps}), batch_stats
 
-    def objective(outputs, label, batch, memory, key, progress):
+    def objective(
+        outputs: Outputs, label: jax.Array, batch: Batch, memory: Memory, key: jax.Array, progress: jax.Array
+    ) -> tuple[jax.Array, Memory, Logs]:
         logits = outputs.logits["classes"]
         return cross_entropy(logits, label), memory, {"accuracy": accuracy(logits, label)}
 
-    def predict(variables, batch, label=None):
+    def predict(variables: Variables, batch: Batch, label: jax.Array | None = None) -> Prediction:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return map_prediction(outputs, label)
 

@@ -1,4 +1,4 @@
-"""Score maps: of a class, from features and weights, from nothing to one."""
+"""Score maps: the map of a class from features and weights, and its scaling to 0..1."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from wsol_jax.methods.method import Outputs, Prediction
 
 
 def class_maps(features: jax.Array, head: dict[str, Any]) -> jax.Array:
-    """The linear last layer at every cell instead of on their mean (CAM; Zhou et al., CVPR 2016, equation 2).
+    """Return the map of every class: the linear last layer applied to each cell (CAM, equation 2).
 
-    The bias is left out, as in wsolevaluation; `unit_range` takes it out anyway.
+    The bias is left out, as in wsolevaluation; it would not change the maps that `unit_range` scales.
 
     Args:
         features: [b, h, w, d].
         head: parameters of a head with one linear layer, {layer: {'kernel': [d, k] or [1, 1, d, k], ...}}.
 
     Returns:
-        float32 [b, h, w, k]; their mean over space and the bias are the logits.
+        float32 [b, h, w, k]; their mean over space plus the bias are the logits.
     """
     (layer,) = head.values()
     kernel = layer["kernel"]
@@ -26,7 +26,12 @@ def class_maps(features: jax.Array, head: dict[str, Any]) -> jax.Array:
 
 
 def of_class(maps: jax.Array, label: jax.Array) -> jax.Array:
-    """The map [b, h, w] of each photo's class, of maps [b, h, w, k] and labels int [b]."""
+    """Return the map of each photo's class, [b, h, w].
+
+    Args:
+        maps: [b, h, w, k].
+        label: int [b].
+    """
     return jnp.take_along_axis(maps, label.reshape(-1, 1, 1, 1), axis=-1)[..., 0]
 
 
@@ -48,7 +53,7 @@ def map_prediction(outputs: Outputs, label: jax.Array | None) -> Prediction:
 
 
 def unit_range(maps: jax.Array) -> jax.Array:
-    """Maps [b, h, w] moved and scaled to 0..1, each on its own; a constant map is zeros."""
+    """Return maps [b, h, w] shifted and scaled to 0..1, each on its own; a constant map becomes zeros."""
     low = maps.min(axis=(1, 2), keepdims=True)
     span = maps.max(axis=(1, 2), keepdims=True) - low
     return jnp.where(span > 0, (maps - low) / jnp.where(span > 0, span, 1), 0)

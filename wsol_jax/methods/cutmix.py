@@ -1,4 +1,4 @@
-"""CutMix: a rectangle of a training photo and that share of its label are another photo's (Yun et al., ICCV 2019)."""
+"""CutMix: a rectangle of each training photo and its share of the label come from another (Yun et al., ICCV 2019)."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,19 @@ from ml_collections import ConfigDict
 from wsol_jax import checks
 from wsol_jax.methods.cam import cam
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import Method
+from wsol_jax.methods.method import Labels, Method
 
 
 def cutmix(config: ConfigDict, classes: int) -> Method:
-    """CAM on mixed photos; a batch is mixed with probability `cutmix.probability`.
+    """Return CAM trained on mixed photos; a batch is mixed with probability `cutmix.probability`.
 
     Args:
-        config: the keys of `train` in configs/base.py, among them `cutmix`.
-        classes: how many there are.
+        config: the keys of `train`, among them `cutmix`.
+        classes: number of classes.
     """
     keys = config.cutmix
 
-    def perturb(key, image, label):
+    def perturb(key: jax.Array, image: jax.Array, label: jax.Array) -> tuple[jax.Array, Labels]:
         chance, order, area, place = jax.random.split(key, 4)
         other = jax.random.permutation(order, len(label))
         share = jax.random.beta(area, keys.beta, keys.beta)
@@ -33,15 +33,18 @@ def cutmix(config: ConfigDict, classes: int) -> Method:
 
 
 def rectangle(key: jax.Array, size: tuple[int, int], share: jax.Array) -> jax.Array:
-    """Mask [h, w], true inside of a rectangle with sides floor(sqrt(1 - share)) of the photo's, cut off at its edges.
+    """Return a mask of the photos, true inside of a random rectangle.
 
-    As published, its centre is drawn uniformly over the pixels and its half sides are whole pixels, so that it may be
-    one pixel smaller than its sides.
+    Its sides are sqrt(1 - share) of the photo's, and it is cut off at the photo's edges. As published, its centre is
+    drawn uniformly over the pixels, and its half sides are rounded down to whole pixels.
 
     Args:
         key: of the centre.
         size: height and width of the photos, pixels.
-        share: how much of the photo stays, in [0, 1].
+        share: the part of the photo that stays, in [0, 1], if the rectangle is not cut off.
+
+    Returns:
+        bool [h, w].
     """
     inside = []
     for axis_key, side in zip(jax.random.split(key), size, strict=True):

@@ -1,4 +1,4 @@
-"""The entry of a score-map method: how it is built, and the keys that it owns."""
+"""The entry of a score-map method in `METHODS`: its constructor, and its own keys."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -10,10 +10,10 @@ from wsol_jax.methods.method import Method
 
 
 class Entry(NamedTuple):
-    """A score-map method as the configuration knows it.
+    """A score-map method for the configuration.
 
     Attributes:
-        title: its name on pages.
+        title: its name in reports.
         make: (the keys of `train`, number of classes) -> the method.
         defaults: its own keys, `train.NAME.KEY`, with their defaults; {} where it has none.
         check_keys: (its own keys) -> None; raises InputError for a value that is never valid.

@@ -1,4 +1,4 @@
-"""HaS: parts of training photos are hidden, so that other parts are looked at too (Singh, Lee; ICCV 2017)."""
+"""HaS: parts of training photos are hidden, so that the network learns from other parts too (Singh, Lee; ICCV 2017)."""
 
 import math
 
@@ -9,25 +9,25 @@ from ml_collections import ConfigDict
 from wsol_jax import checks
 from wsol_jax.methods.cam import cam
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import Method
+from wsol_jax.methods.method import Labels, Method
 
 
 def has(config: ConfigDict, classes: int) -> Method:
-    """CAM on photos with hidden parts; see `hide`.
+    """Return CAM trained on photos with hidden parts; see `hide`.
 
     Args:
-        config: the keys of `train` in configs/base.py, among them `has`.
-        classes: how many there are.
+        config: the keys of `train`, among them `has`.
+        classes: number of classes.
     """
 
-    def perturb(key, image, label):
+    def perturb(key: jax.Array, image: jax.Array, label: jax.Array) -> tuple[jax.Array, Labels]:
         return hide(key, image, config.has.cell, config.has.rate), [(label, 1.0)]
 
     return cam(config, classes)._replace(perturb=perturb)
 
 
 def hide(key: jax.Array, image: jax.Array, cell: int, rate: float) -> jax.Array:
-    """Sets cells of photos to zero, the mean colour, as wsolevaluation does.
+    """Return photos with random cells set to zero, the mean colour, as in wsolevaluation.
 
     Args:
         key: of the draw.

@@ -1,32 +1,38 @@
-"""PSOL-Joint: one network with a box branch beside its classes, both trained at once (PSOL, section 3.2.2)."""
+"""PSOL-Joint: one network with a classifier and a box branch, trained together (PSOL, section 3.2.2)."""
 
+import jax
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
 from wsol_jax.backbones import BACKBONES
+from wsol_jax.data.render import Batch
 from wsol_jax.losses.box import squared_error
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.method import Method, Outputs, Prediction, unperturbed
+from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
 from wsol_jax.methods.networks import apply, box_in_photo, make_network, parameter_group, preparation, with_auxiliary
 
 
 def joint(config: ConfigDict, classes: int) -> Method:
-    """Cross-entropy of the classes and squared error of the box, on the same features.
+    """Return a method with the cross-entropy of the classes and the squared error of the box, on the same features.
 
-    The paper does not say how the two are weighed, and its code has no -Joint network.
+    The paper gives no weights of the two, and its code has no -Joint network.
 
     Args:
-        config: the keys of `joint` in configs/base.py.
-        classes: how many there are.
+        config: the keys of `joint`.
+        classes: number of classes.
     """
     network = make_network(config, classes, joint=True)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
-    def forward(variables, image, label, key, train):
+    def forward(
+        variables: Variables, image: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
+    ) -> tuple[Outputs, BatchStats]:
         out, batch_stats = apply(network, variables, image, key, train)
         return Outputs(out.maps, {"classes": out.head}, {}, out.box, out.auxiliary), batch_stats
 
-    def objective(outputs, label, batch, memory, key, progress):
+    def objective(
+        outputs: Outputs, label: jax.Array, batch: Batch, memory: Memory, key: jax.Array, progress: jax.Array
+    ) -> tuple[jax.Array, Memory, Logs]:
         logits = outputs.logits["classes"]
         class_loss = with_auxiliary(lambda logits: cross_entropy(logits, label), logits, outputs.auxiliary)
         error = squared_error(outputs.box, boxes.xyxy_to_xywh(batch.target))
@@ -34,7 +40,7 @@ def joint(config: ConfigDict, classes: int) -> Method:
         logs = {"accuracy": accuracy(logits, label), "iou": overlap, "class_loss": class_loss, "box_error": error}
         return config.class_weight * class_loss + config.box_weight * error, memory, logs
 
-    def predict(variables, batch, label=None):
+    def predict(variables: Variables, batch: Batch, label: jax.Array | None = None) -> Prediction:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return Prediction(logits=outputs.logits["classes"], box=box_in_photo(outputs.box, batch))
 

@@ -1,4 +1,4 @@
-"""How a method runs a network with a backbone, a neck and a head."""
+"""The networks of methods: made from a configuration, run, and their parameters sorted into optimiser groups."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,43 +10,80 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
-from wsol_jax.backbones.heads import GlobalPool
+from wsol_jax.backbones.heads import Box, GlobalPool
 from wsol_jax.backbones.layers import frozen_stages, preprocess
 from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
+from wsol_jax.backbones.spatial_head import SpatialNeck
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
-from wsol_jax.methods.method import Variables
+from wsol_jax.methods.method import BatchStats, Group, Variables
 
-AUXILIARY_WEIGHT = 0.3
+AUXILIARY_WEIGHT = 0.3  # of the loss of the auxiliary head
+SPATIAL_HIDDEN = 256  # width of the first layer of the box head on a flattened map
 
 
 class MapNetwork(nn.Module):
-    """A backbone and a head that looks at its maps, and in training at the labels; see `Network`.
+    """A backbone and a head on the maps of its stages, which may use the labels too; see `Network`.
 
     Attributes:
         backbone: photos -> maps of its stages.
-        head: (maps, labels or None) -> whatever its method needs.
+        head: (maps, labels or None) -> the outputs that its method needs.
     """
 
     backbone: nn.Module
     head: nn.Module
 
-    def __call__(self, image: jax.Array, train: bool, label: jax.Array | None = None) -> tuple[dict, Any]:
-        """Preprocessed photos, float [b, h, w, 3], to the map of every stage and what the head makes of them."""
+    def __call__(
+        self, image: jax.Array, train: bool, label: jax.Array | None = None
+    ) -> tuple[dict[str, jax.Array], Any]:
+        """Return the map of every stage and the outputs of the head for preprocessed photos, float [b, h, w, 3]."""
         maps = self.backbone(image, train)
         return maps, self.head(maps, label)
 
 
 def make_network(config: ConfigDict, head: str | int, joint: bool = False, **changes: Any) -> Network:
-    """The network of a training's configuration, its backbone with other arguments; see `build`."""
+    """Return the network of a configuration.
+
+    Args:
+        config: the keys of a training, see `stages.training`.
+        head: 'box', or the number of classes.
+        joint: whether there is a box branch in addition to the head.
+        **changes: further arguments of the backbone, see `build`.
+
+    Raises:
+        InputError: there is no such architecture, argument or stage.
+    """
     return build(config.arch, head, config.dtype, _freeze(config), joint, **config.arch_kwargs, **changes)
 
 
-def check_pooling(network: Network, config: ConfigDict) -> None:
-    """That a method may ask the classifier about the cells of the last map.
+def make_spatial_network(config: ConfigDict) -> Network:
+    """Return the network of a localizer whose box head sees the flattened map of a frozen backbone.
+
+    Args:
+        config: the keys of `localizer`.
 
     Raises:
-        InputError: what it classifies is not the mean of them, but what other layers make of them.
+        InputError: a stage of the backbone would be trained.
+    """
+    backbone = make_trunk(config)
+    if config.freeze != list(backbone.stages)[-1]:
+        raise InputError(
+            f"head is 'spatial' and freeze {config.freeze!r}; expected {list(backbone.stages)[-1]!r}, the last stage: "
+            "its features are computed once"
+        )
+    classifier = BACKBONES[config.arch].classifier
+    return Network(backbone, SpatialNeck(dtype=config.dtype), Box(classifier, hidden=SPATIAL_HIDDEN))
+
+
+def check_pooling(network: Network, config: ConfigDict) -> None:
+    """Raise unless a network classifies the mean of its last map, so that its classifier applies to each cell as well.
+
+    Args:
+        network: the network.
+        config: the keys of its training.
+
+    Raises:
+        InputError: there are other layers between the last map and the classifier.
     """
     if not isinstance(network.neck, GlobalPool):
         raise InputError(
@@ -56,7 +93,7 @@ def check_pooling(network: Network, config: ConfigDict) -> None:
 
 
 def make_trunk(config: ConfigDict, **changes: Any) -> nn.Module:
-    """Its backbone alone; see `trunk`."""
+    """Return the backbone of a configuration alone; see `make_network`."""
     return trunk(config.arch, config.dtype, freeze=_freeze(config), **config.arch_kwargs, **changes)
 
 
@@ -65,21 +102,24 @@ def _freeze(config: ConfigDict) -> str:
 
 
 def _last_published_stage(config: ConfigDict) -> str:
-    """The last stage in front of which a variant of a backbone adds no layer."""
+    """The last stage up to which a variant of a backbone adds no layer to the published ones."""
     backbone = trunk(config.arch, config.dtype, **config.arch_kwargs)
     published = takewhile(lambda stage: not set(stage[1]) & set(backbone.added), backbone.stages.items())
     return list(published)[-1][0]
 
 
 def input_size(config: ConfigDict) -> int:
-    """The side of a network's square input, pixels: `size`, or what the architecture's weights were trained with."""
+    """Return the side of a network's square input, pixels: `size`, or the size that its weights were trained with."""
     return config.size or BACKBONES[config.arch].size
 
 
 def resize_size(config: ConfigDict) -> int:
-    """The side to which a whole photo is resized before `input_size` is cut from it, pixels.
+    """Return the side to which a whole photo is resized before `input_size` is cut from it, pixels.
 
-    It is in the ratio that the architecture's weights were trained with; wsolevaluation's is 256 to 224 for all.
+    The two are in the ratio that the architecture's weights were trained with; in wsolevaluation it is 256 to 224.
+
+    Args:
+        config: the keys of a training.
     """
     if config.augment == "wsol":
         return round(input_size(config) * 256 / 224)
@@ -88,38 +128,57 @@ def resize_size(config: ConfigDict) -> int:
 
 
 def preparation(architecture: Architecture, dtype: str) -> Callable[[jax.Array], jax.Array]:
-    """uint8 images to what the architecture's weights were trained with, in `dtype`."""
+    """Return the function from uint8 images to the input that an architecture's weights were trained with.
+
+    Args:
+        architecture: the architecture.
+        dtype: of the result, 'float32' or 'bfloat16'.
+    """
     return partial(preprocess, preprocessing=architecture.preprocessing, dtype=dtype)
 
 
 def apply(
     network: nn.Module, variables: Variables, image: jax.Array, key: jax.Array | None, train: bool, *more: Any
-) -> tuple[Any, Any]:
-    """What the network returns, and its batch statistics, which only training changes; `key` draws the dropout."""
+) -> tuple[Any, BatchStats]:
+    """Return the outputs of a module, and its batch statistics, which only training changes.
+
+    Args:
+        network: the module.
+        variables: its parameters and batch statistics.
+        image: preprocessed photos [b, h, w, 3].
+        key: of the dropout; None outside of training.
+        train: whether it is trained.
+        *more: further arguments of the module.
+    """
     if not train:
         return network.apply(variables, image, False, *more), variables["batch_stats"]
     returned, changed = network.apply(variables, image, True, *more, rngs={"dropout": key}, mutable=["batch_stats"])
     return returned, changed.get("batch_stats", {})
 
 
-def parameter_group(
-    network: Network | MapNetwork, new_head: bool, trainable: str = "all", new_from: str = ""
-) -> Callable[[tuple[str, ...]], str]:
-    """Parameter path -> 'frozen' up to the stage `freeze`, 'new' for what starts anew, 'base' for the rest.
+def parameter_group(network: Network | MapNetwork, new_head: bool, trainable: str = "all", new_from: str = "") -> Group:
+    """Return the function from the path of a parameter to its optimiser group.
+
+    The groups are 'frozen' up to the stage `freeze`, 'new' for layers without pretrained weights, 'base' for the rest.
 
     Args:
         network: that has the parameters.
-        new_head: whether the last layers start anew.
+        new_head: whether the last layers have no pretrained weights.
         trainable: 'all', or 'head': the neck is frozen too.
         new_from: a stage from which on the layers count as new too; '' for none.
 
     Raises:
         InputError: no stage is called `new_from`.
+
+    Example:
+        >>> group = parameter_group(build("resnet50", 200, freeze="layer2"), new_head=True)
+        >>> [group(("backbone", layer, "kernel")) for layer in ("conv1", "layer4.0")], group(("head", "fc", "kernel"))
+        (['frozen', 'base'], 'new')
     """
     stages = network.backbone.stages
     frozen = {layer for stage in frozen_stages(network.backbone) for layer in stages[stage]}
     if new_from and new_from not in stages:
-        raise InputError(f"new_from={new_from!r} is no stage; there are {', '.join(stages)}")
+        raise InputError(f"new_from is {new_from!r}; expected one of {', '.join(stages)}")
     late = dropwhile(lambda stage: stage != new_from, stages) if new_from else ()
     new = {layer for stage in late for layer in stages[stage]} | set(network.backbone.added)
 
@@ -133,11 +192,22 @@ def parameter_group(
 
 
 def with_auxiliary(loss: Callable[[jax.Array], jax.Array], main: jax.Array, auxiliary: jax.Array | None) -> jax.Array:
-    """loss(main) + 0.3 loss(auxiliary), as InceptionV3 is trained (PSOL's code for its localizer too)."""
+    """Return loss(main) + 0.3 loss(auxiliary), as InceptionV3 is trained (PSOL's code for its localizer too).
+
+    Args:
+        loss: of the output of a head.
+        main: the output of the head.
+        auxiliary: that of the auxiliary head; None for a network without one, whose loss is loss(main).
+    """
     return loss(main) if auxiliary is None else loss(main) + AUXILIARY_WEIGHT * loss(auxiliary)
 
 
 def box_in_photo(box: jax.Array, batch: Batch) -> jax.Array:
-    """A box head's left, top, width, height [b, 4] of what the network saw, as xyxy of the original, inside of it."""
-    seen = boxes.mirror(boxes.xywh_to_xyxy(box), batch.flip)
-    return boxes.clip(boxes.out_of_window(seen, batch.window))
+    """Return boxes [b, 4], normalised xyxy in the frame of the original image, cut off at its edges.
+
+    Args:
+        box: [b, 4], left, top, width, height in the frame of the network's input.
+        batch: the photos, with their windows and mirrorings.
+    """
+    in_window = boxes.mirror(boxes.xywh_to_xyxy(box), batch.flip)
+    return boxes.clip(boxes.out_of_window(in_window, batch.window))

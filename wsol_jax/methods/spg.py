@@ -1,7 +1,6 @@
-"""SPG: what surely is object or background teaches earlier layers, and these the last (Zhang et al., ECCV 2018)."""
+"""SPG: pixels that surely are object or background train side heads, one after the other (Zhang et al., ECCV 2018)."""
 
 from functools import partial
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,69 +10,51 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
+from wsol_jax.backbones.architecture import SidePlaces
 from wsol_jax.backbones.convolutions import convolution
+from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import accuracy, cross_entropy
 from wsol_jax.methods.class_maps import map_prediction, of_class, unit_range
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import Method, Outputs, unperturbed
+from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
-FEWEST = 30  # pixels of sure object; with fewer the threshold is FALLBACK of the maximum
+FEWEST = 30  # pixels that surely are object; with fewer the threshold is FALLBACK times the maximum
 FALLBACK = 0.7
 
 
-class Places(NamedTuple):
-    """Where wsolevaluation has the side heads of a network.
-
-    Attributes:
-        b1: the stage or layer that the first looks at.
-        b2: the stage or layer that the second looks at.
-        width: channels of their convolutions.
-        more: 3x3 convolutions of that width after the last map, before classes and third side head.
-    """
-
-    b1: str
-    b2: str
-    width: int
-    more: int = 0
-
-
-RESNET = Places("layer3.0", "layer3", 1024)
-PLACES = {
-    "resnet50": RESNET,
-    "resnet50_v1": RESNET,
-    "vgg_gap": Places("relu4_3", "relu5_3", 512, more=2),
-    "inception_v3": Places("Mixed_5d", "Mixed_6e", 512),
-}
-
-
 def spg(config: ConfigDict, classes: int) -> Method:
-    """A classifier whose map teaches one side head, which teaches another; both teach a third, on the last map.
+    """Return a classifier whose map guides a side head, which guides another; both guide a third, on the last map.
 
     Args:
-        config: the keys of `train` in configs/base.py, among them `spg`, the thresholds.
-        classes: how many there are.
+        config: the keys of `train` in configs/base.py, with `spg`, the thresholds.
+        classes: number of classes.
 
     Raises:
-        InputError: it is not published where the side heads go in this network.
+        InputError: no places of the side heads are published for this architecture.
     """
-    if config.arch not in PLACES:
-        raise InputError(f"spg: arch is {config.arch!r}; expected one of {', '.join(PLACES)}")
-    network = MapNetwork(make_trunk(config), SideHeads(classes, *PLACES[config.arch], config.dtype))
+    places = {name: spec.spg for name, spec in BACKBONES.items() if spec.spg}
+    if config.arch not in places:
+        raise InputError(f"spg: arch is {config.arch!r}; expected one of {', '.join(places)}")
+    network = MapNetwork(make_trunk(config), SideHeads(classes, places[config.arch], config.dtype))
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
-    def forward(variables, image, label, key, train):
+    def forward(
+        variables: Variables, image: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
+    ) -> tuple[Outputs, BatchStats]:
         (stages, maps), batch_stats = apply(network, variables, image, key, train, label)
         return Outputs(stages, {"classes": maps["classes"].mean(axis=(1, 2))}, maps), batch_stats
 
-    def objective(outputs, label, batch, memory, key, progress):
+    def objective(
+        outputs: Outputs, label: jax.Array, batch: Batch, memory: Memory, key: jax.Array, progress: jax.Array
+    ) -> tuple[jax.Array, Memory, Logs]:
         logits = outputs.logits["classes"]
         loss = cross_entropy(logits, label)
         guided = guidance(outputs.maps, label, batch.image.shape[1:3], config.spg)
         return loss + guided, memory, {"accuracy": accuracy(logits, label), "guidance": guided}
 
-    def predict(variables, batch, label=None):
+    def predict(variables: Variables, batch: Batch, label: jax.Array | None = None) -> Prediction:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return map_prediction(outputs, label)
 
@@ -85,47 +66,49 @@ class SideHeads(nn.Module):
     """The classes' map and the three side heads; the last convolutions of the first two are shared.
 
     Attributes:
-        classes: how many.
-        b1: see `Places`, like the three that follow.
-        b2: ...
-        width: ...
-        more: ...
-        dtype: what they are computed in.
+        classes: number of classes.
+        places: of the first two side heads, and their width.
+        dtype: of the computation; parameters are float32.
     """
 
     classes: int
-    b1: str
-    b2: str
-    width: int
-    more: int
+    places: SidePlaces
     dtype: str
 
     @nn.compact
     def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array]:
-        """The backbone's maps to 'classes', float32 [b, h, w, k], and 'b1', 'b2', 'c', [b, h', w', 1]."""
+        """Return the maps of the classes and of the side heads.
+
+        Args:
+            stages: the maps of the backbone.
+            label: not used.
+
+        Returns:
+            'classes', float32 [b, h, w, k], and 'b1', 'b2', 'c', [b, h', w', 1].
+        """
         conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
-        wide = [conv(self.width, (3, 3), padding=1, name="SPG_B_shared.0"), conv(1, (1, 1), name="SPG_B_shared.2")]
+        wide = partial(conv, self.places.width, (3, 3), padding=1)
+        shared = [wide(name="SPG_B_shared.0"), conv(1, (1, 1), name="SPG_B_shared.2")]
 
         def side(name: str, x: jax.Array) -> jax.Array:
-            x = nn.relu(conv(self.width, (3, 3), padding=1, name=name)(x))
-            return wide[1](nn.relu(wide[0](x)))
+            return shared[1](nn.relu(shared[0](nn.relu(wide(name=name)(x)))))
 
-        b1, b2 = side("SPG_B_1a.0", stages[self.b1]), side("SPG_B_2a.0", stages[self.b2])
+        b1, b2 = side("SPG_B_1a.0", stages[self.places.b1]), side("SPG_B_2a.0", stages[self.places.b2])
         x = list(stages.values())[-1]
-        for i in range(self.more):
-            x = nn.relu(conv(self.width, (3, 3), padding=1, name=f"SPG_A_3.{2 * i}")(x))
+        for i in range(self.places.more):
+            x = nn.relu(wide(name=f"SPG_A_3.{2 * i}")(x))
         c = conv(1, (1, 1), name="SPG_C.2")(nn.relu(conv(512, (3, 3), padding=1, name="SPG_C.0")(x)))
         classes = conv(self.classes, (1, 1), name="SPG_A4")(x)
         return {"classes": classes.astype(jnp.float32), "b1": b1, "b2": b2, "c": c}
 
 
 def guidance(maps: dict[str, jax.Array], label: jax.Array, size: tuple[int, int], thresholds: ConfigDict) -> jax.Array:
-    """The classes' map guides b2, b2 guides b1, and the mean of b1 and b2 guides c: the sum of the three losses.
+    """Return the sum of the side heads' losses: the classes' map guides b2, b2 guides b1, their mean guides c.
 
     Args:
-        maps: as `SideHeads` gives them.
+        maps: the result of `SideHeads`.
         label: int [b].
-        size: height and width, pixels, at which they are compared: the photos'.
+        size: height and width, pixels, to which all maps are resized: the photos'.
         thresholds: the keys of `train.spg` in configs/base.py.
     """
 
@@ -143,16 +126,16 @@ def guidance(maps: dict[str, jax.Array], label: jax.Array, size: tuple[int, int]
 
 
 def seed_loss(logits: jax.Array, guide: jax.Array, high: float, low: float) -> jax.Array:
-    """Cross-entropy where the guide is sure: object above `high`, background below `low`; 0 if it is sure nowhere.
+    """Return the cross-entropy of the pixels where the guide is sure: object above `high`, background below `low`.
 
     Args:
-        logits: of being object, [b, h, w].
-        guide: [b, h, w] in 0..1; no gradient goes to it.
-        high: where fewer than 30 pixels of a photo are above it, 0.7 of the photo's maximum instead.
-        low: a pixel below it is background, whatever `high` is.
+        logits: of the pixels being object, [b, h, w].
+        guide: [b, h, w] in 0..1; it gets no gradient.
+        high: pixels above it are object; if a photo has fewer than 30 of them, those above 0.7 of its maximum are.
+        low: pixels below it are background, even where they are above the threshold of objects.
 
     Returns:
-        The mean over the sure pixels of the batch.
+        The mean over the sure pixels of the batch; 0 if there are none.
     """
     guide = jax.lax.stop_gradient(guide)
     few = (guide > high).sum(axis=(1, 2), keepdims=True) < FEWEST

@@ -1,22 +1,23 @@
-"""Ten-crop classification: a method wrapped in another (PSOL_inference.py; torchvision's TenCrop)."""
+"""Ten-crop classification, a wrapper of methods (PSOL_inference.py; torchvision's TenCrop)."""
 
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
-from wsol_jax.methods.method import Method, Prediction
+from wsol_jax.data.render import Batch
+from wsol_jax.methods.method import Method, Prediction, Variables
 
 
 def ten_crop(method: Method, size: int) -> Method:
-    """The same method, whose logits are the logarithm of the mean softmax of ten crops; it draws no box.
+    """Return the same method, whose logits are the logarithm of the mean softmax over ten crops, and without boxes.
 
     Args:
         method: its `predict` gives logits of photos of `size`.
-        size: side of a crop, pixels; photos are to be larger: PSOL resizes them to 256 and crops 224.
+        size: side of a crop, pixels; the photos of a batch are larger: PSOL resizes them to 256 and crops 224.
     """
 
-    def predict(variables, batch, label=None):
+    def predict(variables: Variables, batch: Batch, label: jax.Array | None = None) -> Prediction:
         logits = (
             method.predict(variables, batch._replace(image=crop), label).logits for crop in crops(batch.image, size)
         )
@@ -26,8 +27,13 @@ def ten_crop(method: Method, size: int) -> Method:
 
 
 def crops(image: jax.Array, size: int) -> Iterator[jax.Array]:
-    """The four corners and the centre of photos [b, h, w, 3], and the same mirrored, each [b, size, size, 3]."""
+    """Yield the four corners and the centre of photos, and those of their mirror images, each [b, size, size, 3].
+
+    Args:
+        image: [b, h, w, 3].
+        size: side of a crop, pixels.
+    """
     down, right = image.shape[1] - size, image.shape[2] - size
-    for seen in (image, image[:, :, ::-1]):
+    for side in (image, image[:, :, ::-1]):
         for top, left in ((0, 0), (0, right), (down, 0), (down, right), (round(down / 2), round(right / 2))):
-            yield seen[:, top : top + size, left : left + size]
+            yield side[:, top : top + size, left : left + size]

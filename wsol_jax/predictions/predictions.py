@@ -1,4 +1,4 @@
-"""The one record of predicted boxes and classes, and how sources of them are joined."""
+"""The one record of predicted boxes and classes, and the join of their sources."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -61,3 +61,13 @@ def box_classes(records: Sequence[Record], predictions: Predictions) -> np.ndarr
 def image_sizes(records: Sequence[Record]) -> np.ndarray:
     """Return the width and height of every record's photo, float64 [n, 2], pixels."""
     return np.array([record.size for record in records], np.float64).reshape(-1, 2)
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions of several sets of photos as one; a field that a part lacks is None."""
+
+    def joined(field: str) -> np.ndarray | None:
+        arrays = [getattr(part, field) for part in parts]
+        return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
+    return Predictions(*(joined(field) for field in Predictions._fields))

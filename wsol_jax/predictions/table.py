@@ -47,9 +47,9 @@ def write_predictions(path: Path, records: Sequence[Record], predictions: Predic
 
 
 def read_predictions(path: Path, records: Sequence[Record], needs: Collection[str] = ()) -> Predictions:
-    """Read a table of `write_predictions`, or another tool's with its columns, and join it to the records by image.
+    """Return the predictions of some records from a table of `write_predictions`, or of another program's.
 
-    The order of its rows does not matter and rows of other photos are ignored: a file may hold several splits.
+    Rows and records are joined by image: the order of the rows does not matter, and rows of other photos are ignored.
 
     Args:
         path: the Parquet file.

@@ -79,7 +79,7 @@ def make_reader(
 
 def fit_heat_maps(
     forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path], config: ConfigDict
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Compute the statistics of groups of training photos, and the photos' heat maps.
 
     The statistics of a group are written as soon as they are known, with its heat maps: a run that was cut off
@@ -93,7 +93,7 @@ def fit_heat_maps(
         config: `batch_size`, `sign` and `max_bytes` of `pseudo`.
 
     Returns:
-        Heat maps float32 [n, h, w], and the standard deviation [n] of the projections of each photo's group.
+        Heat maps float32 [n, h, w].
     """
     present = np.unique(groups).tolist()
     done = {group for group in present if files[group].exists()}
@@ -104,19 +104,15 @@ def fit_heat_maps(
         forward, read, groups, done=done, fetch=devices.fetch, log=logging.info, **rules
     ):
         write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
-    heat, deviation = [None] * len(groups), np.zeros(len(groups))
+    heat = [None] * len(groups)
     for group in present:
-        members = np.flatnonzero(groups == group)
         with np.load(files[group], allow_pickle=False) as saved:
-            for index, one in zip(members, saved["heat"], strict=True):
+            for index, one in zip(np.flatnonzero(groups == group), saved["heat"], strict=True):
                 heat[index] = one
-            deviation[members] = saved["deviation"]
-    return np.stack(heat), deviation
+    return np.stack(heat)
 
 
-def apply_heat_maps(
-    forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path]
-) -> tuple[np.ndarray, np.ndarray]:
+def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path]) -> np.ndarray:
     """Compute heat maps of other photos by the statistics of their groups (PSOL, Table 1).
 
     Args:
@@ -126,13 +122,12 @@ def apply_heat_maps(
         files: of the statistics, by group; a group without a file has heat maps of zeros.
 
     Returns:
-        Heat maps float32 [n, h, w], and the standard deviation [n] of the projections of each photo's group.
+        Heat maps float32 [n, h, w].
     """
     known = {group: read_direction(files[group]) for group in np.unique(groups).tolist() if files[group].exists()}
     if not known:
         known = {-1: read_direction(next(file for file in files if file.exists()))}
-    heat = np.concatenate([maps for _, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch)])
-    return heat, np.array([known[g].deviation if g in known else 0.0 for g in groups.tolist()])
+    return np.concatenate([maps for _, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch)])
 
 
 def read_direction(file: Path) -> Direction:

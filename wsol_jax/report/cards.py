@@ -1,4 +1,4 @@
-"""The gallery: each photo as a card, with its boxes, its masks and the maps of one or several methods side by side."""
+"""The gallery: each photo as a card, with its boxes, its mask and the maps of one or several methods side by side."""
 
 import base64
 import io
@@ -23,12 +23,12 @@ class View(NamedTuple):
     Attributes:
         method: its name.
         score_map: float [a, b] in [0, 1], of the whole photo.
-        box: [4], around the largest part of the map above the threshold that suits all photos best.
-        region: bool [a, b], what is above a threshold, where the object's pixels are known and no box of it.
+        box: [4], around the largest part of the map above the threshold that is best over all photos.
+        region: bool [a, b], the pixels above a threshold; of a photo with a true mask and without true boxes.
         fixed: [4], the box at a threshold that was fixed beforehand.
-        iou: of the box, or else of the region, with the truth; None where it cannot be said.
-        kind: what is wrong with it, one of `failures.KINDS`; likewise.
-        assignment: int8 [a, b], DA-WSOL's set of each pixel of the whole photo, if it is that; see `SETS`.
+        iou: of the box, or else of the region, with the truth; None where neither was evaluated.
+        kind: right or its kind of failure, one of `failures.KINDS`; None where it was not evaluated.
+        assignment: int8 [a, b], DA-WSOL's set of each pixel of the whole photo, see `SETS`; None without DA-WSOL.
     """
 
     method: str
@@ -48,15 +48,15 @@ class Photo(NamedTuple):
         name: its path, as in the tables.
         label: its true class, an index of the classes.
         image: uint8 [h, w, 3].
-        truth: [m, 4], the true boxes, m = 0 where nobody drew one.
+        truth: [m, 4], the true boxes, m = 0 where none was annotated.
         pseudo: [4], the pseudo box, if there is one.
         predicted: [4], the localizer's box, if there is one.
-        iou: of what is to be judged, with the best true box; None where it cannot be said.
-        kind: what is wrong with it, one of `failures.KINDS`; likewise.
-        top5: the likeliest classes (indices of the classes), likeliest first, with their probabilities.
+        iou: of the localizer's box, or else of the first view, with the best true box; None if it was not evaluated.
+        kind: right or its kind of failure, one of `failures.KINDS`; None where it was not evaluated.
+        top5: the most probable classes (indices of the classes), most probable first, with their probabilities.
         heat: float [a, b], a heat map of the whole photo, if there is one.
         mask: uint8 [s, s], the true mask of the whole photo as `Dataset.read_mask` gives it, if there is one.
-        views: the maps of ours and of other methods, to be shown side by side.
+        views: the maps of this run's method and of the compared ones, shown side by side.
     """
 
     name: str
@@ -77,13 +77,14 @@ class Tile(NamedTuple):
     """One picture of a card; pictures are data URIs, shapes are in pixels of the thumbnail.
 
     Attributes:
-        title: above what is said of it; '' for the photo itself.
-        picture: what is seen.
-        heat: what is seen instead, on request.
-        rectangles: whose box, and its left, top, width and height.
-        outlines: whose region, and an SVG path around it.
-        iou, kind: of what it shows, if it is judged.
-        areas: what its flat colours stand for.
+        title: the method; '' for the photo itself.
+        picture: the photo, or a map over it.
+        heat: the picture that replaces it on request.
+        rectangles: the shape's name (a key of `figures.COLORS`), and its left, top, width and height.
+        outlines: the shape's name, and its outline as an SVG path.
+        iou: of its box or region; None if it was not evaluated.
+        kind: one of `failures.KINDS`; None if it was not evaluated.
+        areas: the names of its flat colours.
     """
 
     title: str
@@ -97,11 +98,22 @@ class Tile(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A photo, made ready for the template: names for numbers, pixels of its thumbnail for boxes."""
+    """A photo, ready for the template.
+
+    Attributes:
+        name: its path.
+        true_class: the name of its true class.
+        top5: the names of the most probable classes, most probable first, with their probabilities in percent.
+        iou: see `Photo`; None instead of NaN.
+        kind: see `Photo`.
+        width: of its thumbnail, pixels.
+        height: of its thumbnail, pixels.
+        tiles: the photo itself, then its maps.
+    """
 
     name: str
     true_class: str
-    guesses: list[tuple[str, float]]
+    top5: list[tuple[str, float]]
     iou: float | None
     kind: str | None
     width: int
@@ -110,7 +122,12 @@ class Card(NamedTuple):
 
 
 def gallery(photos: Iterable[Photo], classes: Sequence[str]) -> list[Card]:
-    """The photos as cards: best IoU first, those without one last, by name."""
+    """Return the photos as cards, highest IoU first, those without one last, by name.
+
+    Args:
+        photos: in any order; read once.
+        classes: the classes' names.
+    """
     cards = [_card(photo, classes) for photo in photos]
     return sorted(cards, key=lambda card: (card.iou is None, -(card.iou or 0), card.name))
 
@@ -122,7 +139,7 @@ def _card(photo: Photo, classes: Sequence[str]) -> Card:
     return Card(
         name=photo.name,
         true_class=classes[photo.label],
-        guesses=[(classes[label], 100 * float(probability)) for label, probability in photo.top5],
+        top5=[(classes[label], 100 * float(probability)) for label, probability in photo.top5],
         iou=_number(photo.iou),
         kind=photo.kind,
         width=thumbnail.width,
@@ -136,21 +153,21 @@ def _card(photo: Photo, classes: Sequence[str]) -> Card:
 
 def _photo_tile(photo: Photo, pixels: np.ndarray) -> Tile:
     size = pixels.shape[1::-1]
-    judged = photo.predicted is not None or not photo.views  # otherwise it is the first view that is judged
-    drawn = [("pseudo", photo.pseudo), ("localizer", photo.predicted), *(("truth", box) for box in photo.truth)]
+    is_evaluated = photo.predicted is not None or not photo.views  # otherwise photo.iou is that of the first view
+    named = [("pseudo", photo.pseudo), ("localizer", photo.predicted), *(("truth", box) for box in photo.truth)]
     return Tile(
         title="",
         picture=_jpeg(pixels),
         heat=None if photo.heat is None else _jpeg(heat_overlay(pixels, photo.heat)),
-        rectangles=_rectangles(drawn, size),
+        rectangles=_rectangles(named, size),
         outlines=_outlines([("mask", _objects(photo))], size),
-        iou=_number(photo.iou) if judged else None,
-        kind=photo.kind if judged else None,
+        iou=_number(photo.iou) if is_evaluated else None,
+        kind=photo.kind if is_evaluated else None,
     )
 
 
 def _view_tiles(view: View, photo: Photo, pixels: np.ndarray) -> list[Tile]:
-    """The map, and DA-WSOL's three sets beside it."""
+    """The map, and DA-WSOL's three sets next to it."""
     return [
         _map_tile(view, photo, pixels),
         *([] if view.assignment is None else [_assignment_tile(view, photo, pixels)]),
@@ -159,12 +176,12 @@ def _view_tiles(view: View, photo: Photo, pixels: np.ndarray) -> list[Tile]:
 
 def _map_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
     size = pixels.shape[1::-1]
-    drawn = [("fixed", view.fixed), ("maps", view.box), *(("truth", box) for box in photo.truth)]
+    named = [("fixed", view.fixed), ("maps", view.box), *(("truth", box) for box in photo.truth)]
     return Tile(
         title=view.method,
         picture=_jpeg(heat_overlay(pixels, view.score_map)),
         heat=None,
-        rectangles=_rectangles(drawn, size),
+        rectangles=_rectangles(named, size),
         outlines=[] if view.region is None else _outlines([("mask", _objects(photo)), ("region", view.region)], size),
         iou=_number(view.iou),
         kind=view.kind,
@@ -184,11 +201,11 @@ def _assignment_tile(view: View, photo: Photo, pixels: np.ndarray) -> Tile:
 
 
 def outline(region: np.ndarray, size: tuple[int, int]) -> str:
-    """The borders of a region and of its holes as an SVG path.
+    """Return the outline of a region and of its holes as an SVG path, '' for an empty region.
 
     Args:
         region: bool [h, w], of the whole photo.
-        size: width and height of the picture that the path is drawn on.
+        size: width and height of the picture that the path is drawn on, pixels.
     """
     resized = cv2.resize(region.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
     borders, _ = cv2.findContours(resized.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -196,16 +213,16 @@ def outline(region: np.ndarray, size: tuple[int, int]) -> str:
     return " ".join(f"M{'L'.join(f'{x} {y}' for x, y in points)}Z" for points in smooth if len(points) > 2)
 
 
-def _rectangles(drawn: Sequence[tuple[str, np.ndarray | None]], size: tuple[int, int]) -> list[tuple[str, list[float]]]:
-    """The boxes to draw; the true ones, dashed, come last and lie on top, so that a perfect box hides neither."""
+def _rectangles(named: Sequence[tuple[str, np.ndarray | None]], size: tuple[int, int]) -> list[tuple[str, list[float]]]:
+    """The boxes in pixels; the true ones, dashed, come last and lie on top, so that a perfect box hides neither."""
     frame = np.array(size)
     return [
-        (name, boxes.xyxy_to_xywh(boxes.scale(box, frame)).round(1).tolist()) for name, box in drawn if box is not None
+        (name, boxes.xyxy_to_xywh(boxes.scale(box, frame)).round(1).tolist()) for name, box in named if box is not None
     ]
 
 
-def _outlines(drawn: Sequence[tuple[str, np.ndarray | None]], size: tuple[int, int]) -> list[tuple[str, str]]:
-    return [(name, outline(region, size)) for name, region in drawn if region is not None]
+def _outlines(named: Sequence[tuple[str, np.ndarray | None]], size: tuple[int, int]) -> list[tuple[str, str]]:
+    return [(name, outline(region, size)) for name, region in named if region is not None]
 
 
 def _objects(photo: Photo) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Domain adaption over epochs, as SVG: the gap between domains, three sets of pixels, the terms of the loss."""
+"""Domain adaptation over epochs, as SVG: the gap between the domains, the three sets of pixels, the loss terms."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -9,37 +9,37 @@ from matplotlib.lines import Line2D
 
 from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report.figures import COLORS, INK, blank_axes, to_svg
-from wsol_jax.report.map_figures import METHODS, label
+from wsol_jax.report.map_figures import METHOD_COLORS, label
 
 Lines = Sequence[Mapping[str, float]]
 """Lines of log.jsonl or watch.jsonl, each with its epoch."""
 
 SET_NAMES = {"universum": "Universum", "fake": "Fake target", "real": "Real target"}
 MISSED = {
-    "missed_pairs": "Batches without a photo to adapt",
-    "missed_universum": "Batches without Universum",
-    "missed_spread": "Photos whose samples are all the same",
+    "missed_pairs": "Batches without a photo in the domain loss",
+    "missed_universum": "Batches without Universum pixels",
+    "missed_spread": "Photos with identical samples",
 }
 TERMS = {"classification": "Classification", "domain": "Domain", "universum": "Universum"}
 GREY, ORANGE, BLUE = "#8b93a1", "#e07b00", COLORS["universum"]
-FEW = 60  # points up to which each has a dot
+MAX_DOTS = 60  # a line of more points has no dots
 
 
-def gap(watched: Mapping[str, Lines]) -> str:
-    """The MMD from pooled features to pixels of the object and of the background, of everyone who was watched.
+def domain_gap(watched: Mapping[str, Lines]) -> str:
+    """Return the MMD from pooled features to the pixels of the object and to those of the background, by method.
 
     Args:
-        watched: method -> lines with gap_foreground and gap_background; the colours are by its place.
+        watched: method -> lines with gap_foreground and gap_background; its position decides its colour.
 
     Returns:
-        An SVG element, as from all functions below.
+        An SVG element.
     """
     figure, axes = blank_axes("epoch", "MMD")
-    for (method, lines), color in zip(watched.items(), cycle(METHODS), strict=False):
+    for (method, lines), color in zip(watched.items(), cycle(METHOD_COLORS), strict=False):
         if lines:
             _draw(axes, lines, "gap_foreground", color=color, label=label(method))
             _draw(axes, lines, "gap_background", color=color, linestyle="--")
-    kinds = {"To the object’s pixels": "-", "To those of the background": "--"}
+    kinds = {"To object pixels": "-", "To background pixels": "--"}
     styles = [Line2D([], [], color=INK, linewidth=1.8, linestyle=style, label=kind) for kind, style in kinds.items()]
     axes.set_ylim(bottom=0)
     _legend(axes, 2, [*axes.get_legend_handles_labels()[0], *styles])
@@ -47,7 +47,14 @@ def gap(watched: Mapping[str, Lines]) -> str:
 
 
 def purity(lines: Lines) -> str:
-    """The percentage of true object in the three sets, and in all pixels."""
+    """Return the percentage of object pixels in each of the three sets and in all pixels.
+
+    Args:
+        lines: with foreground and purity_SET, percent; a line may lack a set.
+
+    Returns:
+        An SVG element.
+    """
     figure, axes = blank_axes("epoch", "object, %")
     _draw(axes, lines, "foreground", color=INK, linestyle="--", linewidth=1.2, label="All pixels")
     for name in SETS:
@@ -57,26 +64,29 @@ def purity(lines: Lines) -> str:
     return to_svg(figure, "purity")
 
 
-def terms(log: Lines, weights: Mapping[str, float], begins: float) -> str:
-    """The terms of the loss times their weights; those without one are left out.
+def loss_terms(log: Lines, weights: Mapping[str, float], start_epoch: float) -> str:
+    """Return the terms of the loss times their weights; a term of weight 0 is left out.
 
     Args:
-        log: lines of a training.
+        log: lines of log.jsonl.
         weights: of 'classification', 'domain' and 'universum'.
-        begins: the epoch from which on the latter two are added.
+        start_epoch: from which on the latter two are added.
+
+    Returns:
+        An SVG element.
     """
     figure, axes = blank_axes("epoch", "weight × term")
-    for (name, words), color in zip(TERMS.items(), (GREY, ORANGE, BLUE), strict=True):
+    for (name, title), color in zip(TERMS.items(), (GREY, ORANGE, BLUE), strict=True):
         if weights[name] and any(name in line for line in log):
             factor = "" if weights[name] == 1 else f"{weights[name]:g} × "
-            _draw(axes, log, name, weights[name], color=color, label=factor + words)
-    axes.axvline(begins, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+            _draw(axes, log, name, weights[name], color=color, label=factor + title)
+    axes.axvline(start_epoch, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     _legend(axes, 3)
     return to_svg(figure, "loss_terms")
 
 
-def shares(log: Lines) -> str:
-    """How many of the pixels are in each of the three sets, one above the other."""
+def set_sizes(log: Lines) -> str:
+    """Return the share of pixels in each of the three sets, stacked, as an SVG element."""
     figure, axes = blank_axes("epoch", "pixels, %")
     x, y = zip(*(_points(log, f"share_{name}", 100) for name in SETS), strict=True)
     axes.stackplot(x[0], *y, colors=[COLORS[name] for name in SETS], labels=[SET_NAMES[name] for name in SETS])
@@ -86,42 +96,42 @@ def shares(log: Lines) -> str:
     return to_svg(figure, "set_sizes")
 
 
-def kept(log: Lines) -> str:
-    """How many photos took part in the domain loss."""
+def kept_photos(log: Lines) -> str:
+    """Return the share of photos in the domain loss, as an SVG element."""
     figure, axes = blank_axes("epoch", "photos, %")
     _draw(axes, log, "kept", 100, color=ORANGE)
     axes.set_ylim(0, 102)
     return to_svg(figure, "kept")
 
 
-def turns(log: Lines) -> str:
-    """How many turns K-means took."""
-    figure, axes = blank_axes("epoch", "turns")
+def kmeans_iterations(log: Lines) -> str:
+    """Return the number of K-means iterations, as an SVG element."""
+    figure, axes = blank_axes("epoch", "iterations")
     _draw(axes, log, "turns", color=INK)
     axes.set_ylim(bottom=0)
     return to_svg(figure, "turns")
 
 
-def missed(log: Lines) -> str:
-    """How often a term was zero for lack of anything to compute it from, counted since the first step."""
-    figure, axes = blank_axes("epoch", "so far")
-    for (name, words), color in zip(MISSED.items(), (ORANGE, BLUE, GREY), strict=True):
-        _draw(axes, log, name, color=color, label=words, drawstyle="steps-post")
+def missed_terms(log: Lines) -> str:
+    """Return how often a term was 0 for lack of pixels, counted since the first step, as an SVG element."""
+    figure, axes = blank_axes("epoch", "count since the first step")
+    for (name, title), color in zip(MISSED.items(), (ORANGE, BLUE, GREY), strict=True):
+        _draw(axes, log, name, color=color, label=title, drawstyle="steps-post")
     axes.set_ylim(bottom=0)
     _legend(axes, 1)
     return to_svg(figure, "missed_terms")
 
 
 def _points(lines: Lines, name: str, factor: float = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs that a number is known of, and the number times a factor."""
-    known = [(line["epoch"], factor * line[name]) for line in lines if name in line]
-    x, y = np.array(known, np.float64).reshape(-1, 2).T
+    """The epochs of the lines that have a number, and that number times a factor."""
+    points = [(line["epoch"], factor * line[name]) for line in lines if name in line]
+    x, y = np.array(points, np.float64).reshape(-1, 2).T
     return x, y
 
 
 def _draw(axes: Axes, lines: Lines, name: str, factor: float = 1, **style: object) -> None:
     x, y = _points(lines, name, factor)
-    dots = {"marker": "o", "markersize": 3} if len(x) <= FEW else {}
+    dots = {"marker": "o", "markersize": 3} if len(x) <= MAX_DOTS else {}
     axes.plot(x, y, **({"linewidth": 1.8} | dots | style))
     axes.margins(x=0.01)
 

@@ -1,4 +1,4 @@
-"""What the report says of domain adaption: why it works, where masks can tell, and what its training logged."""
+"""The page's figures of domain adaptation, each with its caption and an explanation."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from wsol_jax.report import domain_figures
 from wsol_jax.report.domain_figures import MISSED, SET_NAMES, Lines
 
 
-class Drawing(NamedTuple):
-    """A figure that is explained.
+class CaptionedFigure(NamedTuple):
+    """A figure with its caption and an explanation.
 
     Attributes:
         caption: above it.
         svg: an SVG element.
-        note: below it: what is drawn and what to look for.
+        note: below it: its quantities, the values to expect, and the values of the last epoch.
     """
 
     caption: str
@@ -26,100 +26,105 @@ class Drawing(NamedTuple):
     note: str
 
 
-def drawings(watched: Mapping[str, Lines], log: Lines = (), config: ConfigDict | None = None) -> list[Drawing]:
-    """Everything that is drawn of domain adaption, as far as there is something to draw.
+def captioned_figures(
+    watched: Mapping[str, Lines], log: Lines = (), config: ConfigDict | None = None
+) -> list[CaptionedFigure]:
+    """Return the figures of domain adaptation for which there are measurements.
 
     Args:
-        watched: every method on the page, ours first -> what was seen of it by epoch; nothing if nobody looked.
-        log: what our training logged.
-        config: of that training; None if there was none.
+        watched: method (this run's first) -> lines of its watch.jsonl; () where it has none.
+        log: lines of this run's log.jsonl.
+        config: the keys of `train` of this run; None if it trained no network for maps.
     """
-    ours, drawn = next(iter(watched.values()), ()), []
+    own, figures = next(iter(watched.values()), ()), []
     if any(watched.values()):
-        drawn.append(_gap(watched))
-    if any("purity_real" in line for line in ours):
-        drawn.append(_purity(ours))
-    return drawn + (_of_log(log, config) if log and config else [])
+        figures.append(_gap(watched))
+    if any("purity_real" in line for line in own):
+        figures.append(_purity(own))
+    return figures + (_of_log(log, config) if log and config else [])
 
 
-def _gap(watched: Mapping[str, Lines]) -> Drawing:
+def _gap(watched: Mapping[str, Lines]) -> CaptionedFigure:
     last = {method: lines[-1] for method, lines in watched.items() if lines}
     end = "; ".join(
-        f"{name} {seen['gap_foreground']:.2f} and {seen['gap_background']:.2f}" for name, seen in last.items()
+        f"{name} {line['gap_foreground']:.2f} and {line['gap_background']:.2f}" for name, line in last.items()
     )
     note = (
-        "The MMD from the photos’ pooled features, which the classifier learns from, to pixels, which it is asked "
-        "about. What it has learned holds for the object’s pixels if the solid line is low, and not for the "
-        f"background if the dashed line stays above it. At the end, object and background: {end}."
+        "The MMD between the photos’ pooled features, on which the classifier is trained, and pixels, to which it is "
+        "applied. The classifier transfers to object pixels if the solid line is low, and not to background pixels if "
+        f"the dashed line stays above it. Last epoch, object and background: {end}."
     )
-    return Drawing("How far pixels are from pooled features", Markup(domain_figures.gap(watched)), note)
+    return CaptionedFigure("Gap between pooled features and pixels", Markup(domain_figures.domain_gap(watched)), note)
 
 
-def _purity(ours: Lines) -> Drawing:
-    shares = {SET_NAMES[name]: ours[-1].get(f"purity_{name}") for name in SETS} | {"All": ours[-1]["foreground"]}
-    end = ", ".join(f"{words} {share:.0f} %" for words, share in shares.items() if share is not None)
+def _purity(own: Lines) -> CaptionedFigure:
+    shares = {SET_NAMES[name]: own[-1].get(f"purity_{name}") for name in SETS} | {"All": own[-1]["foreground"]}
+    end = ", ".join(f"{name} {share:.0f} %" for name, share in shares.items() if share is not None)
     note = (
-        "How many of a set’s pixels are true object, by masks that training never sees. The sets mean something if "
-        "Universum, the background, stays far below the dashed line and the real targets far above it. At the end: "
-        f"{end}."
+        "The share of object pixels in each set, by true masks, which training does not use. The assignment is "
+        "meaningful if Universum, the background, stays far below the dashed line and the real targets far above it. "
+        f"Last epoch: {end}."
     )
-    return Drawing("How pure the three sets are", Markup(domain_figures.purity(ours)), note)
+    return CaptionedFigure("Purity of the three sets", Markup(domain_figures.purity(own)), note)
 
 
-def _of_log(log: Lines, config: ConfigDict) -> list[Drawing]:
-    """What DA-WSOL's training logged, over epochs."""
+def _of_log(log: Lines, config: ConfigDict) -> list[CaptionedFigure]:
+    """The figures of the training log of DA-WSOL, over epochs."""
     log = [line | {"epoch": line["step"] * config.epochs / log[-1]["step"]} for line in log]
-    logged, drawn = set().union(*log), []
+    logged, figures = set().union(*log), []
     if {"classification", "domain"} <= logged:
-        drawn.append(_terms(log, config.dawsol))
+        figures.append(_terms(log, config.dawsol))
     if {f"share_{name}" for name in SETS} <= logged:
-        drawn.append(_sizes(log))
+        figures.append(_sizes(log))
     if "kept" in logged:
-        drawn.append(_kept(log, config.dawsol.samples))
+        figures.append(_kept(log, config.dawsol.samples))
     if "turns" in logged:
-        drawn.append(_turns(log))
-    if _is_any_missing(log):
-        drawn.append(_missing(log))
-    return drawn
+        figures.append(_iterations(log))
+    if _has_missed(log):
+        figures.append(_missed(log))
+    return figures
 
 
-def _terms(log: Lines, keys: ConfigDict) -> Drawing:
-    weights = {"classification": 1.0, "domain": keys.domain_weight, "universum": keys.universum_weight}
-    begins, wanted = keys.start_epoch + 1, "the others should fall without lifting that of the classification"
-    if keys.domain_loss == "dann":
-        wanted = f"the domain classifier should stay near {weights['domain'] * np.log(2):.2f}, where it can only guess"
-    note = f"Each times its weight. All are minimised from the dashed line on, after epoch {begins}; then {wanted}."
-    if not _is_any_missing(log):
-        note += " None was ever 0 for lack of pixels."
-    return Drawing("Terms of the loss", Markup(domain_figures.terms(log, weights, begins)), note)
+def _terms(log: Lines, config: ConfigDict) -> CaptionedFigure:
+    weights = {"classification": 1.0, "domain": config.domain_weight, "universum": config.universum_weight}
+    start, expected = config.start_epoch + 1, "the others should fall while that of the classification does not rise"
+    if config.domain_loss == "dann":
+        guess = weights["domain"] * np.log(2)
+        expected = f"the domain classifier should stay near {guess:.2f}, where it is no better than chance"
+    note = f"Each term times its weight. From the dashed line on, after epoch {start}, all are minimised; {expected}."
+    if not _has_missed(log):
+        note += " No term was ever 0 for lack of pixels."
+    return CaptionedFigure("Loss terms", Markup(domain_figures.loss_terms(log, weights, start)), note)
 
 
-def _sizes(log: Lines) -> Drawing:
+def _sizes(log: Lines) -> CaptionedFigure:
     note = (
-        "Shares of the pixels of training photos. They should settle; a set that all but vanishes leaves its term "
-        "nothing to work on."
+        "The share of the pixels of training photos in each set. The shares should settle; a set that nearly vanishes "
+        "leaves its term without pixels."
     )
-    return Drawing("How large the three sets are", Markup(domain_figures.shares(log)), note)
+    return CaptionedFigure("Sizes of the three sets", Markup(domain_figures.set_sizes(log)), note)
 
 
-def _kept(log: Lines, samples: int) -> Drawing:
+def _kept(log: Lines, samples: int) -> CaptionedFigure:
     note = (
         f"A photo takes part if it has at least {samples} real and {samples - 1} fake targets. If most photos do not, "
-        "dawsol.samples is too large for the map."
+        "dawsol.samples is too large for the size of the map."
     )
-    return Drawing("Photos in the domain loss", Markup(domain_figures.kept(log)), note)
+    return CaptionedFigure("Photos in the domain loss", Markup(domain_figures.kept_photos(log)), note)
 
 
-def _turns(log: Lines) -> Drawing:
-    note = "Mean over the photos of a batch. Few turns: the anchors are good places to start from."
-    return Drawing("Turns of K-means", Markup(domain_figures.turns(log)), note)
+def _iterations(log: Lines) -> CaptionedFigure:
+    note = "Mean over the photos of a batch. Few iterations: the anchors are good initial centres."
+    return CaptionedFigure("K-means iterations", Markup(domain_figures.kmeans_iterations(log)), note)
 
 
-def _missing(log: Lines) -> Drawing:
-    counts = " ".join(f"{words}: {int(log[-1].get(name, 0)):,}." for name, words in MISSED.items())
-    note = f"How often, up to then, a term was 0 for lack of pixels; it should be rare. At the end: {counts}"
-    return Drawing("Terms that were missing", Markup(domain_figures.missed(log)), note)
+def _missed(log: Lines) -> CaptionedFigure:
+    counts = " ".join(f"{title}: {int(log[-1].get(name, 0)):,}." for name, title in MISSED.items())
+    note = (
+        f"How often a term was 0 for lack of pixels, counted since the first step; it should be rare. Total: {counts}"
+    )
+    return CaptionedFigure("Missing loss terms", Markup(domain_figures.missed_terms(log)), note)
 
 
-def _is_any_missing(log: Lines) -> bool:
+def _has_missed(log: Lines) -> bool:
     return any(log[-1].get(name) for name in MISSED)

@@ -1,4 +1,4 @@
-"""Figures for the report: curves as SVG, heat maps as pixels."""
+"""The page's figures: curves as SVG, heat maps and areas as pixels over their photo."""
 
 import io
 import re
@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-COLORS = {  # the PSOL paper's Fig. 2, and grey for what does not look at the photo
+COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore the photo
     "truth": "#e5383b",
     "mask": "#e5383b",
     "pseudo": "#2f6fed",
@@ -21,7 +21,7 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for what does not look at the ph
     "region": "#ffffff",
     "fixed": "#f2b705",  # as in the DA-WSOL paper's Fig. 4
     "center_gaussian": "#8b93a1",
-    "universum": "#004488",  # Paul Tol's high contrast, for any eyes, and for no colours at all
+    "universum": "#004488",  # Paul Tol's high-contrast scheme: safe for colour-blind readers and in black and white
     "fake": "#ddaa33",
     "real": "#bb5566",
 }
@@ -39,7 +39,7 @@ RULE = "#e3e7ed"
 
 
 def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
-    """How the photos' IoUs are spread, in twentieths, one outline per source of boxes.
+    """Return a histogram of the IoUs in 20 bins, one outline per source of boxes.
 
     Args:
         results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] in [0, 1]; NaNs are left out.
@@ -49,7 +49,7 @@ def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
     """
     figure, axes = blank_axes("IoU with the true box", "photos, %")
     edges = np.linspace(0, 1, 21)
-    for name, iou in _measured(results).items():
+    for name, iou in _finite(results).items():
         share = 100 * np.histogram(iou, edges)[0] / len(iou)
         if name in FILLED:
             axes.stairs(share, edges, fill=True, color=COLORS[name], alpha=0.18)
@@ -59,7 +59,7 @@ def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
 
 
 def recall_curve(results: Mapping[str, np.ndarray]) -> str:
-    """The share of photos whose box has at least a given IoU; at 0.5 it is gt_known_loc.
+    """Return the share of photos whose box reaches an IoU threshold, over the threshold; at 0.5 it is gt_known_loc.
 
     Args:
         results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] in [0, 1]; NaNs are left out.
@@ -67,9 +67,9 @@ def recall_curve(results: Mapping[str, np.ndarray]) -> str:
     Returns:
         An SVG element.
     """
-    figure, axes = blank_axes("IoU of at least", "photos, %")
+    figure, axes = blank_axes("IoU threshold", "photos, %")
     thresholds = np.linspace(0, 1, 201)
-    for name, iou in _measured(results).items():
+    for name, iou in _finite(results).items():
         recall = 100 * (1 - np.searchsorted(np.sort(iou), thresholds) / len(iou))
         axes.plot(thresholds, recall, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
     axes.set_ylim(0, 100)
@@ -78,7 +78,16 @@ def recall_curve(results: Mapping[str, np.ndarray]) -> str:
 
 
 def loss_curve(stage: str, steps: np.ndarray, loss: np.ndarray) -> str:
-    """The training loss [n] of one stage over its steps [n], as an SVG element."""
+    """Return the training loss of one stage over its steps.
+
+    Args:
+        stage: its name; figures of different stages share no id.
+        steps: int [n].
+        loss: float [n], at these steps.
+
+    Returns:
+        An SVG element.
+    """
     figure, axes = blank_axes("step", "loss")
     axes.plot(steps, loss, color=INK, linewidth=1.4)
     axes.set_ylim(bottom=0)
@@ -87,11 +96,11 @@ def loss_curve(stage: str, steps: np.ndarray, loss: np.ndarray) -> str:
 
 
 def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The positive part of a heat map over its photo, as colours from blue (0) to red (the map's maximum).
+    """Return a photo with the positive part of its heat map as colours from blue (0) to red (the map's maximum).
 
     Args:
         photo: uint8 [h, w, 3].
-        heat: float [a, b], over the whole photo; upsampled bilinearly.
+        heat: float [a, b], of the whole photo; upsampled bilinearly.
 
     Returns:
         uint8 [h, w, 3], half photo and half colours.
@@ -104,12 +113,12 @@ def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def flat_overlay(photo: np.ndarray, areas: np.ndarray, colors: Sequence[str]) -> np.ndarray:
-    """Areas over their photo, each in a colour of its own; the photo is grey, so that it tints none of them.
+    """Return a photo in grey, which does not tint the colours, with one colour over each of its areas.
 
     Args:
         photo: uint8 [h, w, 3].
-        areas: int [a, b], an index of `colors` for each cell of the whole photo; upsampled to the nearest.
-        colors: hexadecimal.
+        areas: int [a, b], an index of `colors` for each cell of the whole photo; upsampled to the nearest neighbour.
+        colors: hexadecimal, '#rrggbb'.
 
     Returns:
         uint8 [h, w, 3], half photo and half colours.
@@ -122,7 +131,7 @@ def flat_overlay(photo: np.ndarray, areas: np.ndarray, colors: Sequence[str]) ->
 
 
 def blank_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """A figure with one empty plot in the report's style."""
+    """Return a figure and its one empty plot, in the page's style."""
     figure = Figure(figsize=(5.4, 3.3), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=INK)
@@ -137,7 +146,7 @@ def blank_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element with text as text; figures of different names share no id."""
+    """Return a figure as an SVG element with text as text; figures of different names share no id."""
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(
@@ -147,7 +156,7 @@ def to_svg(figure: Figure, name: str) -> str:
     return re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])
 
 
-def _measured(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _finite(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     finite = {name: iou[np.isfinite(iou)] for name, iou in results.items()}
     return {name: iou for name, iou in finite.items() if len(iou)}
 

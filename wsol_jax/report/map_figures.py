@@ -1,4 +1,4 @@
-"""Curves of score maps, as SVG: how right they are at every threshold, and precision over recall."""
+"""Curves of score maps, as SVG: accuracy and IoU at every threshold, and precision over recall."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -16,42 +16,48 @@ SHADES = {
     "ours": {30: "#8fd9b2", 50: COLORS["maps"], 70: "#0b6636"},
     "center_gaussian": {30: "#d3d7de", 50: "#a4abb7", 70: "#6f7887"},
 }
-METHODS = (COLORS["maps"], "#2f6fed", "#e07b00", "#8b3fd9", "#0a9fb0", "#c2255c")  # ours, then the others in turn
+METHOD_COLORS = (COLORS["maps"], "#2f6fed", "#e07b00", "#8b3fd9", "#0a9fb0", "#c2255c")  # this run, then the others
 
 
 def map_figures(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, Markup]:
-    """Everything that is drawn of the maps' curves.
+    """Return every figure of the maps' curves, by caption.
 
     Args:
-        curves: whose ('center_gaussian', or a method's name, ours first) -> metric -> its curve, in percent but for
-            thresholds.
+        curves: source ('center_gaussian', or a method's name, this run's first) -> metric -> its curve, in percent
+            except for thresholds.
 
     Returns:
-        Caption -> SVG element; a figure that nobody has a curve for is left out.
+        Caption -> SVG element; a figure without curves is left out.
     """
     accuracy = _of_metrics(curves, IOUS.values())
-    figures = {"Photos with a right box, by threshold": accuracy_curves(accuracy) if accuracy else None}
-    if len(methods := {whose: found for whose, found in accuracy.items() if whose != "center_gaussian"}) > 1:
-        figures["Methods, at an IoU of 0.5"] = lines(methods, IOUS[50], "threshold", "photos, %")
+    figures = {"Box accuracy by threshold": accuracy_curves(accuracy) if accuracy else None}
+    if len(methods := {name: of_method for name, of_method in accuracy.items() if name != "center_gaussian"}) > 1:
+        figures["Box accuracy of each method, IoU ≥ 0.5"] = metric_curves(methods, IOUS[50], "threshold", "photos, %")
     if pixels := _of_metrics(curves, ("precision",)):
-        figures["Pixels: precision over recall"] = lines(pixels, "precision", "recall, %", "precision, %")
+        figures["Pixel precision over recall"] = metric_curves(pixels, "precision", "recall, %", "precision, %")
     if pixels := _of_metrics(curves, ("piou",)):
-        figures["Pixels: IoU with the masks, by threshold"] = lines(pixels, "piou", "threshold", "IoU, %")
+        figures["Pixel IoU by threshold"] = metric_curves(pixels, "piou", "threshold", "IoU, %")
     return {caption: Markup(svg) for caption, svg in figures.items() if svg}
 
 
 def accuracy_curves(curves: Mapping[str, Mapping[str, Curve]]) -> str:
-    """The share of photos with a box of IoU 0.3, 0.5 and 0.7, ours and the centre Gaussian's, as an SVG element.
+    """Return the share of photos with a box of IoU 0.3, 0.5 and 0.7, of the first method and the centre Gaussian.
 
-    A dot marks the best threshold. Of the methods in `curves`, the first is ours.
+    A dot marks the best threshold.
+
+    Args:
+        curves: source -> metric -> its curve, see `map_figures`.
+
+    Returns:
+        An SVG element.
     """
     figure, axes = blank_axes("threshold", "photos, %")
-    ours = next((whose for whose in curves if whose != "center_gaussian"), "")
-    for whose in [name for name in ("center_gaussian", ours) if name in curves]:
-        shades = SHADES["ours" if whose == ours else whose]
+    ours = next((source for source in curves if source != "center_gaussian"), "")
+    for source in [name for name in ("center_gaussian", ours) if name in curves]:
+        shades = SHADES["ours" if source == ours else source]
         for percent, metric in IOUS.items():
-            x, y = (np.asarray(axis) for axis in curves[whose][metric])
-            text = f"{label(whose)}, IoU ≥ {percent / 100}"
+            x, y = (np.asarray(axis) for axis in curves[source][metric])
+            text = f"{label(source)}, IoU ≥ {percent / 100}"
             axes.plot(x, y, color=shades[percent], linewidth=1.8, label=text)
             axes.plot(x[y.argmax()], y.max(), "o", color=shades[percent], markersize=5)
     axes.set(xlim=(0, 1), ylim=(0, 105))
@@ -61,22 +67,38 @@ def accuracy_curves(curves: Mapping[str, Mapping[str, Curve]]) -> str:
     return to_svg(figure, "map_accuracy")
 
 
-def lines(curves: Mapping[str, Mapping[str, Curve]], metric: str, x_label: str, y_label: str) -> str:
-    """One metric's curve of everyone who has it, as an SVG element."""
+def metric_curves(curves: Mapping[str, Mapping[str, Curve]], metric: str, x_label: str, y_label: str) -> str:
+    """Return one metric's curve of every source.
+
+    Args:
+        curves: source -> metric -> its curve, see `map_figures`; each has the metric.
+        metric: the one to draw.
+        x_label: below the x axis; in percent if it ends in '%'.
+        y_label: left of the y axis.
+
+    Returns:
+        An SVG element.
+    """
     figure, axes = blank_axes(x_label, y_label)
-    colors = cycle(METHODS)
-    for whose, found in curves.items():
-        color = COLORS["center_gaussian"] if whose == "center_gaussian" else next(colors)
-        axes.plot(*found[metric], color=color, linewidth=1.8, label=label(whose))
+    colors = cycle(METHOD_COLORS)
+    for source, of_source in curves.items():
+        color = COLORS["center_gaussian"] if source == "center_gaussian" else next(colors)
+        axes.plot(*of_source[metric], color=color, linewidth=1.8, label=label(source))
     axes.set(xlim=(0, 100 if x_label.endswith("%") else 1), ylim=(0, None if metric != "precision" else 102))
     axes.legend(frameon=False, labelcolor=INK)
     return to_svg(figure, f"maps_{metric}")
 
 
-def label(whose: str) -> str:
-    """What a legend calls a method, or whoever else a curve is of."""
-    return NAMES.get(whose, whose.replace("$", r"\$"))  # a pair of dollars would be mathematics
+def label(source: str) -> str:
+    r"""Return the name of a source of curves in a legend.
+
+    Example:
+        >>> label("center_gaussian"), label("a $ b")
+        ('Centre Gaussian', 'a \\$ b')
+    """
+    return NAMES.get(source, source.replace("$", r"\$"))  # matplotlib would set a pair of dollars as mathematics
 
 
 def _of_metrics(curves: Mapping[str, Mapping[str, Curve]], metrics: Sequence[str]) -> dict[str, Mapping[str, Curve]]:
-    return {whose: found for whose, found in curves.items() if all(metric in found for metric in metrics)}
+    """The sources that have all of these metrics."""
+    return {source: named for source, named in curves.items() if all(metric in named for metric in metrics)}

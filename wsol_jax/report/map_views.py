@@ -1,4 +1,4 @@
-"""One method's map of a photo, with the box or region at the threshold that suits all photos best."""
+"""One method's map of a photo, with its box or region at the threshold that is best over all photos."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -27,9 +27,9 @@ class MapRun(NamedTuple):
         predictions: box (at the fixed threshold) and classes, in the same order.
         metrics: the names and numbers of its metrics.json.
         curves: those of its curves.json: metric -> x and y.
-        threshold: at which the box around the largest part is right most often; None if it was not measured.
-        pixel_threshold: at which the pixels above it have the best IoU with the masks; likewise.
-        watched: its measurements of domain adaptation by epoch; () if it did not watch.
+        threshold: with the highest MaxBoxAcc; None if that was not evaluated.
+        pixel_threshold: with the highest pIoU; None if that was not evaluated.
+        watched: its measurements of domain adaptation by epoch; () if there are none.
         assignments: DA-WSOL's sets of the pixels, in the order of the records; None without DA-WSOL.
     """
 
@@ -45,7 +45,17 @@ class MapRun(NamedTuple):
 
 
 def view_of(run: MapRun, dataset: Dataset, record: Record, i: int) -> View:
-    """Return the map of record number `i`, its box evaluated by the true boxes or, without any, its region by masks."""
+    """Return the map of one photo with its box, evaluated by the true boxes, or else its region, by the true mask.
+
+    Args:
+        run: the maps of one method.
+        dataset: gives the masks.
+        record: the photo.
+        i: its number in the records of `run`.
+
+    Returns:
+        The view; without a threshold, or without true boxes and masks, nothing in it is evaluated.
+    """
     score_map, truth, label = run.source(i), record.boxes, record.label
     right_class = None if run.predictions.top5_class is None else bool(run.predictions.top5_class[i, 0] == label)
     fixed = None if run.predictions.box is None else run.predictions.box[i]

@@ -1,4 +1,4 @@
-"""The report's tables: the names and numbers of metrics.json in rows and columns."""
+"""The page's tables: the metrics of metrics.json in rows and columns."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from wsol_jax.report.figures import NAMES
 
 BOX_COLUMNS = {
-    "gt_known_loc": ("GT-known Loc", "the box is right, whatever the class"),
-    "top1_loc": ("Top-1 Loc", "the box is right and the true class is the likeliest"),
-    "top5_loc": ("Top-5 Loc", "the box is right and the true class is among the five likeliest"),
-    "top1_cls": ("Top-1 Cls", "the true class is the likeliest"),
-    "top5_cls": ("Top-5 Cls", "the true class is among the five likeliest"),
+    "gt_known_loc": ("GT-known Loc", "the box is correct, regardless of the class"),
+    "top1_loc": ("Top-1 Loc", "the box is correct and the true class is the most probable one"),
+    "top5_loc": ("Top-5 Loc", "the box is correct and the true class is among the five most probable"),
+    "top1_cls": ("Top-1 Cls", "the true class is the most probable one"),
+    "top5_cls": ("Top-5 Cls", "the true class is among the five most probable"),
 }
 MAP_COLUMNS = {
     "max_box_acc_v2": ("MaxBoxAccV2", "the mean of the next three"),
@@ -20,24 +20,29 @@ MAP_COLUMNS = {
     "max_box_acc": ("MaxBoxAcc", "the box around the largest part of the map has an IoU of at least 0.5"),
     "pxap": ("PxAP", "the area under precision over recall of all pixels"),
     "piou": ("pIoU", "the highest IoU of the pixels above a threshold with all objects’ pixels"),
-    "top1_loc_map": ("Top-1 Loc (map)", "as @ 50, and the true class is the likeliest"),
-    "top1_cls": ("Top-1 Cls", "the true class is the likeliest"),
+    "top1_loc_map": ("Top-1 Loc (map)", "as @ 50, and the true class is the most probable one"),
+    "top1_cls": ("Top-1 Cls", "the true class is the most probable one"),
 }
 COLUMNS = BOX_COLUMNS | MAP_COLUMNS
-WHOSE = ("", "pseudo", "center_box", "center_gaussian")  # whose numbers, '' the method's own, in the order of the rows
-WORDS = NAMES | {
+SOURCES = ("", "pseudo", "center_box", "center_gaussian")  # prefixes in the order of the rows; '' is the run's method
+PREFIX_NAMES = NAMES | {
     "train": "training photos",
     "val": "validation photos",
     "psol_code": "PSOL code’s protocol",
     "exact": "exact boxes",
     "val_threshold": "validated threshold",
 }
-AMONG_THE_FIRST = ("val_threshold", "center_gaussian/val_threshold")
-TOLD_ELSEWHERE = {"low", "high", "threshold", "photos", "photos_with_boxes", "maps", "maps_with_boxes"}
+MAIN_PREFIXES = (*SOURCES, "val_threshold", "center_gaussian/val_threshold")
+SHOWN_ELSEWHERE = {"low", "high", "threshold", "photos", "photos_with_boxes", "maps", "maps_with_boxes"}
 
 
 class Cell(NamedTuple):
-    """A number of a table, in percent, and what stands below it in small print."""
+    """A number of a table.
+
+    Attributes:
+        value: the number, percent.
+        below: the small print below it, '' for none.
+    """
 
     value: float
     below: str = ""
@@ -48,7 +53,7 @@ Rows = dict[str, dict[str, Cell]]
 
 
 def box_table(metrics: Mapping[str, float]) -> Rows:
-    """The numbers of one box a photo with their intervals; the rows come by whose they are, as in `WHOSE`."""
+    """Return the metrics of one box a photo, with their intervals below, by prefix, in the order of `SOURCES`."""
     rows = _rows(metrics, BOX_COLUMNS)
     for prefix, cells in rows.items():
         for column, cell in cells.items():
@@ -59,9 +64,10 @@ def box_table(metrics: Mapping[str, float]) -> Rows:
 
 
 def map_table(metrics: Mapping[str, float]) -> Rows:
-    """The numbers of maps with their thresholds; at validated ones, also the difference that this makes.
+    """Return the metrics of maps, with their thresholds below, by prefix, in the order of `SOURCES`.
 
-    The best centred box is a row as well: as one box a photo it has a MaxBoxAcc, which is its GT-known Loc.
+    Below a metric at a validated threshold is its difference to the one at the best threshold. The best centred box is
+    a row as well: as one box a photo it has a MaxBoxAcc, which is its GT-known Loc.
     """
     if "max_box_acc" in metrics and "center_box/gt_known_loc" in metrics:
         metrics = {**metrics, "center_box/max_box_acc": metrics["center_box/gt_known_loc"]}
@@ -74,36 +80,45 @@ def map_table(metrics: Mapping[str, float]) -> Rows:
     return rows
 
 
-def first(rows: Rows) -> Rows:
-    """The rows that need no words to be understood: each one's own, of the test photos."""
-    return {prefix: cells for prefix, cells in rows.items() if prefix in (*WHOSE, *AMONG_THE_FIRST)}
+def main_rows(rows: Rows) -> Rows:
+    """Return the rows of the test photos under the default protocol, at the best and at the validated threshold."""
+    return {prefix: cells for prefix, cells in rows.items() if prefix in MAIN_PREFIXES}
 
 
-def others(rows: Rows) -> Rows:
-    """The rows that are not among `first`: other photos, other protocols."""
-    return {prefix: cells for prefix, cells in rows.items() if prefix not in first(rows)}
+def other_rows(rows: Rows) -> Rows:
+    """Return the rows that are not among `main_rows`: other splits, other protocols."""
+    return {prefix: cells for prefix, cells in rows.items() if prefix not in MAIN_PREFIXES}
 
 
-def named(rows: Rows, ours: str) -> Rows:
-    """Rows by their names in words, `ours` for the method's own."""
-    return {row_name(prefix, ours): cells for prefix, cells in rows.items()}
+def with_names(rows: Rows, method: str) -> Rows:
+    """Return the rows by their names instead of their prefixes; see `row_name`."""
+    return {row_name(prefix, method): cells for prefix, cells in rows.items()}
 
 
-def used(columns: Collection[str], rows: Rows) -> dict[str, tuple[str, str]]:
-    """Those of the columns that any row has something in."""
+def used_columns(columns: Collection[str], rows: Rows) -> dict[str, tuple[str, str]]:
+    """Return the columns that have a cell in any row, each with its short name and its meaning."""
     return {column: COLUMNS[column] for column in columns if any(column in cells for cells in rows.values())}
 
 
-def row_name(prefix: str, ours: str) -> str:
-    """A prefix of metric names in words: 'pseudo/train' is 'Pseudo boxes · training photos'."""
-    whose = _whose(prefix)
-    rest = [word for word in prefix.split("/") if word != whose]
-    return " · ".join([WORDS[whose] if whose else ours, *(WORDS.get(word, word) for word in rest)])
+def row_name(prefix: str, method: str) -> str:
+    """Return the name of the row of a prefix of metrics.
+
+    Args:
+        prefix: e.g. 'pseudo/train'; '' is the run's method on the test photos.
+        method: the name of the run's method.
+
+    Example:
+        >>> row_name("pseudo/train", "Localizer"), row_name("val_threshold", "CAM")
+        ('Pseudo boxes · training photos', 'CAM · validated threshold')
+    """
+    source = _source(prefix)
+    rest = [part for part in prefix.split("/") if part != source]
+    return " · ".join([PREFIX_NAMES[source] if source else method, *(PREFIX_NAMES.get(part, part) for part in rest)])
 
 
 def other_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that have no column, stand below no number and count no photos."""
-    shown = {*COLUMNS, *TOLD_ELSEWHERE}
+    """Return the metrics that have no column, are not printed below another and count no photos."""
+    shown = {*COLUMNS, *SHOWN_ELSEWHERE}
     return {name: value for name, value in metrics.items() if name.rpartition("/")[2] not in shown}
 
 
@@ -113,15 +128,17 @@ def _rows(metrics: Mapping[str, float], columns: Collection[str]) -> Rows:
         prefix, _, metric = name.rpartition("/")
         if metric in columns:
             rows.setdefault(prefix, {})[metric] = Cell(value)
-    return {prefix: rows[prefix] for prefix in sorted(rows, key=lambda prefix: (WHOSE.index(_whose(prefix)), prefix))}
+    return {
+        prefix: rows[prefix] for prefix in sorted(rows, key=lambda prefix: (SOURCES.index(_source(prefix)), prefix))
+    }
 
 
 def _threshold(metrics: Mapping[str, float], prefix: str, column: str) -> str:
-    """At which threshold a number was reached; for a validated one, how far it is from the best."""
+    """The threshold of a number; of one at a validated threshold, its difference to the best."""
     if "val_threshold" not in prefix.split("/"):
-        found = metrics.get(f"{_path(prefix, column)}/threshold")
-        return "" if found is None else f"at {found:.3f}"
-    best = _path("/".join(word for word in prefix.split("/") if word != "val_threshold"), column)
+        threshold = metrics.get(f"{_path(prefix, column)}/threshold")
+        return "" if threshold is None else f"at {threshold:.3f}"
+    best = _path("/".join(part for part in prefix.split("/") if part != "val_threshold"), column)
     return f"{metrics[_path(prefix, column)] - metrics[best]:+.1f}".replace("-", "−")
 
 
@@ -129,5 +146,5 @@ def _path(prefix: str, name: str) -> str:
     return f"{prefix}/{name}" if prefix else name
 
 
-def _whose(prefix: str) -> str:
-    return next((word for word in prefix.split("/") if word in WHOSE), "")
+def _source(prefix: str) -> str:
+    return next((part for part in prefix.split("/") if part in SOURCES), "")

@@ -1,4 +1,4 @@
-"""The report: one HTML file for people, with its pictures, curves and numbers inside."""
+"""The page of a run: one HTML file with its metrics, figures and photos inside."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from wsol_jax.files import write_atomically
 from wsol_jax.report import figures, numbers
 from wsol_jax.report.cards import Card, Photo, gallery
 from wsol_jax.report.domain_figures import SET_NAMES
-from wsol_jax.report.domains import Drawing
+from wsol_jax.report.domains import CaptionedFigure
 from wsol_jax.report.map_figures import Curve, map_figures
 from wsol_jax.report.published import Row
 
@@ -25,7 +25,7 @@ LEGEND = {
     "pseudo": "Pseudo box",
     "localizer": "Predicted box",
     "maps": "Box at the best threshold",
-    "region": "Above the best threshold",
+    "region": "Pixels above the best threshold",
     "fixed": "Box at the fixed threshold",
     **SET_NAMES,
 }
@@ -33,23 +33,24 @@ KIND_COLORS = dict(zip(KINDS, ("#18a957", "#8b5cd6", "#2f6fed", "#f08c00", "#e53
 
 
 class Page(NamedTuple):
-    """What the report says.
+    """The content of a page.
 
     Attributes:
-        title: of the run.
-        metrics: the names and numbers of metrics.json, intervals as NAME/low and NAME/high.
+        title: its heading.
+        metrics: the content of metrics.json, intervals as NAME/low and NAME/high.
         classes: the classes' names.
-        photos: of the gallery, in any order; read once, so that they may come one at a time.
+        photos: of the gallery, in any order; read once, so that a generator will do.
         results: source (a key of `figures.NAMES`) -> IoUs [n] of the test photos, for the curves.
         losses: stage -> steps [n], losses [n].
         config: the resolved config, as text.
-        published: rows of published tables to print beside ours.
-        boxes_of: who draws the boxes that the bare numbers are about: 'localizer', or 'fixed' if it is a threshold.
-        maps_of: the method that draws the maps, if there are some.
-        compared: other methods -> the names and numbers of their metrics.json.
-        curves: 'center_gaussian' or a method (ours first) -> metric -> its curve.
-        failures: source or method -> kind of failure -> photos.
-        domains: figures of domain adaption.
+        published: rows of published tables, printed below this run's metrics.
+        boxes_of: source of the boxes that the metrics without a prefix evaluate: 'localizer', or 'fixed' for boxes of
+            maps at a fixed threshold.
+        maps_of: the method of the maps, if there are some.
+        compared: another method -> the content of its metrics.json.
+        curves: 'center_gaussian' or a method (this run's first) -> metric -> its curve.
+        failures: source or method -> kind of failure -> number of photos.
+        domains: figures of domain adaptation.
     """
 
     title: str
@@ -65,16 +66,16 @@ class Page(NamedTuple):
     compared: Mapping[str, Mapping[str, float]] = MappingProxyType({})
     curves: Mapping[str, Mapping[str, Curve]] = MappingProxyType({})
     failures: Mapping[str, Mapping[str, int]] = MappingProxyType({})
-    domains: Sequence[Drawing] = ()
+    domains: Sequence[CaptionedFigure] = ()
 
 
 class Table(NamedTuple):
-    """Rows of numbers, ready for the template.
+    """A table of metrics, ready for the template.
 
     Attributes:
-        columns: metric -> its short name, and what it means.
+        columns: metric -> its short name and its meaning.
         rows: a row's name -> metric -> cell.
-        more: the rows that are shown on request.
+        more: the rows that are shown on request, likewise.
     """
 
     columns: dict[str, tuple[str, str]]
@@ -85,8 +86,12 @@ class Table(NamedTuple):
 def write_page(folder: Path, page: Page) -> None:
     """Write `folder`/index.html, whole or not at all.
 
-    The file needs nothing else, neither the network nor other files. The gallery comes best IoU first, photos without
-    one last and by name. Every name is escaped.
+    The file refers to no other file and to no network address. The gallery is sorted by IoU, highest first; photos
+    without one come last, by name. Every name is escaped.
+
+    Args:
+        folder: created if it does not exist.
+        page: the content.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -96,7 +101,7 @@ def write_page(folder: Path, page: Page) -> None:
         lstrip_blocks=True,
     )
     cards = gallery(page.photos, page.classes)
-    published = numbers.used(numbers.COLUMNS, {str(i): row.values for i, row in enumerate(page.published)})
+    published = numbers.used_columns(numbers.COLUMNS, {str(i): row.values for i, row in enumerate(page.published)})
     html = environment.get_template("page.html").render(
         page=page,
         box_table=_box_table(page),
@@ -104,7 +109,7 @@ def write_page(folder: Path, page: Page) -> None:
         other_metrics=numbers.other_metrics(page.metrics),
         ours={column: page.metrics[column] for column in published if column in page.metrics},
         published_columns=published,
-        failures={figures.NAMES.get(whose, whose): Counter(counts) for whose, counts in page.failures.items()},
+        failures={figures.NAMES.get(source, source): Counter(counts) for source, counts in page.failures.items()},
         kinds=KIND_COLORS,
         cards=cards,
         kinds_in_gallery=_count(cards),
@@ -117,38 +122,38 @@ def write_page(folder: Path, page: Page) -> None:
 
 
 def _box_table(page: Page) -> Table:
-    rows, ours = numbers.box_table(page.metrics), figures.NAMES[page.boxes_of]
-    first, more = (numbers.named(part, ours) for part in (numbers.first(rows), numbers.others(rows)))
-    return Table(numbers.BOX_COLUMNS, first, more)
+    rows, source = numbers.box_table(page.metrics), figures.NAMES[page.boxes_of]
+    main, more = (numbers.with_names(part, source) for part in (numbers.main_rows(rows), numbers.other_rows(rows)))
+    return Table(numbers.BOX_COLUMNS, main, more)
 
 
 def _map_table(page: Page) -> Table:
-    """Ours, then the other methods', then what one can say without looking."""
+    """This run's method, then the other methods, then the baselines that ignore the photo."""
     rows, ours = numbers.map_table(page.metrics), page.maps_of
-    methods = {name: numbers.map_table(metrics).get("", {}) for name, metrics in page.compared.items()}
-    first = numbers.named(numbers.first(rows), ours)
-    rows_of_methods = {name: cells for name, cells in {ours: first.pop(ours, {}), **methods}.items() if cells}
-    first, more = rows_of_methods | first, numbers.named(numbers.others(rows), ours)
-    return Table(numbers.used(numbers.MAP_COLUMNS, first | more), first, more)
+    compared = {name: numbers.map_table(metrics).get("", {}) for name, metrics in page.compared.items()}
+    main = numbers.with_names(numbers.main_rows(rows), ours)
+    methods = {name: cells for name, cells in {ours: main.pop(ours, {}), **compared}.items() if cells}
+    main, more = methods | main, numbers.with_names(numbers.other_rows(rows), ours)
+    return Table(numbers.used_columns(numbers.MAP_COLUMNS, main | more), main, more)
 
 
 def _legend(cards: Sequence[Card]) -> dict[str, str]:
-    """What is drawn on the photos, and what it is called."""
+    """The shapes on the photos, with their names."""
     tiles = [tile for card in cards for tile in card.tiles]
-    drawn = {shape for tile in tiles for shape in (*dict(tile.rectangles), *dict(tile.outlines), *tile.areas)}
-    return {shape: name for shape, name in LEGEND.items() if shape in drawn}
+    shapes = {shape for tile in tiles for shape in (*dict(tile.rectangles), *dict(tile.outlines), *tile.areas)}
+    return {shape: name for shape, name in LEGEND.items() if shape in shapes}
 
 
 def _count(cards: Sequence[Card]) -> dict[str, int]:
-    """How many cards there are of each kind, in the order of `KINDS`."""
-    found = [card.kind for card in cards]
-    return {kind: found.count(kind) for kind in KINDS if kind in found}
+    """The number of cards of each kind, in the order of `KINDS`."""
+    counts = Counter(card.kind for card in cards)
+    return {kind: counts[kind] for kind in KINDS if kind in counts}
 
 
 def _curves(results: Mapping[str, np.ndarray]) -> dict[str, Markup]:
     if not any(np.isfinite(iou).any() for iou in results.values()):
         return {}
     return {
-        "How well the boxes fit": Markup(figures.iou_histogram(results)),
-        "Photos found, by how strictly one asks": Markup(figures.recall_curve(results)),
+        "Distribution of the IoU": Markup(figures.iou_histogram(results)),
+        "Photos with a correct box, by IoU threshold": Markup(figures.recall_curve(results)),
     }

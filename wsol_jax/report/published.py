@@ -1,4 +1,4 @@
-"""What the papers print: docs/published.csv, one number a line."""
+"""The published results: docs/published.csv, one number a line."""
 
 import csv
 from collections.abc import Collection
@@ -20,14 +20,14 @@ class Number(NamedTuple):
 
     Attributes:
         paper: a key of `PAPERS`.
-        table: where it stands there, e.g. 'Table 2'.
+        table: its place in the paper, e.g. 'Table 2'.
         dataset: 'cub', 'ilsvrc' or 'openimages'.
-        method: as it is called there, without its citation.
-        backbone: likewise; '' where the method has none.
-        metric: our name of it; percent, but for parameters_millions, flops_billions, train_ms and test_ms (of a photo)
-            and train_photos.
-        value: the number, with the digits that are printed.
-        note: what one must know of it: misprints, contradictions, another protocol; mostly ''.
+        method: the paper's name of the method, without its citation.
+        backbone: the paper's name of the backbone; '' where the method has none.
+        metric: this package's name of the metric; percent, except for parameters_millions, flops_billions, train_ms
+            and test_ms (per photo) and train_photos.
+        value: the number, with the printed digits.
+        note: a misprint, a contradiction or another protocol; mostly ''.
     """
 
     paper: str
@@ -44,11 +44,11 @@ class Row(NamedTuple):
     """A row of a published table.
 
     Attributes:
-        source: the paper and its table, in words.
-        method: as it is called there.
-        backbone: likewise.
-        values: metric -> the number, with the digits that are printed.
-        notes: metric -> what one must know of that number.
+        source: the paper and its table, e.g. 'PSOL, Table 2'.
+        method: the paper's name of the method.
+        backbone: the paper's name of the backbone; '' where the method has none.
+        values: metric -> the number, with the printed digits.
+        notes: metric -> the note on that number, where there is one.
     """
 
     source: str
@@ -59,7 +59,11 @@ class Row(NamedTuple):
 
 
 def read_published(path: Path = FILE) -> list[Number]:
-    """Every published number; none where the file is missing, as it is where only the package is installed."""
+    """Return every published number; [] if there is no file, as where only the package is installed.
+
+    Args:
+        path: a CSV file with the columns `COLUMNS`.
+    """
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -67,12 +71,12 @@ def read_published(path: Path = FILE) -> list[Number]:
 
 
 def published_rows(dataset: str, metrics: Collection[str], path: Path = FILE) -> list[Row]:
-    """The rows of the published tables that have one of these metrics on a dataset, in the order of the file.
+    """Return the rows of the published tables that have one of these metrics on a dataset, in the file's order.
 
     Args:
-        dataset: 'cub', 'ilsvrc' or 'openimages'; '' is none of them.
-        metrics: our names of them.
-        path: of the numbers.
+        dataset: 'cub', 'ilsvrc' or 'openimages'; '' gives no rows.
+        metrics: this package's names of the metrics.
+        path: see `read_published`.
     """
     rows: dict[tuple[str, ...], Row] = {}
     for number in read_published(path):

@@ -25,7 +25,7 @@ from wsol_jax.stages.context import Context, chosen_splits, training_records
 from wsol_jax.stages.networks import Trained, make_method
 from wsol_jax.training.batches import training_batches
 from wsol_jax.training.checkpoints import open_checkpoints, restore
-from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.optimiser import make_optimiser
 from wsol_jax.training.predict import batches_of, predict_batch
 from wsol_jax.training.step import TrainState, initial_state, make_step
 
@@ -88,7 +88,7 @@ def _timed(trained: Trained, context: Context) -> Timed:
     """A network with the whole state of its last checkpoint."""
     config, photos, size = trained.config, len(training_records(context)), input_size(trained.config)
     method = make_method("train", config, len(context.dataset.classes))
-    optimiser = sgd(config, photos / config.batch_size, method.group)
+    optimiser = make_optimiser(config, photos / config.batch_size, method.group)
     variables = {"batch_stats": {}} | shapes(method.module, (1, size, size, 3))
     like = jax.eval_shape(lambda variables: initial_state(variables, method.memory, optimiser), variables)
     state = restore(open_checkpoints(trained.checkpoints), like, context.mesh)
@@ -98,7 +98,9 @@ def _timed(trained: Trained, context: Context) -> Timed:
 
 def _training(config: ConfigDict, context: Context, count: int) -> list[Batch]:
     records = training_records(context)
-    batches = training_batches(context.dataset, records, None, config, context.seed, range(count), context.mesh)
+    batches = training_batches(
+        context.dataset, records, None, config=config, seed=context.seed, steps=range(count), mesh=context.mesh
+    )
     return list(devices.prefetch(batches, context.mesh))
 
 

@@ -41,12 +41,12 @@ def training_records(context: Context) -> Sequence[Record]:
 
 
 def chosen_splits(splits: str, context: Context) -> list[str]:
-    """Return the splits of a comma-separated list.
+    """Return the splits of a comma-separated list; 'all' is every split.
 
     Raises:
         InputError: one of them has no photos.
     """
-    names = [name.strip() for name in splits.split(",")]
+    names = [name.strip() for name in splits.split(",")] if splits != "all" else list(context.dataset.splits)
     for name in names:
         if name not in context.dataset.splits:
             raise InputError(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -18,20 +17,6 @@ from wsol_jax.stages.context import Context
 from wsol_jax.stages.workdir import direction_file, view_heat_file
 
 VIEW_KEYS = ("arch", "arch_kwargs", "weights", "dtype", "layer", "size")  # of `pseudo`, that a view may change
-
-
-class HeatMaps(NamedTuple):
-    """The heat maps of a split.
-
-    Attributes:
-        views: of each view, float32 [n, h, w], h and w being the view's own.
-        fused: float32 [n, h, w]; of one view, its own.
-        unit: float [n], the standard deviation that heat is measured in: of one view, that of the photo's group.
-    """
-
-    views: list[np.ndarray]
-    fused: np.ndarray
-    unit: np.ndarray
 
 
 def views_of(config: ConfigDict) -> dict[str, ConfigDict]:
@@ -80,29 +65,23 @@ def make_networks(config: ConfigDict, context: Context) -> dict[str, Forward]:
     return networks
 
 
-def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, HeatMaps]]:
-    """Yield each split with its heat maps, the training photos first.
+def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each split with its heat maps, float32 [n, h, w], those of several views fused; training photos first.
 
     Other photos have heat maps by the statistics of their groups' training photos (PSOL, Table 1). A view passes over
     all photos once; what is written of it is not computed again.
     """
     splits = ("train", *(split for split in context.dataset.splits if split != "train"))
     networks, of_views = make_networks(config, context), {split: [] for split in splits}
-    deviation = {}
     for name, view in views_of(config).items():
         for split in splits:
-            heat, deviation[split] = _view_heat(name, view, networks[name], split, context)
-            of_views[split].append(heat)
+            of_views[split].append(_view_heat(name, view, networks[name], split, context))
     for split in splits:
-        fused = fuse(of_views[split])
-        unit = fused.std(axis=(1, 2)) if config.views else deviation[split]
-        yield split, HeatMaps(of_views[split], fused, unit)
+        yield split, fuse(of_views[split])
 
 
-def _view_heat(
-    name: str, view: ConfigDict, forward: Forward, split: str, context: Context
-) -> tuple[np.ndarray, np.ndarray]:
-    """A view's heat maps [n, h, w] of a split, and the standard deviations [n] of the photos' groups."""
+def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, context: Context) -> np.ndarray:
+    """A view's heat maps [n, h, w] of a split."""
     records, by_class = context.dataset.splits[split], view.group == "class"
     group_names = context.dataset.classes if by_class else ["dataset"]
     files = [direction_file(context.workdir, name, group, title) for group, title in enumerate(group_names)]
@@ -111,10 +90,10 @@ def _view_heat(
     read = make_reader(context.dataset.read, records, view.size, view.batch_size, title, context.mesh)
     if split == "train":
         return fit_heat_maps(forward, read, groups, files, view)
+    if not name:
+        return apply_heat_maps(forward, read, groups, files)
     kept = view_heat_file(context.workdir, name, split)
-    if name and kept.exists():
-        return np.load(kept, allow_pickle=False), np.zeros(len(records))
-    heat, deviation = apply_heat_maps(forward, read, groups, files)
-    if name:
+    if not kept.exists():
+        heat = apply_heat_maps(forward, read, groups, files)
         write_atomically(kept, lambda file: np.save(file, heat))
-    return heat, deviation
+    return np.load(kept, allow_pickle=False)

@@ -15,6 +15,7 @@ from wsol_jax.methods.dawsol.method import dawsol
 from wsol_jax.methods.joint import joint
 from wsol_jax.methods.localizer import localizer
 from wsol_jax.methods.method import Method, Prediction
+from wsol_jax.methods.mirrored import mirrored
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.methods.ten_crop import ten_crop
 from wsol_jax.stages import identity
@@ -113,6 +114,7 @@ def predict_split(
     geometry: str,
     batch_size: int,
     ten_crops: bool = False,
+    mirror: bool = False,
     of_own_class: bool = False,
 ) -> Prediction:
     """Predict for every photo of a split.
@@ -124,6 +126,7 @@ def predict_split(
         geometry: the part of a photo that the network sees, see `test_window`.
         batch_size: over all devices.
         ten_crops: average the classes over ten crops of each photo, see `ten_crop`.
+        mirror: average the box with that of the mirror image, see `mirrored`.
         of_own_class: maps are those of the photos' labels, not of the most probable classes.
 
     Returns:
@@ -134,6 +137,8 @@ def predict_split(
     window = test_window(geometry, size / resized)
     if ten_crops:
         method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
+    if mirror:
+        method = mirrored(method)
     return predict_photos(
         method,
         load_variables(network.checkpoints, method.memory),

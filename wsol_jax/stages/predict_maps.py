@@ -39,7 +39,7 @@ def run(config: ConfigDict, context: Context) -> None:
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if a split, a table of classes or another run's classifier cannot be used."""
-    for key in ("boxes_from", "localizer_from", "ten_crop"):
+    for key in ("boxes_from", "localizer_from", "ten_crop", "mirror"):
         if config[key]:
             raise InputError(f"{key} is {config[key]!r}, but the boxes of a score-map run come from maps of one crop")
     check_table(config.classes_from, "top5_class", chosen_splits(config.splits, context), context)

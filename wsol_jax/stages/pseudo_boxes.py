@@ -1,8 +1,8 @@
 """The stage `pseudo_boxes` (PSOL, Algorithm 1, step 1): a box for each photo without anybody drawing one.
 
 The boxes come from DDT with one network or several, from another run's score maps, from the truth (the supervised
-ceiling) or from a file. A box's score is the mean heat of its region: under DDT in standard deviations of its group's
-projections, under score maps of the stretched map; it is 1 for true boxes.
+ceiling) or from a file. A box's score is, under DDT, its confidence; under score maps the mean of the stretched map in
+its region; 1 for true boxes.
 """
 
 import math
@@ -19,16 +19,18 @@ from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
 from wsol_jax.files import write_atomically
+from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
+from wsol_jax.pseudo.confidence import heat_confidence
 from wsol_jax.pseudo.ddt import SIGN_RULES
-from wsol_jax.pseudo.regions import THRESHOLDS, heat_box, scored_box
+from wsol_jax.pseudo.regions import THRESHOLDS, RegionBox, heat_box, scored_box
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.ddt_boxes import check_views, heat_maps, make_networks, views_of
 from wsol_jax.stages.networks import other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file
+from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
 from wsol_jax.threads import in_threads
 
 
@@ -81,11 +83,10 @@ def run(config: ConfigDict, context: Context) -> None:
         _score_map_boxes(config, context)
     elif config.source == "truth":
         for split, records in context.dataset.splits.items():
-            write_predictions(pseudo_boxes_file(context.workdir, split), records, _true_boxes(records))
+            _write(context, split, _true_boxes(records))
     else:
         records = training_records(context)
-        boxes = read_predictions(Path(config.source), records, ("box",))
-        write_predictions(pseudo_boxes_file(context.workdir, "train"), records, boxes)
+        _write(context, "train", read_predictions(Path(config.source), records, ("box",)))
 
 
 def check(config: ConfigDict, context: Context) -> None:
@@ -120,12 +121,14 @@ def files(config: ConfigDict) -> dict[str, Path]:
 
 
 def _ddt_boxes(config: ConfigDict, context: Context) -> None:
-    """Boxes of the heat maps of DDT, with scores in standard deviations."""
+    """Boxes of the heat maps of DDT, with their confidences."""
+
+    def cut(heat: np.ndarray) -> RegionBox:
+        box = heat_box(heat, config.threshold, config.size, config.threshold_levels)
+        return box._replace(score=heat_confidence(heat, box))
+
     for split, heat in heat_maps(config, context):
-        cut = [heat_box(one, config.threshold, config.size, config.threshold_levels) for one in heat.fused]
-        boxes, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
-        score = np.divide(score, heat.unit, out=np.zeros(len(score)), where=heat.unit > 0)
-        _write(context, split, Predictions(boxes, score.astype(np.float32), fallback), heat.fused)
+        _write_cut(context, split, list(in_threads(cut, heat)), heat)
 
 
 def _score_map_boxes(config: ConfigDict, context: Context) -> None:
@@ -138,10 +141,9 @@ def _score_map_boxes(config: ConfigDict, context: Context) -> None:
         activations = predict_split(
             network, split, context, geometry="resize", batch_size=config.batch_size, of_own_class=True
         ).map
-        cut = in_threads(partial(scored_box, threshold=config.cam_threshold), activations)
-        boxes = Predictions(*(np.array(column) for column in zip(*cut, strict=True)))
+        cut = list(in_threads(partial(scored_box, threshold=config.cam_threshold), activations))
         heat = np.stack([score_map(activation, activation.shape[::-1]) for activation in activations])
-        _write(context, split, boxes, heat)
+        _write_cut(context, split, cut, heat)
 
 
 def _true_boxes(records: Sequence[Record]) -> Predictions:
@@ -152,11 +154,17 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
     return Predictions(boxes, np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool))
 
 
-def _write(context: Context, split: str, boxes: Predictions, heat: np.ndarray) -> None:
+def _write_cut(context: Context, split: str, cut: Sequence[RegionBox], heat: np.ndarray) -> None:
+    box, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
+    _write(context, split, Predictions(box, score.astype(np.float32), fallback))
+    write_atomically(heat_file(context.workdir, split), lambda file: np.save(file, heat.astype(np.float16)))
+    logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(box), fallback.sum())
+
+
+def _write(context: Context, split: str, boxes: Predictions) -> None:
     records = context.dataset.splits[split]
     write_predictions(pseudo_boxes_file(context.workdir, split), records, boxes)
-    write_atomically(heat_file(context.workdir, split), lambda file: np.save(file, heat.astype(np.float16)))
-    logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
+    write_coco(pseudo_coco_file(context.workdir, split), records, boxes, context.dataset.classes)
 
 
 STAGE = Stage(

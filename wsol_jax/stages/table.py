@@ -1,6 +1,7 @@
 """The stages in the order in which they run."""
 
 from wsol_jax.stages import (
+    boxes,
     classifier,
     combine,
     evaluate,
@@ -24,6 +25,7 @@ STAGES: dict[str, Stage] = {
     "predict": predict.STAGE,
     "maps": maps.STAGE,
     "read_maps": read_maps.STAGE,
+    "boxes": boxes.STAGE,
     "evaluate": evaluate.STAGE,
     "report": report.STAGE,
     "combine": combine.STAGE,

@@ -21,6 +21,7 @@ from wsol_jax.stages.networks import make_method
 from wsol_jax.stages.workdir import network_folder, pseudo_boxes_file
 from wsol_jax.training.batches import training_batches
 from wsol_jax.training.loop import fit
+from wsol_jax.training.optimiser import OPTIMISERS, SCHEDULES
 from wsol_jax.training.watch import Watch
 from wsol_jax.weights.pretrained import load_weights
 
@@ -38,7 +39,9 @@ def defaults(**changes: Any) -> ConfigDict:
             size=0,  # side of the network's square input, pixels; 0: what its weights were trained with
             batch_size=256,  # over all devices (CUB: 64)
             epochs=6.0,  # (CUB: 30)
+            optimiser="sgd",  # or 'adamw'
             learning_rate=1e-3,  # code: 1e-3 * batch_size / 256
+            schedule="steps",  # of the rate: constant or in steps, see decay_every; or 'cosine', to zero at the end
             decay_every=0.0,  # epochs between divisions of the rate by decay_factor; 0: constant
             decay_early=0.0,  # by how many epochs all divisions come earlier (code of DA-WSOL, wsolevaluation: 1)
             decay_factor=10.0,
@@ -61,6 +64,8 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.one_of(config, "arch", BACKBONES)
     checks.one_of(config, "dtype", ("float32", "bfloat16"))
     checks.one_of(config, "augment", ("psol", "wsol", "none"))
+    checks.one_of(config, "optimiser", OPTIMISERS)
+    checks.one_of(config, "schedule", SCHEDULES)
     checks.one_of(config, "trainable", ("all", "head"))
     checks.batch_size(config, devices)
     checks.positive(config, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every")
@@ -89,10 +94,21 @@ def train_stage(
     logging.info("%s: %s", stage, message)
 
     def batches(steps: range) -> Iterator[Batch]:
-        return training_batches(context.dataset, records, boxes, config, context.seed, steps, context.mesh)
+        return training_batches(
+            context.dataset, records, boxes, config=config, seed=context.seed, steps=steps, mesh=context.mesh
+        )
 
-    folder = network_folder(context.workdir, stage)
-    fit(folder, method, variables, batches, len(records), config, context.seed, context.mesh, watch)
+    fit(
+        network_folder(context.workdir, stage),
+        method,
+        variables,
+        batches,
+        photos=len(records),
+        config=config,
+        seed=context.seed,
+        mesh=context.mesh,
+        watch=watch,
+    )
 
 
 def check_training(stage: str, config: ConfigDict, context: Context) -> None:

@@ -33,6 +33,16 @@ def pseudo_boxes_file(workdir: Path, split: str) -> Path:
     return pseudo_folder(workdir) / ("boxes.parquet" if split == "train" else f"boxes_{split}.parquet")
 
 
+def pseudo_coco_file(workdir: Path, split: str) -> Path:
+    """Return the COCO JSON of a split's pseudo boxes."""
+    return pseudo_folder(workdir) / f"{split}.coco.json"
+
+
+def boxes_folder(workdir: Path) -> Path:
+    """Return the folder of the delivered boxes of all photos."""
+    return workdir / "boxes"
+
+
 def heat_file(workdir: Path, split: str) -> Path:
     """Return the heat maps behind a split's pseudo boxes, float16 [n, h, w], in the order of its records."""
     return pseudo_folder(workdir) / f"heat_{split}.npy"
@@ -56,6 +66,11 @@ def network_folder(workdir: Path, stage: str) -> Path:
 def checkpoints_folder(workdir: Path, stage: str) -> Path:
     """Return the folder of the checkpoints of the network that `stage` trains."""
     return network_folder(workdir, stage) / "checkpoints"
+
+
+def features_file(workdir: Path, stage: str) -> Path:
+    """Return the kept features that the head of the network of `stage` is trained on."""
+    return network_folder(workdir, stage) / "features.npy"
 
 
 def predictions_folder(workdir: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What our commands share: a mistake becomes one line and exit code 2."""
+"""The parts that all commands share: a mistake becomes one line and exit code 2."""
 
 import argparse
 import sys
@@ -11,12 +11,12 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are an `InputError` like any other."""
 
     def error(self, message: str) -> None:
-        """Raises what argparse would print, with its usage, before it exits."""
+        """Raise InputError with the message that argparse would print before it exits."""
         raise InputError(f"command line: {message}")
 
 
 def exit_code(command: Callable[[], object]) -> int:
-    """Runs a command: 0, or 2 after one line that says what is wrong."""
+    """Run a command; return 0, or 2 after one line about the mistake."""
     try:
         command()
     except (InputError, OSError) as error:

@@ -1,9 +1,10 @@
-"""Converts weights once: to a .safetensors file with torchvision's or timm's names, every number as it was.
+"""Convert weights to a .safetensors file with torchvision's or timm's names, without a change to any number.
 
     python -m wsol_jax.tools.convert_weights IN OUT.safetensors --arch=resnet50
 
-IN is a weight file (.safetensors, .npz, .pth, .pt), pip:DISTRIBUTION, or what a run trained: WORKDIR/localizer or
-WORKDIR/classifier, whose last checkpoint is exported. The head may have any number of classes or give a box.
+IN is a weight file (.safetensors, .npz, .pth, .pt), pip:DISTRIBUTION, or the folder of a trained network, such as
+WORKDIR/localizer or WORKDIR/classifier, whose last checkpoint is exported. The head may have any number of classes or
+give a box.
 """
 
 import argparse
@@ -30,20 +31,20 @@ from wsol_jax.weights.weight_files import read_arrays, write_weights
 
 Layout = dict[str, tuple[names.Path, np.ndarray]]
 
-_COUNTER = ".num_batches_tracked"  # torch's batch norm has one, ours has no use for it
+_COUNTER = ".num_batches_tracked"  # of torch's batch norm; ours does not use it
 
 
 class Conversion(NamedTuple):
-    """What was made of a weight file.
+    """The outcome of a conversion.
 
     Attributes:
-        origin: where the weights come from, a phrase for people.
-        naming: whose names the file has; '' where they are torchvision's or timm's already.
-        types: how many entries have which type of numbers.
-        head: how many classes the last layer has, 'box' for a box head, or None where there is no last layer.
-        joint: whether there is a box branch beside the head.
+        origin: of the weights, a phrase for people.
+        naming: the foreign naming of the file; '' for our names, torchvision's or timm's.
+        types: {type of numbers: number of entries}.
+        head: number of classes of the last layer, 'box' for a box head, or None without a last layer.
+        joint: whether there is a box branch in addition to the head.
         absent: the parts of the network that the file lacks.
-        left_out: the entries that the network has no use for.
+        left_out: the entries that the network does not use.
     """
 
     origin: str
@@ -56,39 +57,42 @@ class Conversion(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Does what a command line says; returns the exit code."""
+    """Convert the weights of a command line; return the exit code."""
 
     def command() -> None:
         parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("source", metavar="IN", help="a weight file, pip:DISTRIBUTION, or WORKDIR/STAGE")
         parser.add_argument("out", metavar="OUT.safetensors", type=Path, help="a file that does not exist yet")
-        parser.add_argument("--arch", required=True, choices=BACKBONES, help="the network they are of")
+        parser.add_argument("--arch", required=True, choices=BACKBONES, help="the architecture of the network")
         known = parser.parse_args(arguments)
-        print(described(convert(known.source, known.out, known.arch), known.arch))
+        print(describe(convert(known.source, known.out, known.arch), known.arch))
         print(f"written   {known.out}, and read back bit for bit")
 
     return exit_code(command)
 
 
 def convert(source: str, out: Path, arch: str) -> Conversion:
-    """Writes the weights of `source` to `out`, in the types they have, and reads them back.
+    """Write the weights of `source` to `out`, in their types, and read them back.
 
-    A file may lack whole parts of the network, its head for one. Counters of batches stay.
+    A file may lack whole parts of the network, for example the head. Counters of batches are kept.
 
     Args:
         source: see `weight_files.read_arrays`; or the folder of a stage that trained a network.
         out: a .safetensors file that does not exist yet.
         arch: a name in `BACKBONES`.
 
+    Returns:
+        The outcome, for `describe`.
+
     Raises:
-        InputError: `source` cannot be read, its names and shapes are not those of the architecture, or `out` is there
-            already or of another kind.
+        InputError: `source` cannot be read, its names and shapes are not those of the architecture, or `out` exists
+            already or has another ending.
         OSError: `out` cannot be written.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: expected a name that ends in .safetensors")
     if out.exists():
-        raise InputError(f"{out} is there already; delete it, or choose another name")
+        raise InputError(f"{out} exists already; delete it, or choose another name")
     arrays, origin, options = _read(source, arch)
     state, naming, left_out = in_our_naming(source, arrays, BACKBONES[arch], _layout(build(arch, 1, **options)))
     head, joint = _head(state, BACKBONES[arch].classifier), "box.0.weight" in state
@@ -100,9 +104,9 @@ def convert(source: str, out: Path, arch: str) -> Conversion:
     return Conversion(origin, naming, types, head, joint, absent, left_out)
 
 
-def described(conversion: Conversion, arch: str) -> str:
-    """What was matched and left out, in lines for people."""
-    naming = f"renamed from {conversion.naming}" if conversion.naming else "under the names they have"
+def describe(conversion: Conversion, arch: str) -> str:
+    """Return lines for people: the entries that matched, and those that were left out."""
+    naming = f"renamed from {conversion.naming}" if conversion.naming else "not renamed"
     types = ", ".join(f"{count} {kind}" for kind, count in sorted(conversion.types.items()))
     lines = [
         f"read      {conversion.origin}",
@@ -119,7 +123,7 @@ def described(conversion: Conversion, arch: str) -> str:
 
 
 def _read(source: str, arch: str) -> tuple[State, str, dict[str, Any]]:
-    """A state dict, where it comes from, and what its network was built with; that of a file is as published."""
+    """A state dict, its origin, and the arguments of its backbone, {} for a file: as published."""
     folder = Path(source)
     if not folder.is_dir():
         return *read_arrays(source), {}
@@ -130,13 +134,13 @@ def _read(source: str, arch: str) -> tuple[State, str, dict[str, Any]]:
     saved = identity.read(folder.parent, stage)
     config = saved.config if saved else {}
     if config.get("arch", arch) != arch:
-        raise InputError(f"{source} was trained with arch={config['arch']}, not {arch}")
+        raise InputError(f"{source} was trained with arch={config['arch']}; expected {arch}")
     state = names.to_state_dict(load_variables(folder / "checkpoints"))
     return state, f"the last checkpoint of {source}", config.get("arch_kwargs", {})
 
 
 def _head(state: State, classifier: str) -> int | str | None:
-    """How many classes the last layer has; 'box' for a box head; None where there is no last layer."""
+    """The number of classes of the last layer; 'box' for a box head; None without a last layer."""
     if f"{classifier}.2.weight" in state:
         return "box"
     if f"{classifier}.weight" not in state:
@@ -145,13 +149,13 @@ def _head(state: State, classifier: str) -> int | str | None:
 
 
 def _layout(network: Network) -> Layout:
-    """State-dict name -> where the leaf is, and zeros of its shape in torch's layout that take no memory."""
+    """State-dict name -> path of the leaf, and zeros of its shape in torch's layout that take no memory."""
     flat = flatten_dict(jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes(network)))
     return {names.name_of(path): (path, names.to_torch(path[-1], array)) for path, array in flat.items()}
 
 
 def _expected(layout: Layout, state: State) -> tuple[dict[str, np.ndarray], list[str]]:
-    """What a state dict must have, given what it has: {name: zeros in torch's layout}; and the parts it lacks."""
+    """The entries that a state dict needs for the parts that it has, {name: zeros}; and the parts that it lacks."""
     part = {name: names.parts_of(path)[0] for name, (path, _) in layout.items()}
     parts = {"backbone"} | {part[name] for name in state if name in part}
     wanted = {name: zeros for name, (_, zeros) in layout.items() if part[name] in parts}
@@ -165,4 +169,4 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     if code:
         sys.stderr.flush()
-        os._exit(code)  # at once: a checkpoint that cannot be read leaves threads behind that would print tracebacks
+        os._exit(code)  # at once: the threads of a checkpoint that cannot be read would print tracebacks

@@ -1,4 +1,4 @@
-"""Prints how large every network is, beside what the PSOL paper says: python -m wsol_jax.tools.network_sizes [--markdown]."""
+"""Print the sizes of all networks and those in the PSOL paper: python -m wsol_jax.tools.network_sizes [--markdown]."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -26,12 +26,12 @@ CLASSIFIERS_OF_THE_PAPER = {  # the rows of Table 2 that are a classifier and no
 HEADINGS = ("Network", "Variant", "Input", "Parameters, M", "Paper", "Multiply-adds, G", "Paper")
 WIDTHS = (22, 26, 5, 13, 10, 16, 10)
 BELOW = f"""
-Parameters are all but the averages and variances of batch norm. Multiply-adds are those of convolutions and linear
-layers, in evaluation, for one photo; the paper says that it counts convolutions alone, as FLOPs. There are {CLASSES}
-classes where nothing else is said. -Sep is the classifier and the localizer together, counted as the paper does: the
-localizer's auxiliary head, where there is one, has a layer of classes; as built here it regresses boxes, too. The
-classifiers for score maps of 14x14 (stride 16) and 28x28 cells (stride 8) have no number in the papers; VGG has one
-more convolution there, of {CONV6} channels. The paper's numbers are those of PSOL's Table 2 (docs/published.csv).
+Parameters do not include the averages and variances of batch norm. Multiply-adds are those of convolutions and linear
+layers, in evaluation, for one photo; the paper counts convolutions alone, as FLOPs. There are {CLASSES} classes unless
+a row has another number. -Sep is the classifier and the localizer together, counted as in the paper: the localizer's
+auxiliary head, if it has one, has a layer of classes; as built here it regresses boxes, too. The classifiers for score
+maps of 14x14 (stride 16) and 28x28 cells (stride 8) have no number in the papers; VGG has one more convolution there,
+of {CONV6} channels. The paper's numbers are those of PSOL's Table 2 (docs/published.csv).
 """
 
 Published = dict[tuple[str, str, str], Number]  # by backbone, method, metric
@@ -44,9 +44,9 @@ class Line(NamedTuple):
         network: a name in `BACKBONES`.
         variant: 'classifier', '-Sep', '-Joint', ...
         size: side of the input, pixels.
-        counts: of it.
-        parameters: the paper's number of them, in millions, if there is one.
-        flops: the paper's, in billions, if there are any.
+        counts: our numbers.
+        parameters: the paper's number of parameters, in millions; None if it has none.
+        flops: the paper's number of FLOPs, in billions; None if it has none.
     """
 
     network: str
@@ -58,8 +58,8 @@ class Line(NamedTuple):
 
 
 def psol_lines(arch: str) -> Iterator[Line]:
-    """The lines of PSOL's networks, of which the paper has numbers."""
-    if arch == "vgg_gap":  # which the paper counts with the classes of CUB-200
+    """Yield the lines of PSOL's networks of an architecture, for which the paper has numbers."""
+    if arch == "vgg_gap":  # the paper counts it with the classes of CUB-200
         yield from _psol_lines(arch, CLASSES, {})
         yield from _psol_lines(arch, CUB_CLASSES, _published())
     else:
@@ -67,7 +67,7 @@ def psol_lines(arch: str) -> Iterator[Line]:
 
 
 def map_lines(arch: str) -> Iterator[Line]:
-    """The lines of the classifiers for score maps."""
+    """Yield the lines of the classifiers for score maps of an architecture."""
     for stride, counts in count_maps(arch, CLASSES).items():
         yield Line(arch, f"classifier, stride {stride}", MAP_SIZE, counts)
 
@@ -91,7 +91,7 @@ def _psol_lines(arch: str, classes: int, published: Published) -> Iterator[Line]
 
 
 def main() -> None:
-    """Print the table, line by line, then what is to be said about it."""
+    """Print the table line by line, then the explanations and notes."""
     parser = argparse.ArgumentParser(
         prog="python -m wsol_jax.tools.network_sizes", description=__doc__.partition(":")[0]
     )
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def _cells(line: Line, notes: list[str]) -> list[str]:
-    """The line's cells; what is to be said of the paper's numbers goes to the end of `notes`."""
+    """The cells of a line; the notes on the paper's numbers are appended to `notes`."""
     cells = [line.network, line.variant, str(line.size)]
     ours = line.counts["parameters"] / 1e6, line.counts["multiply_adds"] / 1e9
     for number, published in zip(ours, (line.parameters, line.flops), strict=True):

@@ -17,6 +17,7 @@ def training_batches(
     dataset: Dataset,
     records: Sequence[Record],
     boxes: np.ndarray | None,
+    *,
     config: ConfigDict,
     seed: int,
     steps: range,

@@ -1,4 +1,4 @@
-"""Checkpoints of the whole state, written beside the training, complete or not there at all."""
+"""Checkpoints of the whole training state, written in the background, each one complete or absent."""
 
 import re
 from collections.abc import Iterator
@@ -18,26 +18,37 @@ from wsol_jax.training.step import TrainState
 
 
 def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
-    """The last two checkpoints of a folder; a save that was cut off is not among them and is cleared away."""
+    """Return the manager of a folder's checkpoints, of which it keeps the last two; it removes incomplete ones.
+
+    Args:
+        folder: created if it does not exist.
+    """
     options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True)
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
 def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
-    """Starts to write the state under its step; returns once its values are copied.
+    """Start to write a state under its step, and return once its values are copied.
+
+    Args:
+        checkpoints: of `open_checkpoints`.
+        state: may be donated to the next step afterwards.
 
     Raises:
-        InputError: this or the save before it cannot be written; what was saved earlier is untouched.
+        InputError: this checkpoint or the one before cannot be written; earlier ones are untouched.
     """
     with _named(f"a checkpoint cannot be written to {checkpoints.directory}", "the one before it is kept"):
         checkpoints.save(int(state.step), args=ocp.args.StandardSave(state))
 
 
 def finish(checkpoints: ocp.CheckpointManager) -> None:
-    """Waits for the last save.
+    """Wait until the last checkpoint is written, and close the manager.
+
+    Args:
+        checkpoints: of `open_checkpoints`.
 
     Raises:
-        InputError: it cannot be written; what was saved earlier is untouched.
+        InputError: it cannot be written; earlier ones are untouched.
     """
     with _named(f"a checkpoint cannot be written to {checkpoints.directory}", "the one before it is kept"):
         checkpoints.wait_until_finished()
@@ -45,15 +56,20 @@ def finish(checkpoints: ocp.CheckpointManager) -> None:
 
 
 def restore(checkpoints: ocp.CheckpointManager, like: TrainState, mesh: Mesh) -> TrainState | None:
-    """The last state saved, on every device, or None if there is none.
+    """Return the whole state of the last checkpoint, replicated over the devices, to continue its training.
+
+    `load_variables` reads the network alone, to predict with it.
 
     Args:
-        checkpoints: where to look.
-        like: a state of the shapes that are expected.
+        checkpoints: of `open_checkpoints`.
+        like: a state with the expected names, shapes and types.
         mesh: the devices.
 
+    Returns:
+        The state, or None if there is no checkpoint.
+
     Raises:
-        InputError: the checkpoint cannot be read, or is of another network: the first name that differs is told.
+        InputError: the checkpoint cannot be read, or is of another network; the line names the first difference.
     """
     step = checkpoints.latest_step()
     if step is None:
@@ -67,14 +83,17 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState, mesh: Mesh) ->
 
 
 def load_variables(folder: Path, memory: Any = ()) -> Variables:
-    """The parameters and batch statistics of the last checkpoint in a folder, as numpy arrays.
+    """Return the variables of the last checkpoint in a folder, as numpy arrays, to predict with them.
 
     Args:
         folder: of checkpoints.
-        memory: what its method remembers, of which 'memory' is to be like; without it there is no 'memory'.
+        memory: the initial memory of the method, see `Method`; the variables have 'memory' unless it is ().
+
+    Returns:
+        'params' and 'batch_stats', and 'memory' if the method has one.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is no checkpoint, or it cannot be read.
     """
     step = open_checkpoints(folder).latest_step() if folder.is_dir() else None
     if step is None:
@@ -94,7 +113,7 @@ def _saved_shapes(place: Path) -> dict[str, Any]:
     with ocp.PyTreeCheckpointer() as reader:
         metadata = reader.metadata(place / "default").item_metadata
     if metadata is None:
-        raise ValueError("it does not say what it holds")
+        raise ValueError("no list of its arrays")
     return metadata.tree
 
 
@@ -103,22 +122,22 @@ def _check_shapes(place: Path, saved: dict[str, Any], target: TrainState) -> Non
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
 
-    found, expected = shapes(saved), shapes(target)
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            had, wanted = (s.get(name, "nothing") for s in (found, expected))
-            raise InputError(f"checkpoint {place}: {name} has shape {had}, expected {wanted}")
+    present, expected = shapes(saved), shapes(target)
+    for name in sorted(present.keys() | expected.keys()):
+        if present.get(name) != expected.get(name):
+            actual, wanted = (f"shape {s[name]}" if name in s else "no array" for s in (present, expected))
+            raise InputError(f"checkpoint {place}: {name}: {actual}; expected {wanted}")
 
 
 @contextmanager
 def _readable(place: Path) -> Iterator[None]:
-    with _named(f"checkpoint {place} cannot be read", "delete that folder to go on from the one before it"):
+    with _named(f"checkpoint {place} cannot be read", "delete that folder to continue from the one before it"):
         yield
 
 
 @contextmanager
 def _named(problem: str, advice: str) -> Iterator[None]:
-    """Turns what Orbax and TensorStore raise, which is of many kinds and names nothing, into one line."""
+    """Turn errors of Orbax and TensorStore, which are of many types and name no file, into one line."""
     try:
         yield
     except InputError:

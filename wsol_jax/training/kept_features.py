@@ -1,7 +1,7 @@
-"""Training of a head on features that are computed once: of a fixed number of views of each photo, kept on disk.
+"""Features of a fixed number of views of each photo, computed once and kept on disk, to train a head on them.
 
 The file is a memory map: the operating system keeps it in memory as far as there is room. A run that was cut off
-continues where the last whole batch was written.
+continues after the last whole batch.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 
 from wsol_jax import devices
 from wsol_jax.data import plan
-from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
+from wsol_jax.data.kept_views import box_in_view, kept_views
 from wsol_jax.data.records import Record
 from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
@@ -53,10 +53,10 @@ def keep_features(
     seed: int,
     mesh: Mesh,
 ) -> Kept:
-    """Compute the features of some views of each photo, or continue with it; rows that are there are not recomputed.
+    """Return the features of some views of each photo, computed now except for rows that are in the file already.
 
     Args:
-        file: of the features; a text file next to it counts the rows that are done.
+        file: of the features; a text file of the same name with the suffix .rows counts the rows that are done.
         compute: the frozen network.
         read: record -> its pixels.
         records: n photos.
@@ -67,7 +67,7 @@ def keep_features(
         mesh: the devices.
 
     Raises:
-        InputError: the disk has too little room, which is known before the first photo.
+        InputError: the disk has too little room; raised before the first photo.
     """
     image = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.uint8)
     shape = (len(records) * views, *jax.eval_shape(compute, image).shape[1:])
@@ -90,6 +90,7 @@ def keep_features(
 
 
 def _require_room(file: Path, needed: int) -> None:
+    """Raise InputError unless the disk has room for a file of `needed` bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(file.parent).free
     logging.info("%s: %.2f GB of features will be kept", file, needed / 1e9)
@@ -120,18 +121,19 @@ def feature_batches(
         steps: consecutive steps.
         mesh: the devices.
     """
+    views = list(kept_views(seed, range(len(records)), kept.views))
+    index = np.array([view.index for view in views], np.int32)
+    whole = Batch(
+        image=kept.features,
+        window=np.array([view.window for view in views], np.float32),
+        flip=np.array([view.flip for view in views]),
+        label=np.array([records[i].label for i in index], np.int32),
+        target=np.array([box_in_view(boxes[view.index], view) for view in views], np.float32),
+        index=index,
+        valid=np.ones(len(views), bool),
+    )
     rows = devices.local_slice(batch_size, mesh)
     for step in steps:
         positions = plan.training_positions(step, step + 1, batch_size, rows)
-        row = np.array([plan.index_at(seed, position, len(kept.features)) for position in positions])
-        views = [kept_view(seed, int(r) // kept.views, int(r) % kept.views) for r in row]
-        index = row // kept.views
-        yield Batch(
-            image=kept.features[row],
-            window=np.array([view.window for view in views], np.float32),
-            flip=np.array([view.flip for view in views]),
-            label=np.array([records[i].label for i in index], np.int32),
-            target=np.array([box_in_view(boxes[view.index], view) for view in views], np.float32),
-            index=index.astype(np.int32),
-            valid=np.ones(len(row), bool),
-        )
+        order = [plan.index_at(seed, position, len(views)) for position in positions]
+        yield Batch(*(values[order] for values in whole))

@@ -25,7 +25,7 @@ class LogFile:
             write_atomically(self.path, lambda file: file.write(kept.encode()))
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Append a line."""
+        """Append a line of a step and named numbers."""
         if self.is_writer:
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": step} | values) + "\n")
@@ -70,6 +70,6 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, float]]:
         values = [json.loads(line) for line in lines if line.endswith(b"\n")]
         if not all(isinstance(line, dict) and isinstance(line.get("step"), int) for line in values):
             raise ValueError("a line without a step")
-    except ValueError as error:  # broken bytes are a UnicodeDecodeError, which is one
+    except ValueError as error:  # also of broken bytes: a UnicodeDecodeError is a ValueError
         raise InputError(f"{path}: not lines of JSON with a step each; redo the stage of its run") from error
     return values

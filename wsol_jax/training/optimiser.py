@@ -1,4 +1,4 @@
-"""SGD with momentum, a rate and a decay for each group of parameters."""
+"""Optimisers with a rate and a decay for each group of parameters: PyTorch's SGD, as the papers use it, and AdamW."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,21 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+OPTIMISERS = ("sgd", "adamw")
+SCHEDULES = ("steps", "cosine")
+
 
 def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
-    """The rate at each step: constant, or divided by `decay_factor` after every `decay_every` epochs.
+    """Return the learning rate at each step.
 
-    The first time is `decay_early` epochs before that: published DA-WSOL divides before epoch 3, not after it.
+    Args:
+        config: the keys of a training, see `stages.training`. With `schedule='steps'` the rate is constant, or divided
+            by `decay_factor` after every `decay_every` epochs, each time `decay_early` epochs earlier: published
+            DA-WSOL divides before epoch 3, not after it. With 'cosine' it falls to zero at the last step.
+        steps_per_epoch: may be a fraction.
     """
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(config.learning_rate, max(1, round(config.epochs * steps_per_epoch)))
     if not config.decay_every:
         return optax.constant_schedule(config.learning_rate)
     epochs = np.arange(config.decay_every - config.decay_early, config.epochs, config.decay_every)
@@ -21,25 +30,29 @@ def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
     return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
 
 
-def sgd(
+def make_optimiser(
     config: ConfigDict, steps_per_epoch: float, group: Callable[[tuple[str, ...]], str]
 ) -> optax.GradientTransformation:
-    """PyTorch's SGD: weight decay joins the gradient, the momentum gathers both, the rate scales what comes out.
+    """Return the optimiser of a training.
+
+    With `optimiser='sgd'` it is PyTorch's SGD: weight decay is added to the gradient, the momentum accumulates the sum,
+    and the rate scales the result. With 'adamw' the decay is added after Adam's scaling (Loshchilov and Hutter, ICLR
+    2019).
 
     Args:
-        config: training keys of configs/base.py.
+        config: the keys of a training.
         steps_per_epoch: may be a fraction.
-        group: parameter path -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, which is
-            never divided) or 'frozen' (neither rate nor decay).
+        group: path of a parameter -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, without
+            the schedule) or 'frozen' (neither rate nor decay).
     """
     rate = learning_rate(config, steps_per_epoch)
 
     def rule(multiple: float, rate: optax.Schedule = rate) -> optax.GradientTransformation:
-        return optax.chain(
-            optax.add_decayed_weights(config.weight_decay),
-            optax.trace(config.momentum, config.nesterov),
-            optax.scale_by_learning_rate(lambda step: multiple * rate(step)),
-        )
+        decay = optax.add_decayed_weights(config.weight_decay)
+        scale = optax.scale_by_learning_rate(lambda step: multiple * rate(step))
+        if config.optimiser == "adamw":
+            return optax.chain(optax.scale_by_adam(), decay, scale)
+        return optax.chain(decay, optax.trace(config.momentum, config.nesterov), scale)
 
     def labels(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(lambda path, _: group(tuple(p.key for p in path)), params)

@@ -28,7 +28,7 @@ def predict_photos(
     mesh: Mesh,
     of_own_class: bool = False,
 ) -> Prediction:
-    """Predict for every record.
+    """Return the predictions for photos, numpy arrays of n rows in the order of the records.
 
     Args:
         method: the trained method.
@@ -41,9 +41,6 @@ def predict_photos(
         name: of the progress bar.
         mesh: the devices.
         of_own_class: maps are those of the photos' labels, where they have one, and not of the most probable classes.
-
-    Returns:
-        A Prediction of numpy arrays with n rows.
     """
     batches = devices.prefetch(batches_of(dataset, records, window, size, batch_size, mesh), mesh)
     variables = devices.replicate(variables, mesh)
@@ -59,7 +56,16 @@ def predict_photos(
 def batches_of(
     dataset: Dataset, records: Sequence[Record], window: np.ndarray, size: int, batch_size: int, mesh: Mesh
 ) -> Iterator[Batch]:
-    """Yield this process's share of the batches of n records, the last one padded; see `predict_photos`."""
+    """Return an iterator over this process's share of the batches of records, the last one padded.
+
+    Args:
+        dataset: reads the pixels.
+        records: n photos.
+        window: [4], the part of each photo that the network sees, normalised xyxy.
+        size: side of the network's input, pixels.
+        batch_size: over all devices.
+        mesh: the devices.
+    """
     rows = devices.local_slice(batch_size, mesh)
     views = plan.evaluation_views(np.arange(len(records)), window, batch_size, rows)
     return render(dataset.read, records, views, size, rows.stop - rows.start)
@@ -73,6 +79,14 @@ def predict_batch(
     variables: Variables,
     batch: Batch,
 ) -> Prediction:
-    """Return a method's prediction for a batch that is spread over the devices; compiled once for each method."""
+    """Return a method's prediction for a batch that is spread over the devices; compiled once for each method.
+
+    Args:
+        predict: of the method.
+        mesh: the devices.
+        of_own_class: see `predict_photos`.
+        variables: on every device.
+        batch: spread over the devices.
+    """
     with devices.across(mesh):
         return predict(variables, batch, batch.label if of_own_class else None)

@@ -1,4 +1,4 @@
-"""One training step: a pure function of state and batch, compiled once, its batch spread over the devices."""
+"""One training step: a pure function of state and batch, compiled once, for a batch spread over the devices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,29 +10,35 @@ from jax.sharding import Mesh
 
 from wsol_jax import devices
 from wsol_jax.data.render import Batch
-from wsol_jax.methods.method import Logs, Method, Variables, total_loss
+from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Variables, total_loss
 
 
 class TrainState(NamedTuple):
-    """Everything that training changes; what a checkpoint holds.
+    """Everything that training changes; the content of a checkpoint.
 
     Attributes:
-        step: int32 scalar, how many steps are done.
+        step: int32 scalar, the number of steps that are done.
         params: parameters, nested dicts.
         batch_stats: running means and variances, nested dicts.
-        memory: what the method remembers.
+        memory: of the method.
         opt_state: of the optimiser.
     """
 
     step: jax.Array
-    params: Any
-    batch_stats: Any
-    memory: Any
-    opt_state: Any
+    params: dict[str, Any]
+    batch_stats: BatchStats
+    memory: Memory
+    opt_state: optax.OptState
 
 
-def initial_state(variables: Variables, memory: Any, optimiser: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+def initial_state(variables: Variables, memory: Memory, optimiser: optax.GradientTransformation) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+        variables: the initial parameters and batch statistics.
+        memory: the initial memory of the method.
+        optimiser: of `make_optimiser`.
+    """
     params, batch_stats = variables["params"], variables["batch_stats"]
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, memory, optimiser.init(params))
 
@@ -40,12 +46,22 @@ def initial_state(variables: Variables, memory: Any, optimiser: optax.GradientTr
 def make_step(
     method: Method, optimiser: optax.GradientTransformation, seed: int, total_steps: int, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
-    """(state, batch) -> (state, logs); the state given is used up. The key of a step is fold_in(seed, step)."""
+    """Return the compiled training step, (state, batch) -> (next state, logs), which donates the state given to it.
+
+    The key of a step is fold_in(seed, step).
+
+    Args:
+        method: the method to train.
+        optimiser: of `make_optimiser`.
+        seed: of the run.
+        total_steps: of the training, for the method's progress.
+        mesh: the devices.
+    """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
 
-        def loss(params):
+        def loss(params: dict[str, Any]) -> tuple[jax.Array, tuple[BatchStats, Memory, Logs]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
             return total_loss(method, variables, batch, state.memory, key, state.step / total_steps)
 

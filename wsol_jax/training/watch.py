@@ -28,7 +28,7 @@ Watch = Callable[[Variables], dict[str, float]]
 
 
 class Seen(NamedTuple):
-    """A network's features of photos.
+    """The features and pixel sets of photos, in place of a `Prediction`.
 
     Attributes:
         features: float32 [b, h, w, d], its last map.
@@ -54,7 +54,7 @@ def make_watch(
     """
     stage, size = list(method.module.backbone.stages)[-1], input_size(config)
 
-    def see(variables: Variables, batch: Batch, label: jax.Array | None) -> Seen:
+    def see(variables: Variables, batch: Batch, label: jax.Array | None = None) -> Seen:
         network = {name: variables[name] for name in ("params", "batch_stats")}
         outputs, _ = method.network(network, method.prepare(batch.image), None, None, False)
         features = outputs.stages[stage].astype(jnp.float32)
@@ -82,6 +82,10 @@ def make_watch(
 
 def watched(count: int, dataset: Dataset) -> Sequence[Record]:
     """Return `count` photos with a mask, evenly spread over the validation photos, or else the test photos.
+
+    Args:
+        count: `train.watch`; 0 for none.
+        dataset: the photos.
 
     Raises:
         InputError: none has a mask.

@@ -1,11 +1,11 @@
-"""Whether a state dict is that of a network: whose names it uses, and what differs."""
+"""Matching of a state dict with a network: its naming, its shapes, and all differences."""
 
 from collections.abc import Callable, Collection, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
-from wsol_jax.backbones.network import Architecture
+from wsol_jax.backbones.architecture import Architecture
 from wsol_jax.errors import InputError
 
 State = dict[str, np.ndarray]
@@ -14,20 +14,20 @@ State = dict[str, np.ndarray]
 def in_our_naming(
     where: str, state: State, spec: Architecture, wanted: Collection[str]
 ) -> tuple[State, str, frozenset[str]]:
-    """A state dict under our names, by the naming that fits most of them.
+    """Return a state dict under our names, by the naming that fits most of them.
 
     Args:
         where: the file, for the error.
         state: {name: array}, of a file.
-        spec: knows the namings.
+        spec: the architecture, with its foreign namings.
         wanted: the names of the network.
 
     Returns:
         The entries under our names, those unknown to the naming under their own; the naming, '' where it is ours; and
-        the file's names of entries that are known to be of no use to the network.
+        the file's names of entries that the network does not use.
 
     Raises:
-        InputError: two entries have the same of our names.
+        InputError: two entries have the same name of ours.
     """
 
     def renamed(rename: Callable[[str], str | None]) -> dict[str, str | None]:
@@ -35,33 +35,47 @@ def in_our_naming(
 
     namings = {"": renamed(lambda name: name)} | {naming: renamed(rename) for naming, rename in spec.rename.items()}
     best = max(namings, key=lambda naming: sum(ours in wanted for ours in namings[naming].values()))
-    ours, useless = {}, set()
+    ours, unused = {}, set()
     for name, array in state.items():
         new = namings[best][name]
         if new is None:
-            useless.add(name)
+            unused.add(name)
         elif new in ours:
             raise InputError(f"{where}: has {new} twice, once as {name}")
         else:
             ours[new] = array
-    return ours, best, frozenset(useless)
+    return ours, best, frozenset(unused)
 
 
 def in_our_shapes(state: State, wanted: Mapping[str, np.ndarray]) -> State:
-    """A state dict whose fully connected layers have the network's shapes: linear, or convolutions of the whole map.
+    """Return a state dict with the network's shapes, where the same numbers are published in two shapes.
 
-    Both are published; [out, in h w] and [out, in, h, w] hold the same numbers in the same order.
+    Fully connected layers are linear, [out, in h w], or convolutions of the whole map, [out, in, h, w]; the factors of
+    channels (ConvNeXt's layer scale) are [d] or [d, 1, 1]. The numbers are in the same order.
+
+    Args:
+        state: {name: array}, under our names.
+        wanted: {name: array of the network's shape}.
     """
 
     def reshaped(array: np.ndarray, like: np.ndarray) -> np.ndarray:
-        is_same = {array.ndim, like.ndim} == {2, 4} and (array.shape[0], array.size) == (like.shape[0], like.size)
-        return array.reshape(like.shape) if is_same else array
+        is_same = {array.ndim, like.ndim} in ({2, 4}, {1, 3}) and array.shape[:1] == like.shape[:1]
+        return array.reshape(like.shape) if is_same and array.size == like.size else array
 
     return {name: reshaped(array, wanted.get(name, array)) for name, array in state.items()}
 
 
 def check(where: str, given: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> None:
-    """Raises one InputError that lists what is missing, unexpected, misshapen or no floating-point number."""
+    """Raise InputError unless a state dict has exactly the names, shapes and kinds of numbers of a network.
+
+    Args:
+        where: the file, for the error.
+        given: {name: array}, under our names.
+        wanted: {name: array of the network's shape and type}.
+
+    Raises:
+        InputError: names are missing, unexpected, misshapen or not floating-point; one line lists all of them.
+    """
     common = [name for name in given if name in wanted]
     wrong = {
         "missing": [name for name in wanted if name not in given],
@@ -73,25 +87,25 @@ def check(where: str, given: Mapping[str, np.ndarray], wanted: Mapping[str, np.n
         ],
         "not floating-point": [name for name in common if is_float(wanted[name]) and not is_float(given[name])],
     }
-    found = [
+    differences = [
         f"{len(names)} {kind} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
         for kind, names in wrong.items()
         if names
     ]
-    if found:
-        raise InputError(f"{where}: {'; '.join(found)}")
+    if differences:
+        raise InputError(f"{where}: {'; '.join(differences)}")
 
 
 def is_float(array: np.ndarray) -> bool:
-    """Whether it holds floating-point numbers; numpy itself does not count bfloat16 among them."""
+    """Return whether an array holds floating-point numbers; numpy itself does not count bfloat16 among them."""
     return jnp.issubdtype(array.dtype, jnp.floating)
 
 
 def layer_of(name: str) -> str:
-    """What a state-dict name says without its last part: 'layer1.0.bn1.bias' is of 'layer1.0.bn1'."""
+    """Return the layer of a state-dict name: 'layer1.0.bn1' of 'layer1.0.bn1.bias'."""
     return name.rpartition(".")[0]
 
 
 def layers_of(names: Collection[str]) -> str:
-    """The layers of some entries, for people."""
+    """Return the layers of some entries, sorted, in one line for people."""
     return ", ".join(sorted({layer_of(name) for name in names}))

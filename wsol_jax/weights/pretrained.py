@@ -1,4 +1,4 @@
-"""Starting a network from weights somebody trained, and giving them away.
+"""Networks that start from published weights, and weights for other programs.
 
 Every name is accounted for, or nothing is loaded.
 """
@@ -11,81 +11,90 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from wsol_jax.backbones import names
-from wsol_jax.backbones.network import BACKBONES, Architecture, Network
+from wsol_jax.backbones.architecture import Architecture
+from wsol_jax.backbones.network import BACKBONES, Network
 from wsol_jax.weights.matching import check, in_our_naming, in_our_shapes, layer_of, layers_of
 from wsol_jax.weights.weight_files import read_weights, write_weights
 
 
 def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, new_head: bool) -> tuple[dict, str]:
-    """Variables with the values of a weight file.
+    """Return variables with the values of a weight file.
 
-    What published weights cannot have keeps its values unless the file has it, as one of ours may: the box branch of a
-    -Joint network and the layers that a variant adds. What the module does not have is left out: a trunk has neither
-    neck nor head, and a variant may be cut.
+    Layers that published weights lack, such as the box branch of a -Joint network, another neck or the layers that a
+    variant adds, keep their values unless the file has them, as a file of ours may. Layers that the module lacks are
+    left out: a trunk has neither neck nor head, and a variant may omit some.
 
     Args:
         module: a `Network`, a trunk, or a trunk with another head: a module with `backbone` and `head`.
-        variables: its {'params', 'batch_stats'}, as `initialise` gives them; their values matter only for what is new.
+        variables: its {'params', 'batch_stats'}, as `initialise` returns them; only new layers keep their values.
         source: see `weight_files.read_weights`.
         arch: a name in `BACKBONES`.
-        new_head: the last layers keep their values, and those of the file are left out.
+        new_head: whether the last layers keep their values, and those of the file are left out.
 
     Returns:
-        The variables, float32 numpy leaves; and one line for people: from where, how many, what was left out, what is
-        new.
+        The variables, float32 numpy leaves; and one line for people: the origin and number of the entries, the layers
+        that were left out, the layers that are new.
 
     Raises:
-        InputError: the file cannot be read, or its names and shapes are not exactly those of the network; all of them
-            are named together.
+        InputError: the file cannot be read, or its names and shapes are not exactly those of the network; one line
+            lists all differences.
     """
     spec = BACKBONES[arch]
     state, origin = read_weights(source)
     mine = names.to_state_dict(variables)
-    state, _, useless = in_our_naming(source, state, spec, mine)
+    state, _, unused = in_our_naming(source, state, spec, mine)
     unneeded = tuple(f"{layer}." for layer in _unneeded_layers(module, spec, new_head))
     left_out = {name for name in state if name.startswith(unneeded)}
     given = in_our_shapes({name: array for name, array in state.items() if name not in left_out}, mine)
-    new = _new_names(module, variables, new_head, given)
+    new = _new_names(module, spec, variables, new_head, given)
     check(f"{source} for {arch}", given, {name: array for name, array in mine.items() if name not in new})
     values = {name: array.astype(np.float32) for name, array in given.items()}
     loaded = names.from_state_dict(mine | values, variables)
-    return loaded, _message(arch, origin, len(given), left_out | useless, new)
+    return loaded, _message(arch, origin, len(given), left_out | unused, new)
 
 
 def save_weights(variables: Mapping, path: Path) -> None:
-    """Writes variables, {'params', 'batch_stats'}, to a .safetensors file with torchvision's or timm's names.
+    """Write variables to a .safetensors file with torchvision's or timm's names, in torch's layout.
 
-    Kernels are in torch's layout; every leaf keeps its type, and all come back from there bit for bit.
+    Every leaf keeps its type; `load_weights` reads the same bits.
+
+    Args:
+        variables: {'params', 'batch_stats'}.
+        path: the file.
 
     Raises:
         InputError: a leaf has a type that safetensors lacks.
-        OSError: the file cannot be written, or the disk gives back something else.
+        OSError: the file cannot be written, or reads back with other bits.
     """
     write_weights(names.to_state_dict(variables), path)
 
 
-def _new_names(module: nn.Module, variables: Mapping, new_head: bool, given: Collection[str]) -> frozenset[str]:
-    """The state-dict names of what does not come from the file."""
-    added = getattr(module, "backbone", module).added
+def _new_names(
+    module: nn.Module, spec: Architecture, variables: Mapping, new_head: bool, given: Collection[str]
+) -> frozenset[str]:
+    """The state-dict names of the leaves that do not come from the file."""
+    backbone = getattr(module, "backbone", module)
+    added, published_neck = backbone.added, spec.neck(backbone).layers
     published = {layer_of(name) for name in given}
 
     def is_new(path: tuple[str, ...]) -> bool:
         parts = names.parts_of(path)
         if new_head and not {"head", "box"}.isdisjoint(parts):
             return True
-        optional = not {"box", "domain"}.isdisjoint(parts) or path[1 + len(parts)] in added
+        own_neck = "neck" in parts and path[1 + len(parts)] not in published_neck
+        optional = own_neck or not {"box", "domain"}.isdisjoint(parts) or path[1 + len(parts)] in added
         return optional and layer_of(names.name_of(path)) not in published
 
     return frozenset(names.name_of(path) for path in flatten_dict(dict(variables)) if is_new(path))
 
 
 def _unneeded_layers(module: nn.Module, spec: Architecture, new_head: bool) -> list[str]:
-    """What the names of those layers of the file start with that are not wanted from it."""
+    """The prefixes of the layers of the file that the module does not take."""
     backbone, whole = getattr(module, "backbone", module), isinstance(module, Network)
     layers = list(backbone.omitted)
-    if not whole:
-        layers += spec.neck(backbone).layers
-        layers += [spec.auxiliary.layers] if spec.auxiliary else []
+    layers += set(spec.neck(backbone).layers) - set(module.neck.layers if whole else ())
+    if spec.auxiliary and (not whole or module.auxiliary is None):
+        layers += [spec.auxiliary.layers]
     if new_head or not whole:
         layers += [spec.classifier]
         layers += [spec.auxiliary.classifier] if spec.auxiliary else []

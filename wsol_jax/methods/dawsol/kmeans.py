@@ -7,16 +7,16 @@ import jax.numpy as jnp
 
 CLUSTERS = 3
 MAX_TURNS = 300
-TOLERANCE = 1e-4  # of the mean variance of a channel: the squared shift of the centres at which they have settled
+TOLERANCE = 1e-4  # of the mean variance of a channel: the largest squared shift of the centres that ends the iteration
 
 
 class Clusters(NamedTuple):
-    """What K-means finds.
+    """The clusters of one photo.
 
     Attributes:
         assignment: int32 [n], the cluster of each pixel.
         centres: [3, d].
-        turns: int32, how often the centres moved.
+        turns: int32, the number of times the centres moved.
     """
 
     assignment: jax.Array
@@ -25,14 +25,14 @@ class Clusters(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """Clusters on the way.
+    """The clusters after a turn.
 
     Attributes:
         assignment: int32 [n], to the centres before these; -1 before the first turn.
         centres: [3, d].
-        turns: how many are done.
-        settled: the centres hardly move any more.
-        unchanged: nor did any assignment change.
+        turns: int32, the number of turns that are done.
+        settled: bool, the centres moved by less than the tolerance, or no assignment changed.
+        unchanged: bool, no assignment changed.
     """
 
     assignment: jax.Array
@@ -43,16 +43,18 @@ class _Turn(NamedTuple):
 
 
 def cluster(pixels: jax.Array, start: jax.Array, tied: jax.Array) -> Clusters:
-    """K-means from given centres: squared Euclidean distances, at most 300 turns, scikit-learn's rules throughout.
+    """Return the K-means clusters of pixels from given centres, by the rules of scikit-learn.
 
-    It stops when no assignment changes, or when the squared shift of all centres is at most 1e-4 of the mean variance
-    of a channel. An empty cluster takes the pixel that is farthest from its centre; if all pixels lie on their
-    centres, it takes the place of the largest cluster. Of equal distances the first cluster wins.
+    Distances are squared Euclidean. The iteration stops after 300 turns, when no assignment changes, or when the
+    squared shift of all centres is at most 1e-4 of the mean variance of a channel. An empty cluster takes the pixel
+    that is farthest from its centre; if all pixels lie on their centres, it takes the centre of the largest cluster.
+    Of equal distances the first cluster wins.
 
     Args:
         pixels: float32 [n, d].
         start: [3, d], the first centres.
-        tied: bool, the second and the third are the same: told rather than found, since a rounding must not part them.
+        tied: bool, whether the second and the third centre are the same. It is an argument because rounding could
+            make two equal centres differ in their distances; a tied third cluster starts empty.
 
     Returns:
         The clusters, in the order of `start`.
@@ -64,11 +66,11 @@ def cluster(pixels: jax.Array, start: jax.Array, tied: jax.Array) -> Clusters:
 
     def nearest(turn: _Turn) -> tuple[jax.Array, jax.Array]:
         """The cluster of each pixel, and its squared distance to that one's centre."""
-        # centres first: XLA computes x @ centres.T a dozen times as slowly after the product that makes the centres
+        # centres first: XLA is a dozen times as slow at x @ centres.T after the product that computes the centres
         products = jnp.matmul(turn.centres, x.T, precision="highest")
         norms = (turn.centres * turn.centres).sum(axis=1, keepdims=True)
-        never = jnp.where(tied & (turn.turns == 0), jnp.array([0, 0, jnp.inf]), 0)
-        distance = squares[None] - 2 * products + norms + never[:, None]
+        excluded = jnp.where(tied & (turn.turns == 0), jnp.array([0, 0, jnp.inf]), 0)
+        distance = squares[None] - 2 * products + norms + excluded[:, None]
         return distance.argmin(axis=0).astype(jnp.int32), distance.min(axis=0)
 
     def move(turn: _Turn) -> _Turn:
@@ -86,7 +88,9 @@ def cluster(pixels: jax.Array, start: jax.Array, tied: jax.Array) -> Clusters:
 
 
 def _relocated(assignment: jax.Array, distance: jax.Array) -> jax.Array:
-    """Assignments [n] of which an empty cluster has the farthest pixel, a second empty one the next, if any is off.
+    """Assignments [n] in which an empty cluster has the farthest pixel, and a second empty one the next.
+
+    They are unchanged if all pixels lie on their centres.
 
     Args:
         assignment: int32 [n].
@@ -100,7 +104,7 @@ def _relocated(assignment: jax.Array, distance: jax.Array) -> jax.Array:
 
 
 def _means(assignment: jax.Array) -> jax.Array:
-    """Weights [3, n] that make each cluster's mean; of an empty one those of the largest."""
+    """The weights [3, n] of the pixels in each cluster's mean; an empty cluster has those of the largest."""
     members = (assignment[None] == jnp.arange(CLUSTERS)[:, None]).astype(jnp.float32)
     count = members.sum(axis=1, keepdims=True)
     weights = members / jnp.maximum(count, 1)

@@ -1,7 +1,9 @@
-"""DA-WSOL's target sample assigner: which pixels of a photo are background, like the photo's mean, or to be won over.
+"""DA-WSOL's target sample assigner: the pixels of a photo split into Universum, fake and real target samples.
 
-Each photo's pixels are clustered from three places: the anchor of all Universum sets, the photo's own mean, and the
-anchor of its class (paper, section 3.3; its equations 5 to 8 as the published code computes them).
+Universum pixels belong to no class, fake target samples are like the photo's mean and join the source domain, and real
+target samples are the ones to adapt. Each photo's pixels are clustered by K-means from three centres: the anchor of all
+Universum sets, the photo's own mean, and the anchor of its class (paper, section 3.3; its equations 5 to 8 as the
+published code computes them).
 """
 
 from typing import NamedTuple
@@ -13,19 +15,22 @@ from wsol_jax import devices
 from wsol_jax.methods.dawsol.kmeans import CLUSTERS, cluster
 
 SETS = ("universum", "fake", "real")
+"""The names of the three sets; a set's number is its place here."""
+
 UNIVERSUM, FAKE, REAL = range(CLUSTERS)
 ANCHOR_ORDERS = ("batch", "sequential")
 ANCHOR_UPDATES = ("fake", "real")
 
 
 class Anchors(NamedTuple):
-    """What the assigner remembers.
+    """The starting centres of K-means, running means over all photos so far.
 
     Attributes:
         of_class: [k, d], zeros before a class's first photo.
-        visits: int32 [k], photos that each is the mean of, the first one counted twice (by its mean, by a centre).
+        visits: int32 [k], the number of photos in each class's mean; the first one counts twice, by its pooled features
+            and by its centre.
         universum: [d].
-        photos: int32, that it is the mean of.
+        photos: int32, the number of photos in `universum`.
     """
 
     of_class: jax.Array
@@ -35,12 +40,12 @@ class Anchors(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """What the assigner says about photos.
+    """The sets of the pixels of photos.
 
     Attributes:
-        assignment: int32 [b, n], `UNIVERSUM`, `FAKE` or `REAL` for every pixel.
-        centres: [b, 3, d].
-        turns: int32 [b], of K-means.
+        assignment: int32 [b, n], the set of every pixel: `UNIVERSUM`, `FAKE` or `REAL`.
+        centres: [b, 3, d], the mean pixel of each set.
+        turns: int32 [b], the number of turns of K-means.
     """
 
     assignment: jax.Array
@@ -49,7 +54,12 @@ class Assigned(NamedTuple):
 
 
 def no_anchors(classes: int, channels: int) -> Anchors:
-    """Before the first photo."""
+    """Return the anchors before the first photo.
+
+    Args:
+        classes: number of classes.
+        channels: of a pixel.
+    """
     return Anchors(
         jnp.zeros((classes, channels)),
         jnp.zeros(classes, jnp.int32),
@@ -59,10 +69,10 @@ def no_anchors(classes: int, channels: int) -> Anchors:
 
 
 def assign(pixels: jax.Array, label: jax.Array, anchors: Anchors, offset: float = 0.0) -> Assigned:
-    """Clusters photos, all of them against the anchors given; several devices do not talk while they do.
+    """Return the sets of the pixels of photos, all clustered from the same anchors, without communication of devices.
 
     A class's first anchor is the mean of the first photo of that class in the batch, for all of the batch. That photo's
-    own second and third start are then the same, and its third cluster begins with the farthest pixel.
+    own second and third starting centre are then the same, and its third cluster starts with the farthest pixel.
 
     Args:
         pixels: float32 [b, n, d].
@@ -77,7 +87,9 @@ def assign(pixels: jax.Array, label: jax.Array, anchors: Anchors, offset: float 
 def assign_in_turn(
     pixels: jax.Array, label: jax.Array, anchors: Anchors, update: str, offset: float = 0.0
 ) -> tuple[Assigned, Anchors]:
-    """As published: each photo of the batch is clustered against the anchors that the photos before it left.
+    """Return the sets of the pixels of photos, clustered one after another as published, and the anchors after them.
+
+    Each photo of the batch is clustered from the anchors as the photos before it have updated them.
 
     Args:
         pixels: float32 [b, n, d]; several devices gather them.
@@ -85,44 +97,42 @@ def assign_in_turn(
         anchors: before these photos.
         update: see `updated`.
         offset: see `assign`.
-
-    Returns:
-        What is said about the photos, and the anchors after them.
     """
 
     def one(anchors: Anchors, photo: tuple[jax.Array, jax.Array]) -> tuple[Anchors, Assigned]:
         pixels, label = (leaf[None] for leaf in photo)
         own = _own_anchor(pixels.mean(axis=1), label, anchors, offset)
-        said = _cluster_all(pixels, own.start, own.is_first & (offset == 0), anchors.universum)
-        return updated(anchors, pixels, label, said, update, offset), jax.tree.map(lambda leaf: leaf[0], said)
+        assigned = _cluster_all(pixels, own.start, own.is_first & (offset == 0), anchors.universum)
+        after = updated(anchors, pixels, label, assigned, update, offset)
+        return after, jax.tree.map(lambda leaf: leaf[0], assigned)
 
-    anchors, said = jax.lax.scan(one, anchors, (pixels, label))
-    return said, anchors
+    anchors, assigned = jax.lax.scan(one, anchors, (pixels, label))
+    return assigned, anchors
 
 
 def updated(
-    anchors: Anchors, pixels: jax.Array, label: jax.Array, said: Assigned, update: str, offset: float = 0.0
+    anchors: Anchors, pixels: jax.Array, label: jax.Array, assigned: Assigned, update: str, offset: float = 0.0
 ) -> Anchors:
-    """The anchors after photos: running means of the centres that were found, summed over all devices.
+    """Return the anchors after photos, running means of the centres of their sets, summed over all devices.
 
     Args:
         anchors: before these photos.
         pixels: float32 [b, n, d].
         label: int [b].
-        said: of these photos.
+        assigned: the sets of these photos.
         update: 'fake', a class's anchor follows the centres of its photos' fake target sets (published code), or
             'real', those of the real ones (paper).
         offset: see `assign`.
     """
     own = _own_anchor(pixels.mean(axis=1), label, anchors, offset)
-    centre = said.centres[:, {"fake": FAKE, "real": REAL}[update]]
+    centre = assigned.centres[:, {"fake": FAKE, "real": REAL}[update]]
     of_class = (label[:, None] == jnp.arange(len(anchors.visits))[None]).astype(jnp.int32)
     gained = centre + jnp.where(own.is_first[:, None], own.start, 0)
     total = anchors.of_class * anchors.visits[:, None]
     total += jnp.matmul(of_class.T.astype(jnp.float32), gained, precision="highest")
     visits = anchors.visits + (of_class * (1 + own.is_first[:, None])).sum(axis=0)
     photos = anchors.photos + len(label)
-    universum = anchors.universum * anchors.photos + said.centres[:, UNIVERSUM].sum(axis=0)
+    universum = anchors.universum * anchors.photos + assigned.centres[:, UNIVERSUM].sum(axis=0)
     return Anchors(
         total / jnp.maximum(visits, 1)[:, None].astype(jnp.float32),
         visits,
@@ -131,8 +141,10 @@ def updated(
     )
 
 
-def look(pixels: jax.Array, label: jax.Array, anchors: Anchors) -> Assigned:
-    """Clusters photos after training, each on its own: nothing is remembered, a class never visited has no anchor.
+def assign_after_training(pixels: jax.Array, label: jax.Array, anchors: Anchors) -> Assigned:
+    """Return the sets of the pixels of photos, each clustered on its own from the final anchors.
+
+    For a class without an anchor, because training saw no photo of it, the photo's own mean takes its place.
 
     Args:
         pixels: float32 [b, n, d].
@@ -145,11 +157,11 @@ def look(pixels: jax.Array, label: jax.Array, anchors: Anchors) -> Assigned:
 
 
 class _OwnAnchor(NamedTuple):
-    """Of each photo.
+    """The class anchors of photos.
 
     Attributes:
-        start: [b, d], its class's anchor.
-        is_first: bool [b], it is its class's first photo and gives that anchor itself.
+        start: [b, d], the anchor of each photo's class.
+        is_first: bool [b], whether it is the first photo of its class, whose mean is that anchor.
     """
 
     start: jax.Array
@@ -167,27 +179,27 @@ def _own_anchor(pooled: jax.Array, label: jax.Array, anchors: Anchors, offset: f
 
 
 def _cluster_all(pixels: jax.Array, own: jax.Array, is_tied: jax.Array, universum: jax.Array) -> Assigned:
-    """One photo after another: each takes only its own turns."""
+    """The sets of photos, clustered one after another so that each takes only its own number of turns."""
 
     def one(photo: tuple[jax.Array, jax.Array, jax.Array]) -> Assigned:
         x, own, is_tied = photo
-        found = cluster(x, jnp.stack([universum, x.mean(axis=0), own]), is_tied)
-        return Assigned(found.assignment, found.centres, found.turns)
+        clusters = cluster(x, jnp.stack([universum, x.mean(axis=0), own]), is_tied)
+        return Assigned(clusters.assignment, clusters.centres, clusters.turns)
 
     return jax.lax.map(one, (pixels, own, is_tied))
 
 
 def draw(score: jax.Array, assignment: jax.Array, which: int, count: int) -> tuple[jax.Array, jax.Array]:
-    """Pixels of one set of each photo, without replacement.
+    """Return the places of pixels of one set of each photo, drawn without replacement, and whether it has enough.
 
     Args:
-        score: [b, n] in [0, 1), different in a photo; those with the largest are drawn.
+        score: [b, n] in [0, 1), different for the pixels of a photo; those with the largest are drawn.
         assignment: int32 [b, n].
         which: the set.
-        count: how many.
+        count: number of pixels to draw.
 
     Returns:
-        int32 [b, count], their places, meaningless where there are too few; and bool [b], whether there are enough.
+        int32 [b, count], meaningless where the set has fewer pixels; and bool [b], whether it has as many.
     """
     is_in = assignment == which
     place = jax.lax.top_k(jnp.where(is_in, score, -1.0), count)[1]

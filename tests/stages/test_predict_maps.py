@@ -1,4 +1,4 @@
-"""Score maps from stage to stage: ours, somebody else's, and those of another run's classifier."""
+"""Predicted score maps from stage to stage: exported, read as another program's, and of another run's classifier."""
 
 import json
 import shutil
@@ -10,17 +10,19 @@ import pytest
 from wsol_jax import run
 from wsol_jax.boxes import iou
 from wsol_jax.errors import InputError
-from wsol_jax.evaluation.map_pixels import compute
+from wsol_jax.evaluation.maps import measure, numbers
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.stages import maps
+from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.stages.map_runs import predicted_maps
+from wsol_jax.stages.workdir import activations_file, predictions_file
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run of CAM on lists with boxes and masks, its maps written for others, and the data."""
+    """A run of CAM on lists with boxes and masks, its exported maps, and the data."""
     place = tmp_path_factory.mktemp("maps")
     experiments.write_lists(place / "data")
     config = experiments.tiny("cam_butterflies", **{"data.dir": str(place / "data")})
@@ -29,7 +31,7 @@ def finished(tmp_path_factory):
     return place
 
 
-def others(place, **changes):
+def foreign(place, **changes):
     """configs/evaluate_maps.py for the maps of `finished`."""
     data = place / "data"
     if not (data / "image_ids.txt").exists():
@@ -44,43 +46,28 @@ def others(place, **changes):
     return experiments.tiny("evaluate_maps", **(keys | changes))
 
 
-def test_our_maps_are_anybodys(finished, tmp_path):
-    ours = json.loads((finished / "w" / "metrics.json").read_text())
-    metrics = run(others(finished), tmp_path)
+def test_exported_maps_are_evaluated_as_another_programs(finished, tmp_path):
+    own = json.loads((finished / "w" / "metrics.json").read_text())
+    metrics = run(foreign(finished), tmp_path)
     same = {name for name in metrics if not name.startswith(("top1", "center_box", "photos"))}
     assert {"max_box_acc_v2", "pxap", "piou", "exact/max_box_acc", "center_gaussian/pxap"} <= same
     for name in same:
-        assert metrics[name] == pytest.approx(ours[name], abs=0.2), name  # float32 on the way
+        assert metrics[name] == pytest.approx(own[name], abs=0.2), name  # the files are float32
     counts = json.loads((tmp_path / "maps.json").read_text())["maps"]
     assert counts == {"test": experiments.TEST} and (tmp_path / "report" / "index.html").exists()
 
 
 def test_boxes_and_classes_are_those_of_the_maps(finished):
     records = experiments.load_data("cam_butterflies", finished / "data").splits["test"]
-    found = read_predictions(finished / "w" / "predictions" / "test.parquet", records, ("box", "top5_class"))
+    predictions = read_predictions(finished / "w" / "predictions" / "test.parquet", records, ("box", "top5_class"))
     logits = np.load(finished / "w" / "predictions" / "test.logits.npy")
     activations = np.load(finished / "w" / "predictions" / "test.maps.npy")
     assert activations.shape == (experiments.TEST, 4, 4)
-    np.testing.assert_array_equal(found.top5_class[:, 0], logits.argmax(-1))
-    expected = [maps.fixed_box(activation, 0.2) for activation in activations]
-    np.testing.assert_allclose(found.box, expected, atol=1e-9)
-
-
-def test_the_box_is_that_of_the_largest_region():
-    activation = np.zeros((4, 4))
-    activation[1, 0] = 1
-    x0, y0, x1, y1 = maps.fixed_box(activation, 0.2)
-    assert x0 == 0 and 0.15 < y0 < 0.3 and 0.25 < x1 < 0.45 and 0.45 < y1 < 0.6
-    np.testing.assert_array_equal(maps.fixed_box(np.ones((4, 4)), 0.2), [0, 0, 1, 1])
-
-
-def test_a_boxs_score_is_the_mean_of_its_region():
-    ramp = np.tile(np.arange(maps.BOX_SIDE) / (maps.BOX_SIDE - 1), (maps.BOX_SIDE, 1))
-    box, score, fallback = maps.scored_box(5 * ramp - 3, 0.5)  # it is stretched first
-    np.testing.assert_array_equal(box, [0.5, 0, 1, 1])
-    assert (score, fallback) == (pytest.approx(ramp[0, 112:].mean()), False)
-    box, score, fallback = maps.scored_box(np.ones((4, 4)), 0.5)
-    assert (box.tolist(), score, fallback) == ([0, 0, 1, 1], 0, True)
+    np.testing.assert_array_equal(predictions.top5_class[:, 0], logits.argmax(-1))
+    expected = [scored_box(activation, 0.2) for activation in activations]
+    np.testing.assert_allclose(predictions.box, [region.box for region in expected], atol=1e-9)
+    np.testing.assert_allclose(predictions.score, [region.score for region in expected], rtol=1e-6)
+    assert predictions.fallback.tolist() == [region.fallback for region in expected]
 
 
 def test_the_classifier_of_another_run_draws_maps(finished, tmp_path):
@@ -89,11 +76,11 @@ def test_the_classifier_of_another_run_draws_maps(finished, tmp_path):
     metrics = run(experiments.tiny("grad_cam", **keys), tmp_path / "w")
     assert {"max_box_acc_v2", "pxap", "top1_cls", "top1_loc_map"} <= set(metrics)  # scenes have boxes and masks
     assert np.load(tmp_path / "w" / "predictions" / "test.maps.npy").min() >= 0
-    with pytest.raises(InputError, match=r"grad_cam_from: the network of .*psol tells 3 classes; expected 4"):
+    with pytest.raises(InputError, match=r"grad_cam_from: the network of .*psol has 3 classes; expected 4"):
         run(experiments.tiny("grad_cam", **keys, **{"data.scenes.classes": 4}), tmp_path / "four")
 
 
-def test_a_second_stage_tells_the_classes(finished, tmp_path):
+def test_classes_of_a_second_stage_replace_the_networks(finished, tmp_path):
     config = experiments.tiny("cam_butterflies", **{"data.dir": str(finished / "data"), "overwrite": True})
     dataset = experiments.load_data("cam_butterflies", finished / "data")
     records = dataset.splits["test"]
@@ -106,27 +93,28 @@ def test_a_second_stage_tells_the_classes(finished, tmp_path):
     metrics, before = run(config, tmp_path / "w"), json.loads((finished / "w" / "metrics.json").read_text())
 
     assert all("top1" in name or "top5" in name for name in metrics if metrics[name] != before[name])
-    found = read_predictions(tmp_path / "w" / "predictions" / "test.parquet", records)
-    np.testing.assert_array_equal(found.top5_class, top5)
-    hit = iou(found.box, np.concatenate([record.boxes for record in records])) >= 0.5
+    predictions = read_predictions(tmp_path / "w" / "predictions" / "test.parquet", records)
+    np.testing.assert_array_equal(predictions.top5_class, top5)
+    hit = iou(predictions.box, np.concatenate([record.boxes for record in records])) >= 0.5
     expected = {"top1_cls": right, "top5_cls": right | True, "top1_loc": hit & right, "top5_loc": hit}
     assert {name: metrics[name] for name in expected} == pytest.approx({k: 100 * v.mean() for k, v in expected.items()})
-    source = maps.own_maps(maps.maps_file(finished / "w", "test"), 64)
-    of_maps = maps.numbers(maps.measure("", dataset, records, source, right.astype(float), config.evaluate), 0.001)
+    source = predicted_maps(activations_file(predictions_file(finished / "w", "test")), config.evaluate.map_size)
+    step = config.evaluate.threshold_step
+    of_maps = numbers(measure("maps", dataset, records, source, right.astype(float), step), step)
     assert metrics["top1_loc_map"] == of_maps["top1_loc_map"] > 0
     kinds = {path.name.removeprefix("test.") for path in (tmp_path / "w" / "predictions").iterdir()}
     assert kinds == {"parquet", "coco.json", "maps.npy"}  # no logits: they would be of other classes than the table
 
 
 @pytest.mark.parametrize("key, value", [("boxes_from", "x.parquet"), ("localizer_from", "x"), ("ten_crop", True)])
-def test_what_only_psol_knows_is_told_before_anything_is_trained(key, value, tmp_path):
+def test_keys_of_psol_are_an_error_before_anything_is_trained(key, value, tmp_path):
     config = experiments.tiny("cam_butterflies", **{"data.name": "scenes", f"predict.{key}": value})
-    with pytest.raises(InputError, match=rf"--config\.predict: {key} is .*draws its boxes from maps"):
+    with pytest.raises(InputError, match=rf"--config\.predict: {key} is .*come from maps of one crop"):
         run(config, tmp_path / "w")
     assert not (tmp_path / "w" / "model").exists()
 
 
-def test_classes_that_are_not_there_are_told_before_anything_is_trained(tmp_path):
+def test_missing_classes_are_an_error_before_anything_is_trained(tmp_path):
     records, file = experiments.scenes().splits["train"], tmp_path / "train.parquet"
     one = np.zeros((len(records), 1))
     write_predictions(file, records, Predictions(top5_class=one, top5_prob=one))
@@ -144,35 +132,24 @@ def test_a_run_does_not_take_its_classes_from_itself(finished, tmp_path):
     own = tmp_path / "w" / "predictions" / "test.parquet"
     keys = {"data.dir": str(finished / "data"), "overwrite": True, "predict.classes_from": str(own)}
     before = own.read_bytes()
-    with pytest.raises(InputError, match=r"test\.parquet is what this run writes; expected another run's predictions"):
+    with pytest.raises(InputError, match=r"test\.parquet is an output of this run; expected another run's predictions"):
         run(experiments.tiny("cam_butterflies", **keys), tmp_path / "w")
     assert own.read_bytes() == before
-
-
-def test_masks_are_pooled_over_photos(finished):
-    config = experiments.tiny("cam_butterflies", **{"data.dir": str(finished / "data")})
-    dataset = experiments.load_data("cam_butterflies", finished / "data")
-    records = dataset.splits["test"]
-    truth = [dataset.read_mask(record, 64).astype(np.float64) for record in records]
-    results = maps.measure("truth", dataset, records, truth.__getitem__, np.ones(len(records)), config.evaluate)
-    numbers = maps.numbers(results, 0.001)
-    assert numbers["pxap"] == numbers["piou"] == 100 and compute(results.pixels)["piou"] == 100
-    assert numbers["top1_loc_map"] == numbers["max_box_acc_v2_iou50"] == 100
 
 
 WRONG = {
     "no folder": ({"maps.dir": "nowhere"}, r"--config\.maps: dir is 'nowhere'; expected a folder of IMAGE\.npy files"),
     "no such split": ({"maps.splits": "val"}, "splits names 'val', of which there are no photos; expected test"),
     "another size": ({"maps.size": 32}, r"score map of val/0\.jpg: it is 64 x 64 pixels .*, expected 32 x 32"),
-    "no map": ({"maps.prefix": "images/val/"}, r"0\.jpg\.npy: not a readable .* expected the score map of 0\.jpg"),
+    "no map": ({"maps.prefix": "images/val/"}, r"there is no map .*0\.jpg\.npy; expected the score map of 0\.jpg"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_told_in_one_line(case, finished, tmp_path):
+def test_a_mistake_is_an_error_in_one_line(case, finished, tmp_path):
     changes, message = WRONG[case]
     with pytest.raises(InputError, match=message) as error:
-        run(others(finished, **changes), tmp_path)
+        run(foreign(finished, **changes), tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -180,16 +157,16 @@ def test_what_is_wrong_is_told_in_one_line(case, finished, tmp_path):
 def test_a_map_with_a_wrong_number_is_named(value, message, finished, tmp_path):
     shutil.copytree(finished / "w" / "maps" / "test", tmp_path / "maps")
     file = tmp_path / "maps" / "val" / "3.jpg.npy"
-    broken = np.load(file)
-    broken[5, 6] = value
-    np.save(file, broken)
+    values = np.load(file)
+    values[5, 6] = value
+    np.save(file, values)
     with pytest.raises(InputError, match=rf"score map of val/3\.jpg: {message}.*, expected values in \[0, 1\]"):
-        run(others(finished, **{"maps.dir": str(tmp_path / "maps")}), tmp_path / "w")
+        run(foreign(finished, **{"maps.dir": str(tmp_path / "maps")}), tmp_path / "w")
 
 
-def test_a_map_that_has_changed_is_told(finished, tmp_path):
+def test_a_map_that_has_changed_is_another_input(finished, tmp_path):
     shutil.copytree(finished / "w" / "maps" / "test", tmp_path / "maps")
-    config = others(finished, **{"maps.dir": str(tmp_path / "maps")})
+    config = foreign(finished, **{"maps.dir": str(tmp_path / "maps")})
     run(config, tmp_path / "w")
     file = tmp_path / "maps" / "val" / "0.jpg.npy"
     np.save(file, np.load(file) * 0.5)

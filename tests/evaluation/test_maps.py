@@ -1,0 +1,100 @@
+"""Metrics of score maps over photos: both families, their thresholds and their curves."""
+
+import experiments
+import numpy as np
+import pytest
+
+from wsol_jax.data.records import NO_BOXES
+from wsol_jax.evaluation import map_boxes, map_pixels, maps
+from wsol_jax.evaluation.score_maps import thresholds
+
+STEP, SIDE = 0.01, 64
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return experiments.scenes()
+
+
+def measure(dataset, records, source, top1=np.nan):
+    return maps.measure("maps", dataset, records, source, np.full(len(records), top1), STEP)
+
+
+def noisy(dataset, records, seed=0):
+    """Maps that are brighter on the object, with noise."""
+    rng = np.random.default_rng(seed)
+    masks = [dataset.read_mask(record, SIDE) for record in records]
+    return [(0.3 * mask + rng.uniform(0, 0.7, mask.shape)).astype(np.float64) for mask in masks].__getitem__
+
+
+def test_masks_are_pooled_over_photos(dataset):
+    records = dataset.splits["test"]
+    truth = [dataset.read_mask(record, SIDE).astype(np.float64) for record in records]
+    results = measure(dataset, records, truth.__getitem__, top1=1)
+    numbers = maps.numbers(results, STEP)
+    assert numbers["pxap"] == numbers["piou"] == 100 and map_pixels.compute(results.pixels, STEP)["piou"] == 100
+    assert numbers["top1_loc_map"] == numbers["max_box_acc_v2_iou50"] == 100
+    source = noisy(dataset, records)
+    state = map_pixels.merge(
+        map_pixels.measure(record.path, source(i), dataset.read_mask(record, SIDE), STEP)
+        for i, record in enumerate(records)
+    )
+    numbers = maps.numbers(measure(dataset, records, source), STEP)
+    assert numbers["pxap"] == map_pixels.compute(state, STEP)["pxap"] < 100
+
+
+def test_boxes_are_those_of_each_photo_and_its_class(dataset):
+    records, top1 = dataset.splits["test"], np.arange(experiments.TEST) % 2.0
+    source = noisy(dataset, records)
+    results = maps.measure("maps", dataset, records, source, top1, STEP)
+    alone = [map_boxes.measure(record, source(i), top1[i]) for i, record in enumerate(records)]
+    for field, expected in zip(results.boxes, map_boxes.merge(alone), strict=True):
+        np.testing.assert_array_equal(field, expected)
+    numbers = maps.numbers(results, STEP)
+    assert numbers["maps"] == numbers["maps_with_boxes"] == experiments.TEST
+    assert numbers["top1_loc_map"] <= 50
+    assert "top1_loc_map" not in maps.numbers(measure(dataset, records, source), STEP)
+
+
+def test_photos_without_boxes_or_masks(dataset):
+    records = dataset.splits["test"]
+    source = noisy(dataset, records)
+    of_pixels = maps.numbers(measure(dataset, [r._replace(boxes=NO_BOXES) for r in records], source), STEP)
+    assert set(of_pixels) == {"pxap", "piou", "piou/threshold"}
+    results = measure(dataset, [record._replace(masks=()) for record in records], source)
+    assert results.pixels is None
+    assert {"max_box_acc", "maps"} <= set(maps.numbers(results, STEP)) and "pxap" not in maps.curves(results, STEP)
+    nothing = measure(dataset, [record._replace(boxes=NO_BOXES, masks=()) for record in records], source)
+    assert maps.numbers(nothing, STEP) == maps.numbers_at(nothing, {}, STEP) == maps.curves(nothing, STEP) == {}
+
+
+def test_thresholds_of_validation_photos_are_no_better_than_the_own_ones(dataset):
+    test, train = (measure(dataset, dataset.splits[s], noisy(dataset, dataset.splits[s])) for s in ("test", "train"))
+    own = maps.numbers(test, STEP)
+    names = {name for name in own if not name.endswith("/threshold") and not name.startswith("maps")} - {"pxap"}
+    for validated, compare in ((maps.numbers(train, STEP), np.less_equal), (own, np.equal)):
+        numbers = maps.numbers_at(test, validated, STEP)
+        assert set(numbers) == {f"val_threshold/{name}" for name in names}
+        assert all(compare(numbers[f"val_threshold/{name}"], own[name]) for name in names)
+
+
+def test_curves_peak_at_the_numbers(dataset):
+    records = dataset.splits["test"]
+    results = measure(dataset, records, noisy(dataset, records))
+    numbers, curves = maps.numbers(results, STEP), maps.curves(results, STEP)
+    for name in ("max_box_acc", "max_box_acc_v2_iou70", "exact/max_box_acc", "piou"):
+        x, y = curves[name]
+        np.testing.assert_allclose(x, thresholds(STEP), atol=1e-4)
+        assert max(y) == pytest.approx(numbers[name], abs=1e-4)
+        assert x[int(np.argmax(y))] == pytest.approx(numbers[f"{name}/threshold"], abs=1e-4)
+    recall, precision = curves["precision"]
+    assert recall == sorted(recall) and recall[-1] == 100 and max(precision) <= 100
+
+
+def test_the_baseline_is_a_centred_gaussian():
+    gaussian = maps.center_gaussian(SIDE)
+    assert (gaussian.shape, gaussian.dtype, gaussian.min(), gaussian.max()) == ((SIDE, SIDE), np.float64, 0, 1)
+    for mirrored in (gaussian[::-1], gaussian[:, ::-1], gaussian.T):
+        np.testing.assert_allclose(mirrored, gaussian, atol=1e-12)
+    assert gaussian.argmax() % SIDE in (SIDE // 2 - 1, SIDE // 2)
+    assert (np.diff(gaussian[SIDE // 2, SIDE // 2 :]) < 0).all()

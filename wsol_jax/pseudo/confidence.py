@@ -1,0 +1,63 @@
+"""The confidence of a box: a calibrated probability that its IoU with the true box is at least 0.5, without any truth.
+
+Logistic models of a few signals, fitted once on the 750 training photos of the first 25 classes of CUB-200-2011 against
+their true boxes (docs/results.md has how, and how well calibrated they are on other photos).
+"""
+
+import numpy as np
+from scipy.special import expit
+
+from wsol_jax import boxes
+from wsol_jax.pseudo.regions import RegionBox, heat_box
+
+LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)  # standard deviations of a heat map, for its stability
+LARGEST_AREA = 0.5  # of a photo; above it the area says nothing more
+HEAT = {"bias": -3.426, "stability": 4.720, "heat_inside": 4.170, "log_area": 2.033}
+MIRROR = {"bias": 0.758, "mirror_iou": 4.296, "log_area": 1.861}
+
+
+def heat_confidence(heat: np.ndarray, cut: RegionBox) -> float:
+    """Return the confidence of a box that was cut from a heat map.
+
+    The signals are its stability, the mean IoU with the boxes at five threshold `LEVELS`; the share of the positive
+    heat that lies inside of it; and its area.
+
+    Args:
+        heat: float [h, w], positive on the object.
+        cut: the box.
+
+    Returns:
+        A probability; 0 for a whole image that was taken because no cell was above the threshold.
+    """
+    if cut.fallback:
+        return 0.0
+    at_levels = [heat_box(heat, "nearest_code", 0, (level,)) for level in LEVELS]
+    stability = np.mean([boxes.iou(one.box, cut.box) for one in at_levels])
+    signals = {"stability": stability, "heat_inside": heat_inside(heat, cut.box), "log_area": log_area(cut.box)}
+    return float(expit(HEAT["bias"] + sum(HEAT[name] * value for name, value in signals.items())))
+
+
+def mirror_confidence(box: np.ndarray, mirror_iou: np.ndarray) -> np.ndarray:
+    """Return the confidence of a localizer's boxes, float32 [n].
+
+    Args:
+        box: [n, 4], normalised xyxy, the means over photos and mirror images.
+        mirror_iou: [n], the IoU of the two boxes that each is the mean of.
+    """
+    signals = MIRROR["mirror_iou"] * mirror_iou + MIRROR["log_area"] * log_area(box)
+    return expit(MIRROR["bias"] + signals).astype(np.float32)
+
+
+def heat_inside(heat: np.ndarray, box: np.ndarray) -> float:
+    """Return the share of a map's positive heat [h, w] at cell centres inside of a box [4]; 0 if there is none."""
+    h, w = heat.shape
+    x, y = (np.arange(w) + 0.5) / w, (np.arange(h) + 0.5) / h
+    inside = ((y >= box[1]) & (y <= box[3]))[:, None] & ((x >= box[0]) & (x <= box[2]))[None]
+    positive = np.maximum(heat, 0)
+    total = float(positive.sum(dtype=np.float64))
+    return float(positive[inside].sum(dtype=np.float64)) / total if total > 0 else 0.0
+
+
+def log_area(box: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the areas [...] of boxes [..., 4], held in [1e-6, 0.5]."""
+    return np.log(np.clip(boxes.area(np.asarray(box, np.float64)), 1e-6, LARGEST_AREA))
