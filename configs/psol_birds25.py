@@ -1,6 +1,6 @@
 """PSOL with fused pseudo boxes and a spatial localizer on the first 25 classes of CUB-200-2011, in about 15 minutes.
 
-    python launch.py --config=configs/psol_birds25.py --workdir=W --config.data.dir=../shared/data/birds25/CUB_200_2011
+    python launch.py --config=configs/psol_birds25.py --workdir=W --config.data.dir=CUB_200_2011
 
 The recipe of configs/psol_cub_fused.py; configs/psol_birds25_pooled.py is the paper's, in 90 minutes.
 """

@@ -1,6 +1,6 @@
 """The paper's PSOL on the first 25 classes of CUB-200-2011 in about 90 minutes on two CPU cores.
 
-    python launch.py --config=configs/psol_birds25_pooled.py --workdir=W --config.data.dir=../shared/data/birds25/CUB_200_2011
+    python launch.py --config=configs/psol_birds25_pooled.py --workdir=W --config.data.dir=CUB_200_2011
 
 The same as configs/psol_cub.py, but the early stages of the localizer stay as ImageNet made them, its steps are smaller
 and more, and only the head of the classifier is trained.

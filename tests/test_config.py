@@ -21,8 +21,9 @@ def leaves(config, prefix=""):
 KEYS = {key: value for key, value in leaves(default_config()) if ".arch_kwargs." not in key}
 NUMBERS = [key for key, value in KEYS.items() if type(value) in (int, float)]
 OF_READERS = ("data.scenes.", "data.folder.", "data.lists.", "data.tfds.")  # checked when the dataset is read
-CHOICES = ("data.name", "data.on_error", "pseudo.source", "pseudo.sign", "train.method", "localizer.arch", "joint.dtype",
-           "predict.test_geometry", "report.published", "train.dawsol.universum", "classifier.augment")  # fmt: skip
+CHOICES = """data.name data.on_error pseudo.source pseudo.sign train.method localizer.arch joint.dtype localizer.loss
+predict.test_geometry report.published train.dawsol.universum classifier.augment localizer.head boxes.source
+joint.optimiser""".split()
 
 
 def message(key, value, devices=1):

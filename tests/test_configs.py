@@ -1,6 +1,6 @@
 """Every experiment of configs/ runs from end to end, small, and writes what it should.
 
-configs/base.py is what tests/test_stages.py runs.
+configs/base.py is what tests/runs/test_run.py runs.
 """
 
 import json

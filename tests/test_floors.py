@@ -27,7 +27,7 @@ GROUND = len(FLOORS) - 1
 
 def place_of(module: str) -> str:
     """'stages' of 'wsol_jax.stages.train', '' of the package itself."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imported(file: Path) -> set[str]:

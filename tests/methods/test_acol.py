@@ -1,4 +1,4 @@
-"""ACoL: the second classifier sees what is left, both learn, the larger map counts."""
+"""ACoL: the second classifier sees the remaining cells, both learn, the larger map counts."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def batch(experiment):
     return next(experiment.batches(range(1), tiny.mesh(1)))
 
 
-def test_what_the_first_one_looks_at_is_erased_for_the_second():
+def test_cells_that_the_first_one_responds_to_are_erased_for_the_second():
     stages = {"last": jnp.float32(np.random.default_rng(0).uniform(size=(2, 6, 6, 4)))}
     head, label = TwoClassifiers(3, 0.6, "", False, "float32"), jnp.array([2, 0])
     variables = head.init(jax.random.key(0), stages, label)

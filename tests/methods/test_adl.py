@@ -51,5 +51,8 @@ def test_it_stands_where_it_is_published_and_only_in_training():
 
 
 def test_networks_without_a_published_place_are_refused():
-    with pytest.raises(InputError, match=r"adl: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3"):
+    with pytest.raises(
+        InputError,
+        match=r"adl: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3",
+    ):
         tiny.METHODS["adl"](tiny.config("train", "efficientnet_lite0", method="adl"), 3)

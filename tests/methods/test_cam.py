@@ -40,10 +40,10 @@ def test_the_mean_of_the_map_goes_with_the_logit(experiment, batch):
     np.testing.assert_allclose(prediction.map.mean((1, 2)), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_without_a_label_it_is_the_map_of_the_likeliest_class(experiment, batch):
+def test_without_a_label_it_is_the_map_of_the_most_probable_class(experiment, batch):
     method, variables = experiment.method, experiment.variables
-    likeliest = np.asarray(method.predict(variables, batch).logits).argmax(-1)
-    np.testing.assert_array_equal(method.predict(variables, batch).map, method.predict(variables, batch, likeliest).map)
+    probable = np.asarray(method.predict(variables, batch).logits).argmax(-1)
+    np.testing.assert_array_equal(method.predict(variables, batch).map, method.predict(variables, batch, probable).map)
 
 
 def test_every_layer_learns(experiment, batch):
@@ -62,8 +62,8 @@ def test_late_layers_may_have_the_rate_of_new_ones():
 
 
 @pytest.mark.parametrize("name", ["cam", "has", "cutmix"])
-def test_a_network_with_layers_after_its_map_is_told(name):
+def test_a_network_with_layers_after_its_map_is_an_error(name):
     config = tiny.config("train", "vgg_gap", method=name).unlock()
     config.arch = "vgg16"
     with pytest.raises(InputError, match=f"method {name}: vgg16 has layers .* as vgg_gap"):
-        METHODS[name](config, tiny.CLASSES)
+        METHODS[name].make(config, tiny.CLASSES)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
+from wsol_jax.methods import METHODS
 from wsol_jax.methods.cutmix import rectangle
 
 
@@ -12,7 +13,7 @@ def perturbed(key: int, **changes):
     keys = tiny.config("train", method="cutmix")
     with keys.unlocked():
         keys.cutmix.update(changes)
-    method = tiny.METHODS["cutmix"](keys, tiny.CLASSES)
+    method = METHODS["cutmix"].make(keys, tiny.CLASSES)
     image = np.random.default_rng(0).normal(size=(8, 32, 24, 3)).astype(np.float32)
     mixed, labels = jax.jit(method.perturb)(jax.random.key(key), image, np.arange(8))
     return image, np.asarray(mixed), [(np.asarray(label), float(weight)) for label, weight in labels]

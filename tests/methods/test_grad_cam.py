@@ -17,13 +17,13 @@ def with_stage(stage: str, arch: str = "resnet50", **changes):
 
 
 def test_at_the_last_map_it_is_the_positive_part_of_cam():
-    mine, plain = with_stage(""), tiny.experiment("train", method="cam")
-    batch = next(mine.batches(range(1), tiny.mesh(1)))
-    found = mine.method.predict(mine.variables, batch, batch.label)
-    expected = plain.method.predict(mine.variables, batch, batch.label)
-    cells = found.map[0].size
-    np.testing.assert_allclose(found.map * cells, np.maximum(expected.map, 0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+    own, plain = with_stage(""), tiny.experiment("train", method="cam")
+    batch = next(own.batches(range(1), tiny.mesh(1)))
+    prediction = own.method.predict(own.variables, batch, batch.label)
+    expected = plain.method.predict(own.variables, batch, batch.label)
+    cells = prediction.map[0].size
+    np.testing.assert_allclose(prediction.map * cells, np.maximum(expected.map, 0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(prediction.logits, expected.logits, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("arch, stage", [("resnet50", "layer2"), ("vgg_gap", "relu4_1"), ("efficientnet_lite0", "")])
@@ -61,5 +61,5 @@ def test_the_weights_are_the_mean_gradient():
 
 
 def test_no_such_stage():
-    with pytest.raises(InputError, match=r"grad_cam\.stage is 'layer9'; resnet50 has conv1, layer1"):
+    with pytest.raises(InputError, match=r"grad_cam\.stage is 'layer9'; expected one of conv1, layer1"):
         with_stage("layer9")

@@ -1,4 +1,4 @@
-"""HaS: whole cells are hidden, each photo's own, as often as asked for."""
+"""HaS: whole cells are hidden, other ones in each photo, at the given rate."""
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ def test_whole_cells_are_hidden(side, cell):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.19, 0.5, 1.0])
-def test_they_are_hidden_as_often_as_asked_for(rate):
+def test_cells_are_hidden_at_the_given_rate(rate):
     hidden = hide(jax.random.key(0), np.ones((8, 64, 64, 3), np.float32), 4, rate)
     assert abs(float((hidden == 0).mean()) - rate) < 0.03
 
@@ -33,5 +33,5 @@ def test_only_training_hides():
     image, ((label, weight),) = method.perturb(jax.random.key(0), method.prepare(batch.image), batch.label)
     assert (np.asarray(image) == 0).mean() > 0.4 and (label == batch.label).all() and weight == 1
     plain = tiny.experiment("train", method="cam").method
-    for mine, others in zip(method.predict(variables, batch), plain.predict(variables, batch), strict=True):
-        assert mine is others is None or np.array_equal(mine, others)
+    for own, other in zip(method.predict(variables, batch), plain.predict(variables, batch), strict=True):
+        assert own is other is None or np.array_equal(own, other)

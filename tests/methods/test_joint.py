@@ -50,7 +50,7 @@ def test_every_layer_learns_from_both(experiment, batch):
     assert all(np.any(value != 0) for value in gradient.values())
 
 
-def test_it_predicts_what_its_two_heads_say(experiment, batch):
+def test_predictions_are_those_of_its_two_heads(experiment, batch):
     method, variables = experiment.method, experiment.variables
     out = method.module.apply(variables, method.prepare(batch.image), False)
     prediction = method.predict(variables, batch)

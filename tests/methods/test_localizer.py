@@ -55,11 +55,11 @@ def test_boxes_return_from_crop_and_mirror_to_the_photo(experiment):
     )
     window, (width, height) = (0.25, 0.1, 0.75, 0.4), (0.5, 0.3)
     placed = np.stack([0.25 + width * x, 0.1 + height * y, 0.25 + width * (x + w), 0.1 + height * (y + h)], -1)
-    found = method.predict(variables, batch_of(TARGET, window)).box
-    np.testing.assert_allclose(found, placed.clip(0, 1), atol=1e-6)
+    box = method.predict(variables, batch_of(TARGET, window)).box
+    np.testing.assert_allclose(box, placed.clip(0, 1), atol=1e-6)
     mirrored = placed[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [1, 0, 1, 0]  # the window is as far from left as from right
-    found = method.predict(variables, batch_of(TARGET, window, flip=True)).box
-    np.testing.assert_allclose(found, mirrored.clip(0, 1), atol=1e-6)
+    box = method.predict(variables, batch_of(TARGET, window, flip=True)).box
+    np.testing.assert_allclose(box, mirrored.clip(0, 1), atol=1e-6)
 
 
 def test_boxes_are_held_inside_the_photo(experiment):

@@ -1,4 +1,4 @@
-"""What every method promises, and how its parts become one loss."""
+"""The properties of every method, and how its parts become one loss."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def batch(experiment):
 
 @pytest.fixture(scope="module")
 def loss_of(experiment):
-    """(batch, seed) -> what `total_loss` returns."""
+    """(batch, seed) -> the results of `total_loss`."""
     method, variables = experiment.method, experiment.variables
     run = jax.jit(lambda *args: total_loss(method, *args, jnp.zeros(())))
     return lambda batch, seed=0: run(variables, batch, method.memory, jax.random.key(seed))
@@ -78,11 +78,11 @@ def test_nothing_is_perturbed():
 
 
 def counting(weights: list[float]) -> Method:
-    """A method whose loss is the sum of its labels, which counts in its memory how often it was asked."""
+    """A method whose loss is the sum of its labels, which counts in its memory the calls of its objective."""
 
     def objective(outputs, label, batch, memory, key, progress):
         draw = jax.random.uniform(key)
-        logs = {"label": label.sum() * 1.0, "draw": draw, "progress": progress, "missed_asked": memory + 1}
+        logs = {"label": label.sum() * 1.0, "draw": draw, "progress": progress, "missed_calls": memory + 1}
         return label.sum() * 1.0, memory + 1, logs
 
     def perturb(key, image, label):
@@ -105,7 +105,7 @@ def test_a_loss_is_the_weighted_sum_over_the_labels_of_the_perturbation():
     loss, (_, memory, logs) = total([0.3, 0.7], memory=4)
     np.testing.assert_allclose(loss, 0.3 * 24 + 0.7 * 48)
     np.testing.assert_allclose([logs["label"], logs["loss"], logs["progress"]], [loss, loss, 0.25])
-    assert memory == logs["missed_asked"] == 6
+    assert memory == logs["missed_calls"] == 6
 
 
 def test_perturbation_network_and_objectives_draw_apart():

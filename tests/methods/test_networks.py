@@ -1,4 +1,4 @@
-"""Running a network, and which optimiser group its parameters are in."""
+"""Running a network, and the optimiser groups of its parameters."""
 
 import jax
 import numpy as np
@@ -18,10 +18,10 @@ def groups(arch, freeze, new_head):
     built = network(arch, freeze)
     params = initialise(jax.random.key(0), built, (1, 64, 64, 3))["params"]
     group = parameter_group(built, new_head)
-    found = {}
+    layers = {}
     for path in flatten_dict(params):
-        found.setdefault(group(path), set()).add(path[1] if path[0] == "backbone" else path[0])
-    return found
+        layers.setdefault(group(path), set()).add(path[1] if path[0] == "backbone" else path[0])
+    return layers
 
 
 def test_groups_of_a_whole_network():
@@ -45,7 +45,7 @@ def test_groups_of_a_frozen_network():
 
 
 @pytest.mark.parametrize("arch", ["resnet50", "efficientnet_lite0"])
-def test_preparation_is_what_the_weights_were_trained_with(arch):
+def test_preparation_is_that_of_the_weights(arch):
     image = np.full((1, 2, 2, 3), 200, np.uint8)
     mean, std = BACKBONES[arch].preprocessing
     np.testing.assert_allclose(preparation(BACKBONES[arch], "float32")(image)[0, 0, 0], (200 - np.array(mean)) / std)

@@ -67,5 +67,8 @@ def test_every_head_learns_and_the_map_is_the_classes(tmp_path):
 
 
 def test_networks_without_published_side_heads_are_refused():
-    with pytest.raises(InputError, match=r"spg: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3"):
+    with pytest.raises(
+        InputError,
+        match=r"spg: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3",
+    ):
         tiny.METHODS["spg"](tiny.config("train", "efficientnet_lite0", method="spg"), 3)

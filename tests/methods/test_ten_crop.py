@@ -10,12 +10,12 @@ from wsol_jax.methods.ten_crop import crops, ten_crop
 
 def test_the_crops_are_torchvisions():
     image = np.arange(7 * 8).reshape(1, 7, 8, 1)
-    found = [np.asarray(crop)[0, :, :, 0] for crop in crops(image, 5)]
+    results = [np.asarray(crop)[0, :, :, 0] for crop in crops(image, 5)]
     photo = image[0, :, :, 0]
     corners = [photo[:5, :5], photo[:5, 3:], photo[2:, :5], photo[2:, 3:], photo[1:6, 2:7]]  # round(1.5) is 2
     flipped = photo[:, ::-1]
     mirrored = [flipped[:5, :5], flipped[:5, 3:], flipped[2:, :5], flipped[2:, 3:], flipped[1:6, 2:7]]
-    for crop, expected in zip(found, corners + mirrored, strict=True):
+    for crop, expected in zip(results, corners + mirrored, strict=True):
         np.testing.assert_array_equal(crop, expected)
 
 

@@ -133,6 +133,6 @@ def test_a_row_of_something_else_is_told_before_the_first(data, tmp_path):
     config = rows(tiny(data))["universum"].config
     config.train.epochs, config.stages = 1.0, "train"
     run(config, tmp_path / "universum")
-    with pytest.raises(InputError, match=r"universum has results of another configuration: train\.epochs was 1\.0, is 1\.33"):
+    with pytest.raises(InputError, match=r"universum has results of another configuration: train\.epochs was 1\.0"):
         run(tiny(data), tmp_path)
     assert not list((tmp_path / "cam").rglob("model"))

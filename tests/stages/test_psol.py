@@ -47,7 +47,7 @@ def test_boxes_of_another_tool_are_learned_from(records, tmp_path):
     boxes = np.tile([0.25, 0.25, 0.75, 0.75], (experiments.TRAIN, 1))
     file = table(tmp_path / "mine.parquet", records["train"], box=boxes)
     run(experiments.tiny(**{"pseudo.source": file, "stages": "pseudo_boxes"}), tmp_path / "w")
-    assert experiments.files(tmp_path / "w" / "pseudo_boxes") == {"boxes.parquet"}
+    assert experiments.files(tmp_path / "w" / "pseudo_boxes") == {"boxes.parquet", "train.coco.json"}
     found = read_predictions(tmp_path / "w" / "pseudo_boxes" / "boxes.parquet", records["train"])
     np.testing.assert_array_equal(found.box, boxes)
 
@@ -55,6 +55,7 @@ def test_boxes_of_another_tool_are_learned_from(records, tmp_path):
 def test_one_direction_for_the_whole_dataset(tmp_path):
     run(experiments.tiny(**{"pseudo.group": "dataset", "stages": "pseudo_boxes,evaluate"}), tmp_path)
     names = {"boxes.parquet", "boxes_test.parquet", "heat_train.npy", "heat_test.npy", "ddt/0000_dataset.npz"}
+    names |= {"train.coco.json", "test.coco.json"}
     assert experiments.files(tmp_path / "pseudo_boxes") == names
     with np.load(tmp_path / "pseudo_boxes" / "ddt" / "0000_dataset.npz", allow_pickle=False) as statistics:
         assert {"mean", "direction", "explained", "images", "sign"} <= set(statistics)
@@ -303,6 +304,7 @@ def test_an_architectures_arguments_are_checked(tmp_path):
 def test_photos_without_test_photos(tmp_path):
     experiments.write_folder(tmp_path / "data", train=9, test=1)
     config = experiments.tiny("psol_folder", **{"data.dir": str(tmp_path / "data"), "data.folder.test_fraction": 0.0})
+    config.predict.splits = "test"
     with pytest.raises(InputError, match=r"--config\.predict: splits names 'test'.*expected train"):
         run(config, tmp_path / "w")
     config.stages, config.predict.splits = "pseudo_boxes,evaluate,report", "train"

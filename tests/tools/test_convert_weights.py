@@ -173,7 +173,8 @@ def test_real_weights_of_two_types_stay_as_they_are(shared, out):
 def trained(tmp_path_factory):
     """The workdir of a narrow localizer, and what its last checkpoint holds."""
     experiment = tiny.experiment("localizer", LITE0)
-    state = initial_state(experiment.variables, np.float32(0), make_optimiser(experiment.config, 3.0, experiment.method.group))
+    optimiser = make_optimiser(experiment.config, 3.0, experiment.method.group)
+    state = initial_state(experiment.variables, np.float32(0), optimiser)
     workdir = tmp_path_factory.mktemp("run")
     checkpoints = open_checkpoints(workdir / "localizer" / "checkpoints")
     save(checkpoints, devices.replicate(state, tiny.mesh(1)))

@@ -39,7 +39,8 @@ def torch_sgd(value: np.ndarray, gradients: list[np.ndarray], rates: list[float]
 def test_five_steps_are_those_of_pytorch(nesterov, momentum):
     keys = config(nesterov=nesterov, new_rate=2.0, epochs=5.0, decay_every=1.5, decay_factor=10.0)
     keys.momentum = momentum
-    optimiser = make_optimiser(keys, 2.0, lambda path: GROUPS[path[-1]])  # two steps an epoch: the rate falls after three steps
+    # two steps an epoch: the rate falls after three steps
+    optimiser = make_optimiser(keys, 2.0, lambda path: GROUPS[path[-1]])
     first = params = drawn(0)
     state = optimiser.init(params)
     gradients = [drawn(1 + step) for step in range(5)]

@@ -215,8 +215,8 @@ def _require_same(config: ConfigDict, workdir: Path, chosen: Sequence[str], want
     if changed:
         listed = dict.fromkeys(difference for differences in changed.values() for difference in differences)
         raise InputError(
-            f"--workdir={workdir} has results of another configuration: {'; '.join(listed)}; --config.overwrite=True redoes "
-            "the stages of --config.stages, another workdir keeps them"
+            f"--workdir={workdir} has results of another configuration: {'; '.join(listed)}; --config.overwrite=True "
+            "redoes the stages of --config.stages, another workdir keeps them"
         )
 
 

@@ -1,6 +1,6 @@
 """Times of a training step and of a prediction of several trained networks, in milliseconds per image.
 
-The networks take turns, so that other load of the machine affects all of them alike, and ratios are those within a turn.
+The networks take turns, so that other load of the machine affects all of them alike; ratios are those within a turn.
 Nothing is written: the checkpoints stay as they are.
 """
 

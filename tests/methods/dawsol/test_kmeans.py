@@ -1,4 +1,4 @@
-"""K-means with fixed shapes, beside a plain one that follows scikit-learn line by line."""
+"""K-means with fixed shapes, against a plain one that follows scikit-learn line by line."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from wsol_jax.methods.dawsol.kmeans import MAX_TURNS, TOLERANCE, cluster
 
-find = jax.jit(cluster)
+compiled = jax.jit(cluster)
 
 
 def plainly(pixels, start):
@@ -48,42 +48,42 @@ def blobs(seed, n, d):
 def test_it_does_what_the_plain_one_does(n, d, seed):
     pixels = blobs(seed, n, d)
     start = pixels[:3] + np.float32(0.1)
-    found, (assignment, centres, turns) = find(pixels, start, False), plainly(pixels, start)
-    np.testing.assert_array_equal(found.assignment, assignment)
-    np.testing.assert_allclose(found.centres, centres, atol=1e-5)
-    assert found.turns == turns
+    clusters, (assignment, centres, turns) = compiled(pixels, start, False), plainly(pixels, start)
+    np.testing.assert_array_equal(clusters.assignment, assignment)
+    np.testing.assert_allclose(clusters.centres, centres, atol=1e-5)
+    assert clusters.turns == turns
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_tied_cluster_begins_with_the_farthest_pixel(seed):
     pixels = blobs(seed, 50, 8)
     start = np.stack([np.zeros(8, np.float32), pixels.mean(0), pixels.mean(0)])
-    found, (assignment, centres, _) = find(pixels, start, True), plainly(pixels, start)
-    np.testing.assert_array_equal(found.assignment, assignment)
-    np.testing.assert_allclose(found.centres, centres, atol=1e-5)
-    assert set(np.asarray(found.assignment)) == {0, 1, 2}
+    clusters, (assignment, centres, _) = compiled(pixels, start, True), plainly(pixels, start)
+    np.testing.assert_array_equal(clusters.assignment, assignment)
+    np.testing.assert_allclose(clusters.centres, centres, atol=1e-5)
+    assert set(np.asarray(clusters.assignment)) == {0, 1, 2}
 
 
 def test_two_empty_clusters_take_the_two_farthest_pixels():
     pixels = blobs(0, 40, 3)
     start = np.stack([pixels.mean(0), pixels.mean(0) + 100, pixels.mean(0) - 100]).astype(np.float32)
     assignment, centres, _ = plainly(pixels, start)
-    found = find(pixels, start, False)
-    np.testing.assert_array_equal(found.assignment, assignment)
-    np.testing.assert_allclose(found.centres, centres, atol=1e-5)
+    clusters = compiled(pixels, start, False)
+    np.testing.assert_array_equal(clusters.assignment, assignment)
+    np.testing.assert_allclose(clusters.centres, centres, atol=1e-5)
 
 
 def test_where_all_pixels_are_one_there_is_one_cluster():
     pixels = np.full((9, 4), 2.0, np.float32)
-    found = find(pixels, np.stack([np.zeros(4, np.float32), pixels[0], pixels[0]]), True)
-    assert (np.asarray(found.assignment) == found.assignment[0]).all() and found.turns < 4
-    np.testing.assert_allclose(found.centres, np.full((3, 4), 2.0), atol=1e-6)
+    clusters = compiled(pixels, np.stack([np.zeros(4, np.float32), pixels[0], pixels[0]]), True)
+    assert (np.asarray(clusters.assignment) == clusters.assignment[0]).all() and clusters.turns < 4
+    np.testing.assert_allclose(clusters.centres, np.full((3, 4), 2.0), atol=1e-6)
 
 
 def test_its_centres_are_the_means_of_its_clusters():
     pixels = blobs(7, 80, 5)
-    found = find(pixels, pixels[:3], False)
+    clusters = compiled(pixels, pixels[:3], False)
     for which in range(3):
-        mine = pixels[np.asarray(found.assignment) == which]
-        np.testing.assert_allclose(found.centres[which], mine.mean(0), atol=1e-5)
-    assert np.isfinite(jnp.asarray(found.centres)).all()
+        mine = pixels[np.asarray(clusters.assignment) == which]
+        np.testing.assert_allclose(clusters.centres[which], mine.mean(0), atol=1e-5)
+    assert np.isfinite(jnp.asarray(clusters.centres)).all()

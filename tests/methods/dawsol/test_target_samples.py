@@ -1,4 +1,4 @@
-"""The target sample assigner beside the published code, in turn and for a whole batch, on one device and on eight."""
+"""The target sample assigner against the published code, in turn and for a whole batch, on one device and on eight."""
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,9 @@ from wsol_jax.methods.dawsol.target_samples import (
     UNIVERSUM,
     Anchors,
     assign,
+    assign_after_training,
     assign_in_turn,
     draw,
-    look,
     no_anchors,
     updated,
 )
@@ -40,8 +40,8 @@ def test_published_assignments_and_anchors(goldens, name):
     golden = np.load(goldens / "dawsol" / f"{name}.npz")
     anchors = no_anchors(3, 16)
     for i, pixels, label in golden_batches(golden):
-        said, anchors = assign_in_turn(pixels, label, anchors, "fake")
-        shown = np.vectorize(SHOWN.get)(np.asarray(said.assignment))
+        assigned, anchors = assign_in_turn(pixels, label, anchors, "fake")
+        shown = np.vectorize(SHOWN.get)(np.asarray(assigned.assignment))
         np.testing.assert_array_equal(shown, golden[f"{i}_mask"].reshape(shown.shape))
         np.testing.assert_allclose(anchors.of_class, golden[f"{i}_M"], rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(anchors.visits, golden[f"{i}_r"][:, 0])
@@ -53,8 +53,10 @@ def test_published_samples(goldens):
     golden = np.load(goldens / "dawsol" / "tsa_28.npz")
     anchors = no_anchors(3, 16)
     for i, pixels, label in golden_batches(golden):
-        said, anchors = assign_in_turn(pixels, label, anchors, "fake")
-        places = [draw(raster(pixels.shape[:2]), said.assignment, which, n) for which, n in ((FAKE, 31), (REAL, 32))]
+        assigned, anchors = assign_in_turn(pixels, label, anchors, "fake")
+        places = [
+            draw(raster(pixels.shape[:2]), assigned.assignment, which, n) for which, n in ((FAKE, 31), (REAL, 32))
+        ]
         fakes, reals = (np.take_along_axis(pixels, np.asarray(place)[..., None], axis=1) for place, _ in places)
         source = np.concatenate([pixels.mean(axis=1, keepdims=True), fakes], axis=1)
         np.testing.assert_allclose(source, golden[f"{i}_source"], atol=1e-6)
@@ -62,12 +64,12 @@ def test_published_samples(goldens):
         assert all(enough.all() for _, enough in places) and golden[f"{i}_count"] == len(pixels)
 
 
-def test_too_few_pixels_are_told(goldens):
+def test_a_photo_with_too_few_pixels_is_marked(goldens):
     golden = np.load(goldens / "dawsol" / "tsa_14_few.npz")
     _, pixels, label = next(golden_batches(golden))
-    said = assign(pixels, label, no_anchors(3, 16))
-    _, enough = draw(raster(pixels.shape[:2]), said.assignment, REAL, 32)
-    size = (np.asarray(said.assignment) == REAL).sum(1)
+    assigned = assign(pixels, label, no_anchors(3, 16))
+    _, enough = draw(raster(pixels.shape[:2]), assigned.assignment, REAL, 32)
+    size = (np.asarray(assigned.assignment) == REAL).sum(1)
     np.testing.assert_array_equal(enough, size >= 32)
     assert golden["0_count"] == 0 == np.asarray(enough).sum()
 
@@ -83,10 +85,10 @@ def test_a_batch_of_one_is_in_turn_too():
     pixels, label = photos(b=1)
     anchors = no_anchors(3, 6)
     for _ in range(3):
-        said = assign(pixels, label, anchors)
+        assigned = assign(pixels, label, anchors)
         in_turn, after = assign_in_turn(pixels, label, anchors, "fake")
-        np.testing.assert_array_equal(said.assignment, in_turn.assignment)
-        anchors = updated(anchors, pixels, label, said, "fake")
+        np.testing.assert_array_equal(assigned.assignment, in_turn.assignment)
+        anchors = updated(anchors, pixels, label, assigned, "fake")
         for a, b in zip(anchors, after, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
@@ -97,15 +99,15 @@ def test_anchors_are_running_means(update, which):
     anchors, pooled, centres, universum = no_anchors(3, 6), {}, {k: [] for k in range(3)}, []
     for seed in range(3):
         pixels, label = photos(seed)
-        said = assign(pixels, label, anchors)
-        anchors = updated(anchors, pixels, label, said, update)
-        for photo, k, found in zip(pixels, label, np.asarray(said.centres), strict=True):
+        assigned = assign(pixels, label, anchors)
+        anchors = updated(anchors, pixels, label, assigned, update)
+        for photo, k, centre in zip(pixels, label, np.asarray(assigned.centres), strict=True):
             pooled.setdefault(k, photo.mean(0))
-            centres[k].append(found[which])
-            universum.append(found[UNIVERSUM])
-    for k, found in centres.items():
-        np.testing.assert_allclose(anchors.of_class[k], (pooled[k] + sum(found)) / (1 + len(found)), rtol=1e-4)
-        assert anchors.visits[k] == 1 + len(found)
+            centres[k].append(centre[which])
+            universum.append(centre[UNIVERSUM])
+    for k, own in centres.items():
+        np.testing.assert_allclose(anchors.of_class[k], (pooled[k] + sum(own)) / (1 + len(own)), rtol=1e-4)
+        assert anchors.visits[k] == 1 + len(own)
     np.testing.assert_allclose(anchors.universum, np.mean(universum, axis=0), rtol=1e-4)
     assert anchors.photos == len(universum)
 
@@ -114,42 +116,42 @@ def test_a_class_never_visited_keeps_no_anchor():
     pixels, label = photos(classes=2)
     after = updated(no_anchors(3, 6), pixels, label, assign(pixels, label, no_anchors(3, 6)), "fake")
     assert after.visits[2] == 0 and not np.asarray(after.of_class[2]).any()
-    said = look(pixels, np.full(len(label), 2, np.int32), after)
-    alone = look(pixels[3:4], np.full(1, 2, np.int32), after)
-    np.testing.assert_array_equal(said.assignment[3:4], alone.assignment)
+    assigned = assign_after_training(pixels, np.full(len(label), 2, np.int32), after)
+    alone = assign_after_training(pixels[3:4], np.full(1, 2, np.int32), after)
+    np.testing.assert_array_equal(assigned.assignment[3:4], alone.assignment)
 
 
 def test_the_first_photo_of_a_class_gives_all_of_the_batch_its_anchor():
     pixels, _ = photos(b=4)
     label = np.zeros(4, np.int32)
-    said = assign(pixels, label, no_anchors(1, 6))
+    assigned = assign(pixels, label, no_anchors(1, 6))
     given = Anchors(pixels[:1].mean(axis=1), np.ones(1, np.int32), np.zeros(6, np.float32), np.int32(0))
-    np.testing.assert_array_equal(said.assignment[1:], look(pixels, label, given).assignment[1:])
+    np.testing.assert_array_equal(assigned.assignment[1:], assign_after_training(pixels, label, given).assignment[1:])
 
 
 def test_an_offset_moves_a_classs_first_anchor():
     pixels, label = photos(b=1)
-    said = assign(pixels, label, no_anchors(3, 6), offset=10.0)
-    after = updated(no_anchors(3, 6), pixels, label, said, "fake", offset=10.0)
-    expected = (pixels[0].mean(0) + 10 + said.centres[0, FAKE]) / 2
+    assigned = assign(pixels, label, no_anchors(3, 6), offset=10.0)
+    after = updated(no_anchors(3, 6), pixels, label, assigned, "fake", offset=10.0)
+    expected = (pixels[0].mean(0) + 10 + assigned.centres[0, FAKE]) / 2
     np.testing.assert_allclose(after.of_class[label[0]], expected, rtol=1e-5)
 
 
-def test_devices_do_not_matter_and_do_not_talk():
-    """Not while they cluster: a loop that asked all of them whether it goes on would reduce in every turn."""
+def test_eight_devices_assign_like_one_and_without_communication():
+    """A loop over a batch spread over devices would reduce its condition in every turn."""
     pixels, label = photos(b=16)
     alone = assign(pixels, label, no_anchors(3, 6))
     mesh = tiny.mesh(8)
 
     def across(pixels, label, anchors):
         with devices.across(mesh):
-            said = assign(pixels, label, anchors)
-            return said, updated(anchors, pixels, label, said, "fake")
+            assigned = assign(pixels, label, anchors)
+            return assigned, updated(anchors, pixels, label, assigned, "fake")
 
     place = [jax.device_put(leaf, devices.sharded(mesh)) for leaf in (pixels, label)]
     step = jax.jit(across).lower(*place, devices.replicate(no_anchors(3, 6), mesh)).compile()
-    said, anchors = step(*place, devices.replicate(no_anchors(3, 6), mesh))
-    np.testing.assert_array_equal(said.assignment, alone.assignment)
+    assigned, anchors = step(*place, devices.replicate(no_anchors(3, 6), mesh))
+    np.testing.assert_array_equal(assigned.assignment, alone.assignment)
     expected = updated(no_anchors(3, 6), pixels, label, alone, "fake")
     for a, b in zip(anchors, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -158,13 +160,13 @@ def test_devices_do_not_matter_and_do_not_talk():
 
 def test_no_pixel_is_drawn_twice_and_all_may_be():
     assignment = np.asarray(np.random.default_rng(0).integers(0, 3, (5, 40)), np.int32)
-    seen = [set() for _ in range(5)]
+    drawn = [set() for _ in range(5)]
     for key in range(20):
         place, enough = draw(jax.random.uniform(jax.random.key(key), (5, 40)), assignment, FAKE, 4)
         for i in range(5):
             mine = np.asarray(place[i]).tolist()
             assert len(set(mine)) == 4 and enough[i] and (assignment[i, mine] == FAKE).all()
-            seen[i] |= set(mine)
+            drawn[i] |= set(mine)
     for i in range(5):
-        assert seen[i] == set(np.flatnonzero(assignment[i] == FAKE))
+        assert drawn[i] == set(np.flatnonzero(assignment[i] == FAKE))
     assert jnp.asarray(place).dtype == jnp.int32
