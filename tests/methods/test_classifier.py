@@ -41,10 +41,6 @@ def test_logits_are_those_of_the_network(experiment):
     np.testing.assert_allclose(prediction.logits, logits, rtol=1e-6)
 
 
-def test_no_box_is_shown_to_it(experiment):
-    assert not next(experiment.batches(range(1), tiny.mesh(1))).target.any()
-
-
 @pytest.mark.parametrize("new_head, group", [(True, "new"), (False, "base")])
 def test_its_head_may_come_from_the_weights(new_head, group):
     method = tiny.experiment("classifier", "vgg_gap", new_head=new_head).method

@@ -17,7 +17,7 @@ from wsol_jax.training.step import TrainState, initial_state
 
 
 def state_of(step: int, devices_used: int = 1, **changes) -> TrainState:
-    """A state whose numbers tell its step."""
+    """A state whose numbers depend on its step."""
     experiment = tiny.experiment(**changes)
     optimiser = make_optimiser(experiment.config, 3.0, experiment.method.group)
     state = initial_state(experiment.variables, np.float32(0), optimiser)
@@ -58,16 +58,16 @@ def test_the_last_of_two_comes_back(saved, states):
     tiny.assert_trees_equal(restore(open_checkpoints(saved), states[0], tiny.mesh(1)), states[-1])
 
 
-def test_a_checkpoint_goes_on_with_other_devices(saved, states):
-    found = restore(open_checkpoints(saved), states[0], tiny.mesh(2))
-    tiny.assert_trees_equal(found, states[-1])
-    assert {leaf.sharding for leaf in jax.tree.leaves(found)} == {devices.replicated(tiny.mesh(2))}
+def test_a_checkpoint_continues_on_other_devices(saved, states):
+    restored = restore(open_checkpoints(saved), states[0], tiny.mesh(2))
+    tiny.assert_trees_equal(restored, states[-1])
+    assert {leaf.sharding for leaf in jax.tree.leaves(restored)} == {devices.replicated(tiny.mesh(2))}
 
 
 def test_variables_are_those_of_the_last(saved, states):
-    found = load_variables(saved)
-    tiny.assert_trees_equal(found, {"params": states[-1].params, "batch_stats": states[-1].batch_stats})
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
+    variables = load_variables(saved)
+    tiny.assert_trees_equal(variables, {"params": states[-1].params, "batch_stats": states[-1].batch_stats})
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(variables))
 
 
 def test_a_network_without_averages(tmp_path):
@@ -87,7 +87,7 @@ def test_what_is_saved_is_copied_before_it_is_used_up(tmp_path):
     tiny.assert_trees_equal(restore(open_checkpoints(tmp_path / "checkpoints"), kept, tiny.mesh(1)), kept)
 
 
-def test_where_there_is_none(tmp_path, states):
+def test_a_folder_without_checkpoints(tmp_path, states):
     assert restore(open_checkpoints(tmp_path / "checkpoints"), states[0], tiny.mesh(1)) is None
     for folder in (tmp_path / "checkpoints", tmp_path / "nowhere"):
         with pytest.raises(InputError, match="holds no checkpoint; run the stage that trains it first"):
@@ -97,25 +97,25 @@ def test_where_there_is_none(tmp_path, states):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(arch="vgg_gap"), r"batch_stats\.backbone\.bn1\.mean has shape \(8,\), expected nothing"),
-        (dict(stage="classifier"), r"opt_state.*head\.fc\.0\.bias has shape \(512,\), expected nothing"),
+        (dict(arch="vgg_gap"), r"batch_stats\.backbone\.bn1\.mean: shape \(8,\); expected no array"),
+        (dict(stage="classifier"), r"opt_state.*head\.fc\.0\.bias: shape \(512,\); expected no array"),
         (
             dict(arch_kwargs=dict(depths=(1, 1, 2, 1), width=8)),
-            r"batch_stats\.backbone\.layer3\.1\.bn1\.mean has shape nothing, expected \(32,\)",
+            r"batch_stats\.backbone\.layer3\.1\.bn1\.mean: no array; expected shape \(32,\)",
         ),
         (
             dict(arch_kwargs=dict(depths=(1, 1, 1, 1), width=4)),
-            r"batch_stats\.backbone\.bn1\.mean has shape \(8,\), expected \(4,\)",
+            r"batch_stats\.backbone\.bn1\.mean: shape \(8,\); expected shape \(4,\)",
         ),
     ],
 )
-def test_the_first_name_of_another_network_is_told(saved, changes, message):
+def test_the_first_difference_of_another_network_is_named(saved, changes, message):
     with pytest.raises(InputError, match=f"^checkpoint {saved}/6: {message}$"):
         restore(open_checkpoints(saved), state_of(0, **changes), tiny.mesh(1))
 
 
 def needed(place: Path) -> list[Path]:
-    """Files that a checkpoint cannot be read without: where things are, what they are, the numbers themselves."""
+    """Files without which a checkpoint cannot be read: the index, the metadata, the numbers."""
     numbers = max(place.glob("default/ocdbt.process_0/d/*"), key=lambda path: path.stat().st_size)
     return [place / "default" / "manifest.ocdbt", place / "default" / "_METADATA", numbers]
 
@@ -138,12 +138,12 @@ READ = """
 """
 
 
-def said_by(source: str, *args: object) -> list[str]:
-    """What another Python prints; what Orbax's threads complain of when they are left behind stays there."""
+def printed_by(source: str, *args: object) -> list[str]:
+    """The lines that another Python prints, apart from this process, which errors in Orbax's threads would disturb."""
     process = tiny.python(source, *args, cwd=Path(__file__).parent)
-    said, complaints = process.communicate(timeout=300)
-    assert process.returncode == 0, complaints.decode()
-    return said.decode().splitlines()
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()
+    return output.decode().splitlines()
 
 
 def test_a_truncated_checkpoint_is_named_with_a_way_out(saved, states, tmp_path):
@@ -152,9 +152,12 @@ def test_a_truncated_checkpoint_is_named_with_a_way_out(saved, states, tmp_path)
     for i, folder in enumerate(folders):
         path = folder / files[i // 2].relative_to(saved)
         os.truncate(path, path.stat().st_size // 2 * (i % 2))
-    said = iter(said_by(READ, *folders))
-    for folder, restored, loaded in zip(folders, said, said, strict=True):
-        start, end = f"checkpoint {folder}/6 cannot be read (", "); delete that folder to go on from the one before it"
+    lines = iter(printed_by(READ, *folders))
+    for folder, restored, loaded in zip(folders, lines, lines, strict=True):
+        start, end = (
+            f"checkpoint {folder}/6 cannot be read (",
+            "); delete that folder to continue from the one before it",
+        )
         assert restored.startswith(start) and restored.endswith(end)
         assert loaded.startswith(start) and loaded.endswith(end)
     shutil.rmtree(folders[0] / "6")
@@ -186,7 +189,7 @@ FILL = """
 
 def test_a_full_disk_spares_the_checkpoint_before(tmp_path, states):
     folder = tmp_path / "checkpoints"
-    (line,) = said_by(FILL, folder)
+    (line,) = printed_by(FILL, folder)
     assert line.startswith(f"a checkpoint cannot be written to {folder} (")
     assert "File too large" in line and line.endswith("; the one before it is kept")
     tiny.assert_trees_equal(restore(open_checkpoints(folder), states[0], tiny.mesh(1)), states[0])

@@ -64,10 +64,10 @@ def test_weight_decay_reaches_all_but_the_frozen():
     assert not np.any(updates["backbone"]["conv1"])
 
 
-def test_groups_are_asked_by_the_whole_path():
-    asked = []
-    make_optimiser(config(), 1.0, lambda path: asked.append(path) or "base").init(drawn(0))
-    assert set(asked) == {("backbone", "conv1"), ("backbone", "layer1"), ("head", "fc")}
+def test_groups_depend_on_the_whole_path():
+    paths = []
+    make_optimiser(config(), 1.0, lambda path: paths.append(path) or "base").init(drawn(0))
+    assert set(paths) == {("backbone", "conv1"), ("backbone", "layer1"), ("head", "fc")}
 
 
 def rates(steps: int, steps_per_epoch: float, **changes) -> list[float]:

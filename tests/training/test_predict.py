@@ -1,4 +1,4 @@
-"""Predictions for every photo once, in order, however they are batched."""
+"""Predictions for every photo once, in the order of the records, for any size of a batch."""
 
 import jax
 import numpy as np
@@ -13,11 +13,17 @@ WINDOW = plan.test_window("center_crop", 224 / 256)
 
 
 def predicted(experiment, records, batch_size, devices_used=1):
-    mesh = tiny.mesh(devices_used)
-    dataset, method = experiment.dataset, experiment.method
     return predict_photos(
-        method, experiment.variables, dataset, records, WINDOW, tiny.SIZE, batch_size, "test", mesh
-    )  # fmt: skip
+        experiment.method,
+        experiment.variables,
+        experiment.dataset,
+        records,
+        window=WINDOW,
+        size=tiny.SIZE,
+        batch_size=batch_size,
+        name="test",
+        mesh=tiny.mesh(devices_used),
+    )
 
 
 @pytest.fixture(scope="module", params=["localizer", "classifier"])
@@ -37,15 +43,15 @@ def expected(experiment):
 
 @pytest.mark.parametrize("batch_size, devices_used", [(4, 1), (10, 1), (8, 8), (16, 2)])
 def test_every_photo_once_and_in_order(experiment, expected, batch_size, devices_used):
-    found = predicted(experiment, experiment.dataset.splits["test"], batch_size, devices_used)
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for array, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    predictions = predicted(experiment, experiment.dataset.splits["test"], batch_size, devices_used)
+    assert jax.tree.structure(predictions) == jax.tree.structure(expected)
+    for array, wanted in zip(jax.tree.leaves(predictions), jax.tree.leaves(expected), strict=True):
         assert isinstance(array, np.ndarray) and len(array) == 10 and len(np.unique(array, axis=0)) == 10
         np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_predictions_follow_their_records(experiment, expected):
     order = [7, 2, 9, 9, 0]
-    found = predicted(experiment, [experiment.dataset.splits["test"][i] for i in order], 4)
-    for array, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    predictions = predicted(experiment, [experiment.dataset.splits["test"][i] for i in order], 4)
+    for array, wanted in zip(jax.tree.leaves(predictions), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(array, wanted[order], rtol=1e-4, atol=1e-5)

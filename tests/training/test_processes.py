@@ -1,4 +1,4 @@
-"""Two processes with four devices each do what one with eight does."""
+"""Two processes with four devices each have the results of one with eight."""
 
 import socket
 from pathlib import Path
@@ -13,7 +13,7 @@ from wsol_jax import devices
 from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset
 from wsol_jax.pseudo import ddt
-from wsol_jax.stages.pseudo_boxes import make_forward, make_reader
+from wsol_jax.pseudo.heat_maps import make_forward, make_reader
 from wsol_jax.training.log import read_log
 from wsol_jax.training.predict import predict_photos
 
@@ -32,18 +32,18 @@ WORK = """
 """
 
 
-def work(folder: Path, results: Path, mesh: Mesh) -> None:
-    """Trains for five steps in `folder`, predicts, finds directions, and writes what came of it to `results`."""
+def work(folder: Path, file: Path, mesh: Mesh) -> None:
+    """Train for five steps in `folder`, predict, fit directions, and write the results to a file."""
     experiment = tiny.experiment(arch="vgg_gap", epochs=5 * 8 / 24, learning_rate=1e-4)
     state = experiment.train(folder, mesh)
     batches = [batch for batch in experiment.batches(range(5), mesh)]
-    found = {name: np.stack([getattr(batch, name) for batch in batches]) for name in batches[0]._fields}
+    results = {name: np.stack([getattr(batch, name) for batch in batches]) for name in batches[0]._fields}
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    found["box"] = predict_photos(
+    results["box"] = predict_photos(
         experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
         window=plan.test_window("center_crop", 224 / 256), size=tiny.SIZE, batch_size=8, name="test", mesh=mesh,
     ).box  # fmt: skip
-    np.savez(results, **found, **directions(experiment.dataset, mesh))
+    np.savez(file, **results, **directions(experiment.dataset, mesh))
 
 
 def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
@@ -56,8 +56,8 @@ def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
     read = make_reader(dataset.read, records, config.size, config.batch_size, "train", mesh)
     forward = make_forward(config, 0, mesh)
     rules = dict(batch_size=8, sign=config.sign, max_bytes=config.max_bytes)
-    found = ddt.find_directions(forward, read, groups, done=(), **rules, fetch=devices.fetch, log=print)
-    columns = [(one.direction, one.mean, heat) for _, one, _, heat in found]
+    directions = ddt.find_directions(forward, read, groups, done=(), **rules, fetch=devices.fetch, log=print)
+    columns = [(one.direction, one.mean, heat) for _, one, _, heat in directions]
     return dict(zip(("direction", "mean", "heat"), map(np.stack, zip(*columns, strict=True)), strict=True))
 
 
@@ -84,8 +84,8 @@ def two(tmp_path_factory):
         for i in range(PROCESSES)
     ]
     for process in started:
-        _, said = process.communicate(timeout=500)
-        assert process.returncode == 0, said.decode()
+        _, errors = process.communicate(timeout=500)
+        assert process.returncode == 0, errors.decode()
     return folder, [dict(np.load(file)) for file in results]
 
 

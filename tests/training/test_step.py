@@ -1,4 +1,4 @@
-"""One step: the same on one device and on eight, and nothing changes but what should."""
+"""One step: the same on one device and on eight, and frozen stages stay."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def trained(experiment, devices_used=1, steps=STEPS) -> tuple[TrainState, list[f
 
 @pytest.mark.parametrize("stage, arch", [("localizer", "resnet50"), ("classifier", "vgg_gap")])
 def test_one_device_is_as_good_as_eight(stage, arch):
-    """To rounding: at a higher rate one ReLU that a rounding tips over is soon seen in the loss."""
+    """Up to rounding: at a higher rate a ReLU that changes side by rounding soon shows in the loss."""
     experiment = tiny.experiment(stage, arch, learning_rate=1e-4)
     one, eight = (trained(experiment, devices_used) for devices_used in (1, 8))
     for a, b in zip(one[2], eight[2], strict=True):
@@ -50,7 +50,7 @@ def test_one_device_is_as_good_as_eight(stage, arch):
 
 
 def drawing() -> Method:
-    """A method without a network: the loss is 2 w.w, and the logs tell what it was given."""
+    """A method without a network: the loss is 2 w.w, and the logs repeat its arguments."""
 
     def network(variables, image, label, key, train):
         w = variables["params"]["head"]["w"]

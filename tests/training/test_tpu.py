@@ -1,4 +1,4 @@
-"""The step that eight TPU chips would run, as far as a compiler without chips tells."""
+"""The training step as compiled for eight TPU chips, on a machine without any."""
 
 import math
 
@@ -19,7 +19,7 @@ def mesh():
 
 
 def lowered(arch, mesh):
-    """The step of a narrow classifier, and the state that it is given, without numbers."""
+    """The step of a narrow classifier, and its state argument, without numbers."""
     config = get_config().classifier.unlock()
     config.update(arch=arch, arch_kwargs=NARROW[arch], size=32, batch_size=2 * mesh.size)
     step = tpu.lower_step("classifier", config, tiny.CLASSES, mesh)
@@ -33,7 +33,7 @@ def in_bytes(tree):
 
 @pytest.mark.parametrize("arch", ["resnet50", "densenet161"])
 def test_gradients_and_statistics_are_reduced_and_nothing_is_gathered(arch, mesh):
-    """Batch norm sums over all photos twice on the way there, and but twice on the way back beside its gradients."""
+    """Batch norm sums over all photos twice in the forward pass, and twice in the backward pass besides its gradients."""
     step, state = lowered(arch, mesh)
     compiled = step.compile()
     counts, sizes = tpu.collectives(compiled.as_text())
@@ -46,13 +46,13 @@ def test_gradients_and_statistics_are_reduced_and_nothing_is_gathered(arch, mesh
 
 @pytest.mark.parametrize("arch", ["resnet50", "densenet161", "efficientnet_lite0"])
 def test_no_convolution_is_written_as_for_a_cpu(arch, mesh):
-    """Each has a gradient by its kernel and, but for the first, by its features; all three are convolutions."""
+    """Each has a gradient by its kernel and, except the first, by its features; all three are convolutions."""
     step, state = lowered(arch, mesh)
     kernels = [leaf for leaf in jax.tree.leaves(state.params) if len(leaf.shape) == 4]
     assert step.as_text().count("stablehlo.convolution") == 3 * len(kernels) - 1
 
 
-def test_domain_adaption_reduces_and_gathers_nothing(mesh):
+def test_domain_adaptation_reduces_and_gathers_nothing(mesh):
     """Not even the features, whose pixels are clustered, drawn and compared: only sums over all photos are shared."""
     config = get_config().train.unlock()
     config.update(arch_kwargs=NARROW["resnet50"] | dict(stride=8), size=64, batch_size=2 * mesh.size)

@@ -1,4 +1,4 @@
-"""What is looked at while a network trains: the gap to pixels on and off the object, and how pure the sets are."""
+"""Measurements while a network trains: the gap to pixels on and off the object, and the purity of the sets."""
 
 import experiments
 import numpy as np
@@ -8,7 +8,6 @@ import tiny
 from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.training.log import WATCH, read_log
-from wsol_jax.training.loop import fit
 from wsol_jax.training.watch import Seen, measure, object_share
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -30,18 +29,18 @@ def seen(assignment=None):
 
 
 def test_the_gap_is_smaller_to_what_is_nearer():
-    found, share = seen()
-    told, moved = measure(found, share, 0), measure(Seen(5 + 2 * found.features, None), share, 0)
-    assert told["foreground"] == 75 and told["gap_background"] > told["gap_foreground"] > 0
-    assert moved == pytest.approx(told, rel=1e-3)
+    photos, share = seen()
+    values, moved = measure(photos, share, 0), measure(Seen(5 + 2 * photos.features, None), share, 0)
+    assert values["foreground"] == 75 and values["gap_background"] > values["gap_foreground"] > 0
+    assert moved == pytest.approx(values, rel=1e-3)
 
 
 def test_purity_is_the_share_of_object_in_a_set():
     assignment = np.full((6, 4, 4), 1, np.int32)
     assignment[:, 0] = 2
-    told = measure(*seen(assignment), 0)
-    assert told["purity_real"] == 100 and told["purity_fake"] == pytest.approx(200 / 3)
-    assert "purity_universum" not in told
+    values = measure(*seen(assignment), 0)
+    assert values["purity_real"] == 100 and values["purity_fake"] == pytest.approx(200 / 3)
+    assert "purity_universum" not in values
 
 
 @pytest.mark.parametrize("use", [False, True])
@@ -59,16 +58,14 @@ def test_a_training_is_watched_before_and_after_every_epoch(use, tmp_path):
     assert all(any(name.startswith("purity_") for name in line) == use for line in lines)
 
 
-def test_what_was_seen_before_the_first_checkpoint_is_seen_once(tmp_path):
+def test_lines_before_the_first_checkpoint_are_not_repeated(tmp_path):
     """A run that is killed before its first checkpoint starts anew, with a line for the step 0 in its file."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / WATCH).write_text('{"step": 0, "epoch": 0}\n{"step": 3, "epoch": 1}\n')
-    watched, seen = [], lambda variables: watched.append(sorted(variables)) or {"foreground": 1.0}
-    experiment = tiny.experiment("train", method="cam")
-    mesh = tiny.mesh(1)
-    rest = (24, experiment.config, 0, mesh, seen)
-    fit(folder, experiment.method, experiment.variables, lambda steps: experiment.batches(steps, mesh), *rest)
+    watched = []
+    watch = lambda variables: watched.append(sorted(variables)) or {"foreground": 1.0}
+    tiny.experiment("train", method="cam").train(folder, tiny.mesh(1), watch=watch)
     assert [line["step"] for line in read_log(folder, WATCH)] == [0, 3, 4]
     assert watched == [["batch_stats", "params"]] * 2
 
