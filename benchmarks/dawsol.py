@@ -1,14 +1,14 @@
-"""What DA-WSOL adds to CAM's training step, beside the same step without it, and what its K-means costs.
+"""The cost of DA-WSOL in a training step relative to the same step of CAM, and the cost of its K-means.
 
     python benchmarks/dawsol.py --weights=resnet50.safetensors --photos=FOLDER_OF_FOLDERS
     python benchmarks/dawsol.py --tpu                       needs libtpu: pip install "jax[tpu]"
 
-Trains the whole of ResNet-50 with maps of 14 x 14 and 28 x 28 cells of 2,048 channels, quadratic MMD, anchors of the
-batch's start. Both steps take turns on one core; what is timed is the processor's time of the process, so that other
-work on the core does not count. The K-means of the same features stands beside scikit-learn's (which the project does
-not need) from the same centres. With --tpu both steps are compiled for eight v5e chips, 32 photos each, and nothing is
-run: memory, what the chips tell each other, and the ratio of operations; a compiler counts a loop's body once, so the
-clustering of a photo is counted anew for each photo and each of --turns turns, a bound from above.
+Trains the whole of ResNet-50 with maps of 14 x 14 and 28 x 28 cells of 2,048 channels, quadratic MMD, and one set of
+anchors per batch. Both steps take turns on one core; the processor time of the process is measured, so that other work
+on the core does not count. The K-means of the same features is compared with scikit-learn's (which the project does not
+need) from the same centres. With --tpu both steps are compiled for eight v5e chips, 32 photos each, without running
+them: memory, communication and the ratio of operations. A compiler counts a loop's body once, so the clustering of a
+photo is counted again for each photo and each of --turns turns, an upper bound.
 """
 
 import os
@@ -36,7 +36,7 @@ CLASSES, SIZE = 200, 224
 
 
 def main(_: list[str]) -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     if TPU.value:
         compile_for_chips()
@@ -47,7 +47,7 @@ def main(_: list[str]) -> None:
 
 
 def training_keys(stride: int, use: bool, batch_size: int) -> Any:
-    """The keys of `train` for CAM, or for DA-WSOL on it."""
+    """Return the keys of `train` for CAM, or for DA-WSOL on top of it."""
     from configs.dawsol_cub import get_config
 
     config = get_config().train.unlock()
@@ -58,7 +58,7 @@ def training_keys(stride: int, use: bool, batch_size: int) -> Any:
 
 
 def time_steps(stride: int) -> None:
-    """Prints what both steps take, and the two K-means."""
+    """Print the times of both steps, and of the two K-means."""
     import jax
 
     from wsol_jax import devices
@@ -75,20 +75,21 @@ def time_steps(stride: int) -> None:
     print(f"{ARCH.value}, {side} x {side} cells, {BATCH.value} photos, one core", flush=True)
     for name, each in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(each, seconds["CAM"], strict=True))
-        print(f"  {name:24} {1000 * statistics.median(each) / BATCH.value:9.1f} ms a photo {ratio:8.3f} x", flush=True)
+        milliseconds = 1000 * statistics.median(each) / BATCH.value
+        print(f"  {name:24} {milliseconds:9.1f} ms per photo {ratio:8.3f} x", flush=True)
     state = steps["DA-WSOL"].state
     features = jax.jit(features_of(training_keys(stride, True, BATCH.value)))(state.params, state.batch_stats, batch)
     time_clusters(np.asarray(features), batch.label, state.memory.anchors)
 
 
 class Step:
-    """A training step that goes on from its own state."""
+    """A training step that keeps its own state."""
 
     def __init__(self, step: Callable, state: Any, batch: Any):
         self.step, self.state, self.batch = step, state, batch
 
     def __call__(self) -> None:
-        """One more step, to its end."""
+        """Run one more step and wait for its results."""
         import jax
 
         self.state, logs = self.step(self.state, self.batch)
@@ -96,7 +97,7 @@ class Step:
 
 
 def start(config: Any, batch: Any, mesh: Any) -> Step:
-    """A step that has been compiled, with all terms of its loss."""
+    """Return a compiled step, with all terms of its loss."""
     import jax
 
     from wsol_jax import devices
@@ -120,12 +121,12 @@ def start(config: Any, batch: Any, mesh: Any) -> Step:
 
 
 def features_of(config: Any) -> Callable:
-    """(params, batch_stats, batch) -> pixels [b, n, d] of the last map."""
+    """Return the function (params, batch_stats, batch) -> pixels [b, n, d] of the last map."""
     from wsol_jax.stages.networks import make_method
 
     method = make_method("train", config, CLASSES)
 
-    def features(params, batch_stats, batch):
+    def features(params: Any, batch_stats: Any, batch: Any) -> Any:
         variables = {"params": params, "batch_stats": batch_stats}
         outputs, _ = method.network(variables, method.prepare(batch.image), None, None, False)
         last = list(outputs.stages.values())[-1] if len(outputs.stages) == 1 else outputs.stages["layer4"]
@@ -135,39 +136,42 @@ def features_of(config: Any) -> Callable:
 
 
 def time_clusters(features: np.ndarray, label: Any, anchors: Any) -> None:
-    """Prints what K-means takes here and in scikit-learn, and whether they agree."""
+    """Print the times of K-means here and in scikit-learn, and their agreement."""
     import jax
 
-    from wsol_jax.methods.dawsol.target_samples import look
+    from wsol_jax.methods.dawsol.target_samples import assign_after_training
 
     try:
         from sklearn.cluster import k_means
     except ImportError:
         print("  scikit-learn is not installed; its K-means is left out", flush=True)
         return
-    ours = jax.jit(look)
-    said = jax.block_until_ready(ours(features, label, anchors))
+    own_clusters = jax.jit(assign_after_training)
+    assigned = jax.block_until_ready(own_clusters(features, label, anchors))
     own = np.asarray(anchors.of_class)[np.asarray(label)]
     starts = np.stack([np.tile(anchors.universum, (len(own), 1)), features.mean(1), own], axis=1)
 
-    def theirs() -> list[tuple]:
+    def sklearn_clusters() -> list[tuple]:
         return [k_means(x, 3, init=start, n_init=1, random_state=0) for x, start in zip(features, starts, strict=True)]
 
     seconds = [
-        (processor_seconds(lambda: jax.block_until_ready(ours(features, label, anchors))), processor_seconds(theirs))
+        (
+            processor_seconds(lambda: jax.block_until_ready(own_clusters(features, label, anchors))),
+            processor_seconds(sklearn_clusters),
+        )
         for _ in range(REPEATS.value)
     ]
     ratio = statistics.median(b / a for a, b in seconds)
-    agree = np.mean([a == b[1] for a, b in zip(np.asarray(said.assignment), theirs(), strict=True)])
-    turns = np.asarray(said.turns)
-    print(f"  K-means: {turns.mean():.1f} turns ({turns.max()} at most), {100 * agree:.2f} % of the pixels as there")
+    agree = np.mean([a == b[1] for a, b in zip(np.asarray(assigned.assignment), sklearn_clusters(), strict=True)])
+    turns = np.asarray(assigned.turns)
+    print(f"  K-means: {turns.mean():.1f} turns ({turns.max()} at most), {100 * agree:.2f} % of the pixels agree")
     for name, column in (("K-means here", 0), ("scikit-learn's", 1)):
         each = 1000 * statistics.median(row[column] for row in seconds) / len(features)
-        print(f"  {name:24} {each:9.1f} ms a photo" + (f" {ratio:8.1f} x" if column else ""), flush=True)
+        print(f"  {name:24} {each:9.1f} ms per photo" + (f" {ratio:8.1f} x" if column else ""), flush=True)
 
 
 def read_batch() -> Any:
-    """A batch of photos, or of noise."""
+    """Return a batch of photos, or of noise."""
     from PIL import Image
 
     from wsol_jax.data.render import Batch
@@ -185,14 +189,14 @@ def read_batch() -> Any:
 
 
 def processor_seconds(run: Callable[[], object]) -> float:
-    """The processor time of this process in a call."""
-    began = time.process_time()
+    """Return the processor time of this process in a call."""
+    before = time.process_time()
     run()
-    return time.process_time() - began
+    return time.process_time() - before
 
 
 def compile_for_chips() -> None:
-    """Prints both steps as compiled for eight chips, and the ratio of their operations."""
+    """Print both steps as compiled for eight chips, and the ratio of their operations."""
     sys.path.insert(0, str(Path(__file__).parent))
     import jax
     import tpu
@@ -206,7 +210,9 @@ def compile_for_chips() -> None:
         for name, use in (("CAM", False), ("DA-WSOL", True)):
             config = training_keys(stride, use, tpu.A_CHIP * mesh.size)
             compiled = tpu.lower_step("train", config, CLASSES, mesh).compile()
-            print(tpu.table(f"{name}, {ARCH.value}, {pixels} cells, {tpu.A_CHIP} photos a chip", compiled), flush=True)
+            print(
+                tpu.table(f"{name}, {ARCH.value}, {pixels} cells, {tpu.A_CHIP} photos per chip", compiled), flush=True
+            )
             operations[name] = compiled.cost_analysis()["flops"]
         shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in ((pixels, 2048), (3, 2048))]
         one = jax.jit(cluster).lower(*shapes, jax.ShapeDtypeStruct((), bool)).compile().cost_analysis()["flops"]

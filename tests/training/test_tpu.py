@@ -33,7 +33,7 @@ def in_bytes(tree):
 
 @pytest.mark.parametrize("arch", ["resnet50", "densenet161"])
 def test_gradients_and_statistics_are_reduced_and_nothing_is_gathered(arch, mesh):
-    """Batch norm sums over all photos twice in the forward pass, and twice in the backward pass besides its gradients."""
+    """Batch norm sums over all photos twice forwards, and twice backwards in addition to its gradients."""
     step, state = lowered(arch, mesh)
     compiled = step.compile()
     counts, sizes = tpu.collectives(compiled.as_text())

@@ -64,7 +64,11 @@ def test_lines_before_the_first_checkpoint_are_not_repeated(tmp_path):
     folder.mkdir()
     (folder / WATCH).write_text('{"step": 0, "epoch": 0}\n{"step": 3, "epoch": 1}\n')
     watched = []
-    watch = lambda variables: watched.append(sorted(variables)) or {"foreground": 1.0}
+
+    def watch(variables):
+        watched.append(sorted(variables))
+        return {"foreground": 1.0}
+
     tiny.experiment("train", method="cam").train(folder, tiny.mesh(1), watch=watch)
     assert [line["step"] for line in read_log(folder, WATCH)] == [0, 3, 4]
     assert watched == [["batch_stats", "params"]] * 2

@@ -1,4 +1,4 @@
-"""The networks of methods: made from a configuration, run, and their parameters sorted into optimiser groups."""
+"""The networks of methods: built from a configuration, run, and their parameters sorted into optimiser groups."""
 
 from collections.abc import Callable
 from functools import partial

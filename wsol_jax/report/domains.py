@@ -87,7 +87,7 @@ def _of_log(log: Lines, config: ConfigDict) -> list[CaptionedFigure]:
 
 def _terms(log: Lines, config: ConfigDict) -> CaptionedFigure:
     weights = {"classification": 1.0, "domain": config.domain_weight, "universum": config.universum_weight}
-    start, expected = config.start_epoch + 1, "the others should fall while that of the classification does not rise"
+    start, expected = config.start_epoch + 1, "the other terms should fall while the classification term does not rise"
     if config.domain_loss == "dann":
         guess = weights["domain"] * np.log(2)
         expected = f"the domain classifier should stay near {guess:.2f}, where it is no better than chance"
@@ -120,9 +120,7 @@ def _iterations(log: Lines) -> CaptionedFigure:
 
 def _missed(log: Lines) -> CaptionedFigure:
     counts = " ".join(f"{title}: {int(log[-1].get(name, 0)):,}." for name, title in MISSED.items())
-    note = (
-        f"How often a term was 0 for lack of pixels, counted since the first step; it should be rare. Total: {counts}"
-    )
+    note = f"How often a term was 0 for lack of pixels, counted since the first step; it should be rare: {counts}"
     return CaptionedFigure("Missing loss terms", Markup(domain_figures.missed_terms(log)), note)
 
 

@@ -128,9 +128,8 @@ def _rows(metrics: Mapping[str, float], columns: Collection[str]) -> Rows:
         prefix, _, metric = name.rpartition("/")
         if metric in columns:
             rows.setdefault(prefix, {})[metric] = Cell(value)
-    return {
-        prefix: rows[prefix] for prefix in sorted(rows, key=lambda prefix: (SOURCES.index(_source(prefix)), prefix))
-    }
+    order = sorted(rows, key=lambda prefix: (SOURCES.index(_source(prefix)), prefix))
+    return {prefix: rows[prefix] for prefix in order}
 
 
 def _threshold(metrics: Mapping[str, float], prefix: str, column: str) -> str:
