@@ -93,13 +93,13 @@ def rows(config: ConfigDict) -> dict[str, Row]:
 
     plain = {"use": True, "assigner": False, "universum_weight": 0.0}
     full = {"use": True, "assigner": True}
-    found = {config.train.method: row("L_c", use=False)}
+    table_rows = {config.train.method: row("L_c", use=False)}
     for loss in losses:
-        found[f"{loss}_plain"] = row("L_c + L_d", domain_loss=PLAIN_LOSSES[loss], **plain)
+        table_rows[f"{loss}_plain"] = row("L_c + L_d", domain_loss=PLAIN_LOSSES[loss], **plain)
     for loss in losses:
-        found[f"{loss}_tsa"] = row("L_c + L_d + TSA", domain_loss=LOSSES[loss], universum_weight=0.0, **full)
-    found["universum"] = row("L_c + L_u + TSA", domain_loss="mmd_linear", domain_weight=0.0, **full)
-    return found | {loss: row("L_c + L_d + L_u + TSA", domain_loss=LOSSES[loss], **full) for loss in losses}
+        table_rows[f"{loss}_tsa"] = row("L_c + L_d + TSA", domain_loss=LOSSES[loss], universum_weight=0.0, **full)
+    table_rows["universum"] = row("L_c + L_u + TSA", domain_loss="mmd_linear", domain_weight=0.0, **full)
+    return table_rows | {loss: row("L_c + L_d + L_u + TSA", domain_loss=LOSSES[loss], **full) for loss in losses}
 
 
 def write(

@@ -1,4 +1,4 @@
-"""The stage `pseudo_boxes` (PSOL, Algorithm 1, step 1): a box for each photo without anybody drawing one.
+"""The stage `pseudo_boxes` (PSOL, Algorithm 1, step 1): a box for each photo, without annotation.
 
 The boxes come from DDT with one network or several, from another run's score maps, from the truth (the supervised
 ceiling) or from a file. A box's score is, under DDT, its confidence; under score maps the mean of the stretched map in
