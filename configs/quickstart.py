@@ -20,7 +20,10 @@ def get_config() -> ConfigDict:
     config.pseudo.threshold_levels = (-0.1, 0.0, 0.1, 0.2, 0.3)
     train_heads(config)
     config.localizer.batch_size = 32
-    config.classifier.batch_size, config.classifier.size = 16, 128
+    classifier = config.classifier
+    classifier.freeze, classifier.size, classifier.batch_size = "blocks.4", 128, 16  # scenes are not ImageNet
+    classifier.optimiser, classifier.schedule, classifier.new_rate, classifier.augment = "sgd", "steps", 2.0, "psol"
+    classifier.epochs, classifier.learning_rate, classifier.decay_every = 12.0, 5e-3, 8.0
     config.predict.splits = "all"
     config.predict.batch_size = 40
     config.report.photos = 40

@@ -20,7 +20,6 @@ from wsol_jax.backbones import initialise
 from wsol_jax.data import load_dataset
 from wsol_jax.data.records import Dataset
 from wsol_jax.data.render import Batch
-from wsol_jax.methods import METHODS as METHODS
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.stages.networks import make_method
 from wsol_jax.training.batches import training_batches

@@ -8,6 +8,7 @@ import tiny
 from scipy.special import expit
 
 from wsol_jax.errors import InputError
+from wsol_jax.methods import METHODS
 from wsol_jax.methods.adl import attend
 from wsol_jax.methods.method import total_loss
 
@@ -55,4 +56,4 @@ def test_networks_without_a_published_place_are_refused():
         InputError,
         match=r"adl: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3",
     ):
-        tiny.METHODS["adl"](tiny.config("train", "efficientnet_lite0", method="adl"), 3)
+        METHODS["adl"].make(tiny.config("train", "efficientnet_lite0", method="adl"), 3)

@@ -38,7 +38,7 @@ def test_logits_are_those_of_the_network(experiment):
     logits = method.module.apply(variables, method.prepare(batch.image), False).head
     prediction = method.predict(variables, batch)
     assert prediction.logits.shape == (8, tiny.CLASSES) and prediction.box is None and prediction.map is None
-    np.testing.assert_allclose(prediction.logits, logits, rtol=1e-6)
+    np.testing.assert_allclose(prediction.logits, logits, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("new_head, group", [(True, "new"), (False, "base")])

@@ -11,6 +11,7 @@ from scipy.special import expit
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import cross_entropy
 from wsol_jax.methods.method import total_loss
+from wsol_jax.methods import METHODS
 from wsol_jax.methods.spg import seed_loss
 
 
@@ -71,4 +72,4 @@ def test_networks_without_published_side_heads_are_refused():
         InputError,
         match=r"spg: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3",
     ):
-        tiny.METHODS["spg"](tiny.config("train", "efficientnet_lite0", method="spg"), 3)
+        METHODS["spg"].make(tiny.config("train", "efficientnet_lite0", method="spg"), 3)

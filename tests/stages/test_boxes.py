@@ -38,5 +38,5 @@ def test_the_more_confident_source_is_delivered(score, source, tmp_path, caplog)
 def test_a_source_without_a_box_for_every_photo_is_not_delivered(tmp_path):
     keys = {"stages": "pseudo_boxes,predict,boxes", "pseudo.source": "truth", "boxes.source": "localizer"}
     keys["predict.boxes_from"] = table(tmp_path / "b.parquet", experiments.scenes().splits["test"], 0.5)
-    with pytest.raises(InputError, match=r"boxes\.source is 'localizer'; it has no box for every photo, but pseudo have"):
+    with pytest.raises(InputError, match=r"boxes\.source is 'localizer'; it has no box for every photo, but pseudo"):
         run(experiments.tiny(**keys), tmp_path / "w")
