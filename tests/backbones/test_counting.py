@@ -85,9 +85,16 @@ def test_vgg_gap_as_the_paper_counts_it():
     assert counts == {"classifier": "14.82", "-Sep": "29.80", "-Joint": "15.08"}
 
 
+def test_convnext_as_torchvision_counts_it():
+    exactly = Counts(parameters=28_589_128, multiply_adds=4_455_531_264)  # torchvision: 28589128 and 4.456 G
+    assert count(build("convnext_tiny", 1000), 224) == exactly
+
+
 def test_score_maps():
     assert count_maps("vgg16") == {}
-    assert count_maps("efficientnet_lite0") == {}
+    lite = count_maps("efficientnet_lite0")
+    assert lite[16]["multiply_adds"] < lite[8]["multiply_adds"]
+    assert lite[16]["parameters"] == lite[8]["parameters"] == 4_652_008
     vgg = count_maps("vgg_gap")
     assert vgg[16]["multiply_adds"] < vgg[8]["multiply_adds"]
     assert vgg[16]["parameters"] == vgg[8]["parameters"] == 14_714_688 + 9 * 512 * 1024 + 1024 + 1024 * 1000 + 1000

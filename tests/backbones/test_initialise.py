@@ -1,6 +1,10 @@
+from collections.abc import Mapping
+
 import jax
 import numpy as np
+import pytest
 import small
+from flax import linen as nn
 
 from wsol_jax.backbones import build, initialise, trunk
 
@@ -31,6 +35,30 @@ def test_a_1x1_convolution_as_head_is_xavier_uniform_without_bias():
     bound = np.sqrt(6 / (2048 + 10))
     assert 0.99 * bound < np.abs(head["kernel"]).max() <= bound and (head["bias"] == 0).all()
     assert np.isclose(head["kernel"].std(), bound / np.sqrt(3), rtol=0.02)
+
+
+class Scaled(nn.Module):
+    initialisers: Mapping[str, float]
+
+    @nn.compact
+    def __call__(self, image, train):
+        gamma, beta = (self.param(name, nn.initializers.ones, (1, 1, 1, 3)) for name in ("gamma", "beta"))
+        return image * gamma + beta
+
+
+class Whole(nn.Module):
+    backbone: nn.Module
+
+    def __call__(self, image, train):
+        return self.backbone(image, train)
+
+
+@pytest.mark.parametrize("wrap", [lambda backbone: backbone, Whole])
+def test_leaves_with_other_names_have_the_constants_of_their_backbone(wrap):
+    leaves = jax.tree.leaves(initialise(jax.random.key(0), wrap(Scaled({"gamma": 0.25, "beta": 3.0}))))
+    assert [leaf.ravel().tolist() for leaf in leaves] == [[3.0] * 3, [0.25] * 3]
+    with pytest.raises(ValueError, match=r"no rule to fill params\..*beta"):
+        initialise(jax.random.key(0), wrap(Scaled({"gamma": 0.25})))
 
 
 def test_a_network_without_batch_norm_has_empty_statistics():

@@ -1,4 +1,4 @@
-"""The variants for localisation: maps of 1/16 and 1/8 of the photo's side, more layers, a 1x1 convolution as head."""
+"""The variants for localisation: strides of 16 and 8, hooks, more layers, a 1x1 convolution as head."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import small
 from flax.traverse_util import flatten_dict
 
-from wsol_jax.backbones import names, trunk
+from wsol_jax.backbones import BACKBONES, layers, names, trunk
 from wsol_jax.backbones.heads import Classifier
 from wsol_jax.backbones.layers import frozen_stages
 from wsol_jax.weights.pretrained import load_weights
@@ -18,6 +18,19 @@ VARIANTS = {
     "inception_v3": dict(
         added="SPG_A3_1b.0, SPG_A3_2b.0", omitted=("AuxLogits", "Mixed_7a", "Mixed_7b", "Mixed_7c"), kwargs={}
     ),
+    "densenet161": dict(added="", omitted=(), kwargs={}),
+    "dpn68": dict(added="", omitted=(), kwargs={}),
+    "efficientnet_lite0": dict(added="", omitted=(), kwargs={}),
+    "convnext_tiny": dict(added="", omitted=(), kwargs={}),
+}
+CHANGED = {  # the first stages whose maps have more cells, with a stride of 16 and of 8
+    "resnet50": ("layer4", "layer3"),
+    "resnet50_v1": ("layer4", "layer3"),
+    "vgg_gap": ("pool5", "pool4"),
+    "densenet161": ("transition3", "transition2"),
+    "dpn68": ("conv5", "conv4"),
+    "efficientnet_lite0": ("blocks.5", "blocks.3"),
+    "convnext_tiny": ("stages.3", "stages.2"),
 }
 
 
@@ -25,15 +38,25 @@ def variant(arch, stride, **kwargs):
     return small.network(arch, stride=stride, **VARIANTS[arch]["kwargs"], **kwargs)
 
 
-@pytest.mark.parametrize("arch", ["resnet50", "vgg16", "inception_v3"])
+DEPTHS = {
+    "resnet50": 2048,
+    "vgg16": 1024,
+    "inception_v3": 1024,
+    "densenet161": 2208,
+    "dpn68": 832,
+    "efficientnet_lite0": 1280,
+    "convnext_tiny": 768,
+}
+
+
+@pytest.mark.parametrize("arch", DEPTHS)
 @pytest.mark.parametrize("stride, cells", [(16, 14), (8, 28)])
 def test_224_pixels_make_as_many_cells_as_published(arch, stride, cells):
     conv6 = dict(conv6=1024) if arch == "vgg16" else {}
     backbone = trunk(arch, stride=stride, **conv6)
     shapes = jax.eval_shape(lambda key: backbone.init_with_output(key, small.photos(1, 224), False), jax.random.key(0))
     maps, _ = shapes
-    depth = {"resnet50": 2048, "vgg16": 1024, "inception_v3": 1024}[arch]
-    assert maps[list(backbone.stages)[-1]].shape == (1, cells, cells, depth)
+    assert maps[list(backbone.stages)[-1]].shape == (1, cells, cells, DEPTHS[arch])
     assert set(backbone.stages) <= set(maps)
 
 
@@ -47,7 +70,7 @@ def test_published_weights_load_and_what_is_new_is_named(arch, stride, tmp_path)
     before = small.variables(network)
     loaded, message = load_weights(network, before, str(tmp_path / "w.npz"), arch, new_head=True)
     added, omitted, _ = VARIANTS[arch].values()
-    head = {"vgg_gap": "classifier"}.get(arch, "fc")
+    head = BACKBONES[arch].classifier
     new = (*(added.split(", ") if added else ()), head)
     assert message.endswith(f"; new: {', '.join(sorted(new))}")
     mine, old = names.to_state_dict(loaded), names.to_state_dict(before)
@@ -58,20 +81,19 @@ def test_published_weights_load_and_what_is_new_is_named(arch, stride, tmp_path)
     assert all(np.array_equal(mine[name], old[name]) for name in fresh)
 
 
-@pytest.mark.parametrize("arch", ["resnet50", "resnet50_v1", "vgg_gap"])
+@pytest.mark.parametrize("arch", CHANGED)
 def test_stride_moves_no_weight_and_changes_no_earlier_map(arch):
     whole = small.backbone(arch)
     variables, photos = small.variables(whole), small.photos(1)
     expected = small.run(whole, variables, photos)
-    for stride, first in (
-        (16, {"vgg_gap": "pool5"}.get(arch, "layer4")),
-        (8, {"vgg_gap": "pool4"}.get(arch, "layer3")),
-    ):
+    for stride, first in zip((16, 8), CHANGED[arch], strict=True):
         backbone = small.backbone(arch, stride=stride)
         template = small.variables(backbone)
-        assert jax.tree.structure(template) == jax.tree.structure(variables)
-        assert jax.tree.all(jax.tree.map(np.array_equal, template, variables))
-        maps = small.run(backbone, variables, photos)
+        mine, theirs = (names.to_state_dict(tree) for tree in (template, variables))
+        norm = {"classifier.0.weight", "classifier.0.bias"} if arch == "convnext_tiny" else set()
+        assert set(mine) == set(theirs) | norm
+        assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+        maps = small.run(backbone, template, photos)
         for stage in whole.stages:
             if stage == first:
                 break
@@ -79,13 +101,40 @@ def test_stride_moves_no_weight_and_changes_no_earlier_map(arch):
         assert maps[list(backbone.stages)[-1]].shape[1:3] == (64 // stride, 64 // stride)
 
 
-def test_layer_without_its_stride_sees_every_second_cell_as_before():
-    """At the cells (2i, 2j) the first bottleneck without a stride gives what the one with it gives at (i, j)."""
+def test_layer_without_its_stride_has_the_same_output_at_every_second_cell():
+    """The first bottleneck without its stride has the output at (2i, 2j) that the one with it has at (i, j)."""
     narrow = small.NARROW["resnet50"] | dict(depths=(1, 1, 1, 1))
     coarse, fine = (trunk("resnet50", stride=stride, **narrow) for stride in (32, 16))
     variables, photos = small.variables(coarse), small.photos(1, 96)
     a, b = (small.run(backbone, variables, photos)["layer4"] for backbone in (coarse, fine))
     np.testing.assert_allclose(b[:, ::2, ::2], a, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "stride, expected", [(32, (2, 2, 2, 2, 2)), (16, (2, 2, 2, 2, 1)), (8, (2, 2, 2, 1, 1)), (4, (2, 2, 1, 1, 1))]
+)
+def test_strides_are_left_out_from_the_last_stage_on(stride, expected):
+    strides = layers.strides(trunk("resnet50").clone(stride=stride))
+    assert strides == dict(zip(("conv1", "layer1", "layer2", "layer3", "layer4"), expected, strict=True))
+
+
+def test_strides_of_a_stem_of_stride_4():
+    assert list(layers.strides(trunk("convnext_tiny", stride=8)).values()) == [4, 2, 1, 1]
+
+
+@pytest.mark.parametrize("arch", small.NARROW)
+def test_a_hook_may_change_the_map_of_every_stage(arch):
+    seen = []
+
+    def hook(module, name, x, train):
+        seen.append(name)
+        return x[..., :1] if name == list(module.stages)[-1] else x
+
+    plain, hooked = small.backbone(arch), small.backbone(arch, hook=hook)
+    variables, photos = small.variables(plain), small.photos(1, small.side(arch))
+    maps = jax.eval_shape(lambda variables: hooked.apply(variables, photos, False), variables)
+    assert [name for name in seen if name in plain.stages] == list(plain.stages) and set(seen) == set(maps)
+    assert maps[list(plain.stages)[-1]].shape[-1] == 1
 
 
 def test_vgg_without_pool4_pools_no_more_than_three_times():
@@ -133,5 +182,5 @@ def test_pointwise_head_is_the_linear_one_and_takes_a_map():
     np.testing.assert_allclose(cells.mean((1, 2)), out.head, rtol=1e-4, atol=1e-5)
 
 
-def test_head_is_as_published_unless_said_otherwise():
+def test_head_is_linear_by_default():
     assert small.variables(small.network("resnet50"))["params"]["head"]["fc"]["kernel"].shape == (128, 3)

