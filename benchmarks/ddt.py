@@ -57,9 +57,9 @@ def main(_: list[str]) -> None:
 
     def bare() -> None:
         forward = make_forward(config.pseudo, 0, mesh)
-        for chunk in make_reader(
-            dataset.read, records, config.pseudo.size, config.pseudo.batch_size, "forward", mesh
-        )(np.arange(len(records))):
+        for chunk in make_reader(dataset.read, records, config.pseudo.size, config.pseudo.batch_size, "forward", mesh)(
+            np.arange(len(records))
+        ):
             features = forward(chunk.image)
         jax.block_until_ready(features)
 

@@ -1,7 +1,6 @@
-"""Every family of backbones runs CAM and DDT with a few keys changed; DA-WSOL on the last one that was added."""
+"""Families of backbones that no file of configs/ uses run CAM and DDT with one key changed."""
 
 import experiments
-import jax
 import numpy as np
 import pytest
 import small
@@ -15,19 +14,20 @@ from wsol_jax.pseudo.heat_maps import make_forward
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
-ARCHS = ("densenet161", "efficientnet_lite0", "dpn68", "convnext_tiny")
+NARROW = {arch: small.NARROW[arch] for arch in ("densenet161", "efficientnet_lite0", "dpn68")}
+NARROW["convnext_tiny"] = small.NARROW["convnext_tiny"] | dict(depths=(1, 1, 1, 1))
 
 
-def cam(arch: str, **changes) -> ConfigDict:
+def cam(arch: str) -> ConfigDict:
     """configs/cam_cub.py with a narrow network of another architecture, on scenes."""
-    config = experiments.tiny("cam_cub", **{"data.name": "scenes", "train.arch": arch, **changes})
+    config = experiments.tiny("cam_cub", **{"data.name": "scenes", "train.arch": arch})
     with config.unlocked():
-        config.train.arch_kwargs = ConfigDict(small.NARROW[arch] | dict(stride=config.train.arch_kwargs.stride))
+        config.train.arch_kwargs = ConfigDict(NARROW[arch] | dict(stride=config.train.arch_kwargs.stride))
     check_config(config, devices=1)
     return config
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", NARROW)
 def test_cam_runs_with_cells_of_8_pixels(arch, tmp_path):
     metrics = run(cam(arch), tmp_path / "w")
     maps = np.load(tmp_path / "w" / "predictions" / "test.maps.npy")
@@ -35,26 +35,19 @@ def test_cam_runs_with_cells_of_8_pixels(arch, tmp_path):
     assert {"max_box_acc_v2", "top1_cls"} <= set(metrics)
 
 
-def test_dawsol_runs_on_convnext(tmp_path):
-    changes = {"train.dawsol.use": True, "train.dawsol.samples": 4, "stages": "train,predict"}
-    run(cam("convnext_tiny", **changes), tmp_path / "w")
-    assert (tmp_path / "w" / "predictions" / "test.maps.npy").is_file()
-
-
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", NARROW)
 def test_ddt_reads_the_last_map_of_the_published_network(arch):
     config = experiments.tiny(**{"pseudo.arch": arch}).pseudo
     with config.unlocked():
-        config.arch_kwargs = ConfigDict(small.NARROW[arch])
-    mesh = tiny.mesh(1)
+        config.arch_kwargs = ConfigDict(NARROW[arch])
     image = np.random.default_rng(0).integers(256, size=(2, 64, 64, 3), dtype=np.uint8)
-    features = np.asarray(make_forward(config, 0, mesh)(jax.device_put(image)))
-    assert features.shape[:3] == (2, 2, 2) and np.all(features.std(axis=(1, 2)).max(axis=1) > 0)
+    features = make_forward(config, 0, tiny.mesh(1))(image)
+    assert features.shape[:3] == (2, 2, 2) and np.all(np.isfinite(features))
 
 
 def test_cam_on_the_published_convnext_is_refused_in_one_line(tmp_path):
     config = cam("convnext_tiny")
     config.train.arch_kwargs.stride = 32
-    with pytest.raises(InputError, match="convnext_tiny has .* expected .*") as error:
+    with pytest.raises(InputError, match=r"convnext_tiny has layers between .* expected") as error:
         run(config, tmp_path / "w")
     assert "\n" not in str(error.value)

@@ -74,6 +74,7 @@ def strides(module: nn.Module) -> dict[str, int]:
         module: a backbone with `published_strides`, {stage: stride}, in order, and `stride`.
 
     Example:
+        >>> from wsol_jax.backbones.resnet import ResNet
         >>> strides(ResNet(stride=8))
         {'conv1': 2, 'layer1': 2, 'layer2': 2, 'layer3': 1, 'layer4': 1}
     """

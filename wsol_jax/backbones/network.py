@@ -114,9 +114,10 @@ def build(
 
     Example:
         >>> network = build("resnet50", 200, stride=8)
-        >>> variables = initialise(jax.random.key(0), network)
-        >>> network.apply(variables, jnp.zeros((1, 224, 224, 3)), False).head.shape
-        (1, 200)
+        >>> image = jax.ShapeDtypeStruct((1, 224, 224, 3), "float32")
+        >>> outputs, _ = jax.eval_shape(lambda x: network.init_with_output(jax.random.key(0), x, False), image)
+        >>> outputs.maps["layer4"].shape, outputs.head.shape
+        ((1, 28, 28, 2048), (1, 200))
     """
     backbone = trunk(arch, dtype, freeze=freeze, **kwargs)
     frozen_stages(backbone)  # raises for a wrong name now rather than when the network first runs

@@ -120,14 +120,15 @@ def steps(setup, count, devices_used=1):
 
 @pytest.mark.usefixtures("compile_quickly")
 def test_one_device_is_as_good_as_eight():
-    """Up to rounding, which training amplifies by a factor that depends on the processor."""
-    setup = experiment()
-    (one, logs), (eight, others) = (steps(setup, 5, devices_used) for devices_used in (1, 8))
+    """Up to rounding, which every step amplifies: compared after the first two steps."""
+    setup = experiment(start_epoch=-1)
+    (one, logs), (eight, others) = (steps(setup, 2, devices_used) for devices_used in (1, 8))
+    assert one.memory.anchors.photos == 16
     for a, b in zip(logs, others, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["share_fake"] == pytest.approx(b["share_fake"], abs=1e-6)
     for a, b in zip(one.memory.anchors, eight.memory.anchors, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.usefixtures("compile_quickly")
