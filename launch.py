@@ -125,8 +125,11 @@ def change_open_group(config: ConfigDict, argument: str, key: str, text: str) ->
     if not isinstance(value, dict):
         raise InputError(f"{argument}: expected a group such as {example}")
     before = {} if depth == len(path) else owner[path[depth - 1]].to_dict()
-    with config.unlocked():
-        owner[path[depth - 1]] = ConfigDict(before | value)
+    try:
+        with config.unlocked():
+            owner[path[depth - 1]] = ConfigDict(before | value)
+    except (ValueError, TypeError, AttributeError) as error:  # keys with dots, or that are no text
+        raise InputError(f"{argument}: expected a group such as {example}") from error
 
 
 def current_value(config: ConfigDict, key: str, argument: str, is_group: bool = False) -> object:

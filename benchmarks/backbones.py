@@ -1,12 +1,12 @@
-"""How quick the backbones are on one CPU core beside the same networks in PyTorch: a forward pass and a training step.
+"""Time the backbones on one CPU core against the same networks in PyTorch: a forward pass and a training step.
 
     python benchmarks/backbones.py --arch=vgg16,resnet50 --batch=8
 
 Needs torch, torchvision and timm, which the project itself does not. Each framework runs in a process of its own with
 one thread, both on the same core, and they take turns; torch runs eagerly on channels-last tensors. Weights are random,
 numbers float32, photos as large as the backbone was trained with. A step is a forward pass with the batch's statistics,
-cross-entropy, a backward pass, and SGD with momentum. What is timed is the processor's time of the process, so that
-other work on the core counts for neither. Prints one line for each backbone: medians in milliseconds, and the median of
+cross-entropy, a backward pass, and SGD with momentum. Times are those of the process on the processor, so that other
+work on the core counts for neither. It prints one line for each backbone: medians in milliseconds, and the median of
 the ratios of each turn. The first step of a deep backbone compiles for minutes.
 """
 
@@ -35,7 +35,7 @@ TASKS = ("forward", "step")
 
 
 def jax_tasks(arch: str) -> dict[str, Callable[[], None]]:
-    """What to time, of this project."""
+    """Return the tasks of this project."""
     import jax
     import optax
 
@@ -74,7 +74,7 @@ def jax_tasks(arch: str) -> dict[str, Callable[[], None]]:
 
 
 def torch_tasks(arch: str) -> dict[str, Callable[[], None]]:
-    """What to time, of PyTorch: torchvision's network of that name, or timm's where it has none."""
+    """Return the tasks of PyTorch, with torchvision's network of that name or timm's."""
     import timm
     import torch
     import torchvision
@@ -108,7 +108,7 @@ def torch_tasks(arch: str) -> dict[str, Callable[[], None]]:
 
 
 def work() -> None:
-    """Reads names of tasks, and answers each with the seconds of processor's time it took; the first time compiles."""
+    """Read names of tasks; run each and print its seconds of processor time. The first run of a task compiles."""
     tasks = {"jax": jax_tasks, "torch": torch_tasks}[WORKER.value](ARCH.value[0])
     for line in sys.stdin:
         start = time.process_time()
@@ -117,7 +117,7 @@ def work() -> None:
 
 
 def start(framework: str, arch: str) -> subprocess.Popen:
-    """A process that runs one backbone of one framework with one thread."""
+    """Start a process that runs one backbone of one framework with one thread."""
     one_thread = {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent.parent)}
     one_thread["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     command = [sys.executable, __file__, f"--worker={framework}", f"--arch={arch}", f"--batch={BATCH.value}"]
@@ -126,14 +126,14 @@ def start(framework: str, arch: str) -> subprocess.Popen:
 
 
 def seconds(worker: subprocess.Popen, task: str) -> float:
-    """Asks a worker to run a task."""
+    """Return the seconds of processor time that a worker takes for a task."""
     worker.stdin.write(task + "\n")
     worker.stdin.flush()
     return float(worker.stdout.readline())
 
 
 def compare(arch: str) -> str:
-    """The line of the table about one backbone."""
+    """Return the line of the table about one backbone."""
     ours, torch = workers = start("jax", arch), start("torch", arch)
     line = f"{arch:20}"
     for task in TASKS:
@@ -146,7 +146,7 @@ def compare(arch: str) -> str:
 
 
 def main(_: list[str]) -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     if WORKER.value:
         work()
         return

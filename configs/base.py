@@ -2,8 +2,8 @@
 
     python launch.py --config=configs/base.py --workdir=W
 
-The keys, their meaning and their defaults stand in the files that use them, see `wsol_jax.config.default_config`;
-docs/reference.md lists them all. The other files of this folder change some of them.
+Every key and its default is defined in the file that uses it, see `wsol_jax.config.default_config`; docs/reference.md
+lists all of them. The other files of this folder change some. This one starts from random weights.
 """
 
 from ml_collections import ConfigDict

@@ -1,12 +1,12 @@
-r"""CAM on OpenImages30k, ResNet-50 with 14 x 14 cells, judged by masks.
+r"""CAM on OpenImages30k, ResNet-50 with 14 x 14 cells, evaluated with masks.
 
     python launch.py --config=configs/cam_openimages.py --workdir=W --config.data.dir=OpenImages \
         --config.train.weights=resnet50.pth
 
 resnet50.pth is torchvision's. OpenImages holds images/, masks/ and metadata/{train,val,test}/ as wsolevaluation
-downloads them. The values are those of DA-WSOL's published script for OpenImages and ResNet-50, the methods' own those
-that its code has as defaults; wsolevaluation reports a PxAP of 58.5 for CAM. Its value for VGG16 is a rate of
-0.00227913316, weight decay 5e-4.
+downloads them. The values are those of DA-WSOL's published script for OpenImages and ResNet-50, those of the methods
+the defaults of its code; wsolevaluation reports a PxAP of 58.5 for CAM. For VGG16 the code has a learning rate of
+0.00227913316 and a weight decay of 5e-4. Ten epochs of the whole network: for a GPU or TPU.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from configs.cam_cub import get_config as cam_cub
 
 
 def get_config() -> ConfigDict:
-    """CUB's configuration with the values of OpenImages."""
+    """Return CUB's configuration with the values of OpenImages."""
     config = cam_cub()
     config.data.name = "lists"
     config.data.lists.update(val="metadata/val", masks="localization.txt", mask_dir="masks")

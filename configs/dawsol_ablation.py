@@ -1,11 +1,11 @@
-r"""DA-WSOL's ablation on butterflies (its Tables 3 and 4): which of its parts help, and what they cost.
+r"""DA-WSOL's ablation on butterflies (its Tables 3 and 4): the effect and the cost of each of its parts.
 
     python launch.py --config=configs/dawsol_ablation.py --workdir=W --config.data.dir=../shared/data/butterflies
 
-Each row of W/table.md is a run of its own in W/ROW, one after the other; a killed ablation goes on where it was. In the
-end all of them are timed side by side. Here that is eight runs of configs/dawsol_butterflies.py, minutes each on two
-CPU cores; --config.ablation.losses=mmd leaves out three. Every other configuration of DA-WSOL, with whatever keys it
-is given, becomes an ablation by --config.stages=ablation. The paper's, for a GPU or TPU:
+Each row of W/table.md is a run of its own in W/ROW, one after the other; an ablation that was cut off continues. At the
+end all of them are timed in turns. Here these are eight runs of configs/dawsol_butterflies.py, of some ten minutes each
+on two CPU cores; --config.ablation.losses=mmd leaves out three. Any other configuration of DA-WSOL becomes an ablation
+with --config.stages=ablation. The paper's, for a GPU or TPU:
 
     python launch.py --config=configs/dawsol_openimages.py --config.stages=ablation --workdir=W \
         --config.data.dir=OpenImages --config.train.weights=resnet50.pth
@@ -19,8 +19,8 @@ It has (Table 3), on OpenImages with ResNet-50:
     universum              + L_u + TSA  45.17, 61.50   45.17, 61.50
     mmd, dann              all          49.68, 65.42   46.71, 63.26
 
-In its Table 4 a photo's training takes 1.82 times CAM's with MMD and 1.40 times with DANN, its test 1.02 and 1.01
-times. That table's other methods are --config.train.method=has, cutmix or adl, each in another workdir.
+In its Table 4 the training of a photo takes 1.82 times as long as CAM's with MMD and 1.40 times with DANN, its test
+1.02 and 1.01 times. That table's other methods are --config.train.method=has, cutmix or adl, each in another workdir.
 """
 
 from ml_collections import ConfigDict
@@ -29,7 +29,7 @@ from configs.dawsol_butterflies import get_config as dawsol_butterflies
 
 
 def get_config() -> ConfigDict:
-    """Every part of the loss of configs/dawsol_butterflies.py."""
+    """Return the ablation of configs/dawsol_butterflies.py."""
     config = dawsol_butterflies()
     config.stages = "ablation"
     return config

@@ -1,9 +1,9 @@
-r"""DA-WSOL on the first 25 classes of CUB-200-2011, in minutes on two CPU cores, beside configs/cam_birds25.py.
+r"""DA-WSOL on the first 25 classes of CUB-200-2011, in some 25 minutes on two CPU cores.
 
     python launch.py --config=configs/dawsol_birds25.py --workdir=W \
         --config.data.dir=../shared/data/birds25/CUB_200_2011
 
-The recipe of configs/dawsol_butterflies.py: CAM's, with DA-WSOL's loss and nothing else changed.
+The recipe of configs/cam_birds25.py with DA-WSOL's loss and no other change; see configs/dawsol_butterflies.py.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from configs.cam_birds25 import get_config as cam_birds25
 
 
 def get_config() -> ConfigDict:
-    """CAM's short recipe, with the loss as on CUB but for the samples."""
+    """Return CAM's short recipe, with the loss as on CUB except for the samples."""
     config = cam_birds25()
     config.train.dawsol.update(use=True, domain_weight=0.3, universum_weight=2.0, samples=8)
     return config

@@ -1,9 +1,9 @@
-r"""DA-WSOL on OpenImages30k, ResNet-50 with 14 x 14 cells, judged by masks.
+r"""DA-WSOL on OpenImages30k, ResNet-50 with 14 x 14 cells, evaluated with masks.
 
     python launch.py --config=configs/dawsol_openimages.py --workdir=W --config.data.dir=OpenImages \
         --config.train.weights=resnet50.pth
 
-resnet50.pth is torchvision's; the photos are as configs/cam_openimages.py has them. The paper (Tables 2 to 4) has:
+resnet50.pth is torchvision's; the photos are those of configs/cam_openimages.py. The paper (Tables 2 to 4) has:
 
     piou, pxap    CAM            HaS            CutMix         ADL
     alone         42.95, 58.19   41.92, 55.10   42.73, 60.64   42.05, 55.02   (CutMix in Table 2: 57.57)
@@ -11,11 +11,11 @@ resnet50.pth is torchvision's; the photos are as configs/cam_openimages.py has t
     with DANN     46.71, 63.26   46.41, 62.48   48.55, 64.08   43.22, 60.64
 
 The last row is --config.train.dawsol.domain_loss=dann, the columns are --config.train.method=cam, has, cutmix and adl,
-with the values that the published code has as defaults. Its script's values are the paper's, but for the rate: it is
+with the defaults of the published code. The values of its script are the paper's except for the learning rate: it is
 divided before epochs 3, 6 and 9, and after them with --config.train.decay_early=0. Its test reads the checkpoint of
 epoch 7 of 10; here the last one counts. Its 32 samples (train.dawsol.samples) are many for 14 x 14 cells: on birds and
-butterflies few photos then took part in the domain loss, and 8 were better (README). The other keys of
-configs/dawsol_cub.py are here too. For a GPU or TPU.
+butterflies few photos then entered the domain loss, and 8 were better (docs/results.md). The other keys that
+configs/dawsol_cub.py names apply here too. Ten epochs of the whole network: for a GPU or TPU.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +24,7 @@ from configs.cam_openimages import get_config as cam_openimages
 
 
 def get_config() -> ConfigDict:
-    """CAM's configuration, whose values are DA-WSOL's, with its loss."""
+    """Return CAM's configuration, whose values are DA-WSOL's, with its loss."""
     config = cam_openimages()
     config.train.dawsol.update(use=True, domain_weight=0.2, universum_weight=3.0)
     return config

@@ -1,11 +1,12 @@
-r"""DA-WSOL on OpenImages30k with InceptionV3, 28 x 28 cells, judged by masks.
+r"""DA-WSOL on OpenImages30k with InceptionV3, 28 x 28 cells, evaluated with masks.
 
     python launch.py --config=configs/dawsol_openimages_inception.py --workdir=W --config.data.dir=OpenImages \
         --config.train.weights=inception_v3.pth
 
-inception_v3.pth is torchvision's; the photos are as configs/cam_openimages.py has them. The paper (Table 2) has a piou
-of 48.01 and a pxap of 64.46; for CAM it has 47.30 and 62.66. The values are those of the published script; the paper
-tells none that ResNet-50 has not. The keys of configs/dawsol_cub.py are here too. For a GPU or TPU.
+inception_v3.pth is torchvision's; the photos are those of configs/cam_openimages.py. The paper (Table 2) has a piou of
+48.01 and a pxap of 64.46; for CAM it has 47.30 and 62.66. The values are those of the published script; the paper gives
+only those of ResNet-50. The keys that configs/dawsol_cub.py names apply here too. Ten epochs of the whole network: for
+a GPU or TPU.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +15,7 @@ from configs.dawsol_openimages import get_config as dawsol_openimages
 
 
 def get_config() -> ConfigDict:
-    """The configuration of OpenImages with InceptionV3's values."""
+    """Return the configuration of OpenImages with InceptionV3's values."""
     config = dawsol_openimages()
     train = config.train
     train.arch, train.size, train.arch_kwargs.stride = "inception_v3", 224, 8

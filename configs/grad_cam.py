@@ -3,7 +3,8 @@ r"""Grad-CAM of the classifier of a PSOL run, at any of its stages.
     python launch.py --config=configs/grad_cam.py --workdir=W --config.predict.grad_cam_from=RUN \
         --config.data.name=cub --config.data.dir=CUB_200_2011 --config.predict.grad_cam_stage=layer3
 
-Nothing is trained. Maps, boxes and numbers are those of a score-map run.
+Nothing is trained; a photo takes one forward and one backward pass. Maps, boxes and metrics are those of a score-map
+run.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from configs.base import get_config as base
 
 
 def get_config() -> ConfigDict:
-    """Maps of another run's classifier."""
+    """Return maps of another run's classifier."""
     config = base()
     config.stages = "predict,evaluate,report"
     config.predict.test_geometry = "resize"

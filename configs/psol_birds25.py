@@ -2,7 +2,8 @@
 
     python launch.py --config=configs/psol_birds25.py --workdir=W --config.data.dir=CUB_200_2011
 
-The recipe of configs/psol_cub_fused.py; configs/psol_birds25_pooled.py is the paper's, in 90 minutes.
+On two CPU cores, with the recipe of configs/psol_cub_fused.py; configs/psol_birds25_pooled.py is the paper's, in 90
+minutes.
 """
 
 from ml_collections import ConfigDict

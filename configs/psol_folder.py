@@ -1,10 +1,11 @@
-"""PSOL on your own photos: one folder for each class, no boxes; boxes come out, for all photos, in all formats.
+"""PSOL on your own photos: one folder for each class and no boxes; the result is a box for every photo, in all formats.
 
     python launch.py --config=configs/psol_folder.py --workdir=W --config.data.dir=PHOTOS
 
 The boxes are in W/boxes (Parquet, CSV, COCO JSON, Label Studio, YOLO), each with its confidence, the probability that
-it is right; they are the pseudo boxes or the localizer's, whichever are more confident. W/report/index.html shows
-them. Nothing is downloaded: the pretrained networks came with pip. Some hundred photos take minutes on two CPU cores.
+it is right; they are the pseudo boxes or the localizer's, the source with the higher mean confidence.
+W/report/index.html shows them. Nothing is downloaded: the pretrained networks are installed with pip. Some hundred
+photos take minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-Nothing is downloaded: the scenes are drawn, and the pretrained networks came with pip.
+Nothing is downloaded: the scenes are generated, and the pretrained networks are installed with pip.
 """
 
 from ml_collections import ConfigDict

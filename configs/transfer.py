@@ -1,11 +1,10 @@
-r"""A localizer trained on other photos draws boxes on these, without fine-tuning, as Table 3 of the PSOL paper.
+r"""A localizer trained on other photos predicts boxes on these, without fine-tuning, as Table 3 of the PSOL paper.
 
     python launch.py --config=configs/transfer.py --workdir=W --config.predict.localizer_from=RUN \
         --config.data.name=cub --config.data.dir=CUB_200_2011
 
-RUN is the workdir of a PSOL run on any dataset. DDT and the best centred box of these photos stand beside it, so that
-one sees what knowing nothing and what looking at the photos would give. On two CPU cores DDT takes a second a photo,
-the localizer a tenth of that.
+RUN is the workdir of a PSOL run on any dataset. The metrics include those of DDT on these photos and of the best
+centred box, for comparison. On two CPU cores DDT takes a second per photo, the localizer a tenth of that.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +13,7 @@ from configs.base import get_config as base
 
 
 def get_config() -> ConfigDict:
-    """Nothing is trained: pseudo boxes for comparison, the other run's localizer, the numbers."""
+    """Return a configuration without training: pseudo boxes, the other run's localizer, the metrics."""
     config = base()
     config.stages = "pseudo_boxes,predict,evaluate,report"
     return config

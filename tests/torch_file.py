@@ -1,4 +1,4 @@
-"""Writes torch's two checkpoint formats without torch, from numpy arrays."""
+"""A writer of torch's two checkpoint formats without torch, from numpy arrays."""
 
 import collections
 import io
@@ -38,7 +38,7 @@ def rebuild(name):
 
 
 class Pickler(pickle.Pickler):
-    """Puts every array of numbers aside, as torch puts its storages."""
+    """A pickler that stores every array of numbers apart, like torch's storages."""
 
     def __init__(self, stream):
         super().__init__(stream, protocol=2)

@@ -1,4 +1,4 @@
-"""InceptionV3 in plain numpy, layer by layer with torch's rules for borders: what ours is compared with at any size."""
+"""InceptionV3 in plain numpy, layer by layer with torch's rules for borders: the reference at any size."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -25,7 +25,7 @@ def maps(state: dict[str, np.ndarray], image: np.ndarray, stride: int) -> dict[s
         return x
 
     def branches(x, block, *longer):
-        """The blocks that keep the size: 1x1, some chains that are called so and number so many, mean and 1x1."""
+        """A block that keeps the size: 1x1, chains (name, number of convolutions), mean and 1x1."""
         chains = [chain(x, *(f"{block}.{name}_{i + 1}" for i in range(n))) for name, n in longer]
         pooled = conv(pool(x, np.sum, 1, 1) / 9, f"{block}.branch_pool")
         return np.concatenate([conv(x, f"{block}.branch1x1"), *chains, pooled], 1)

@@ -1,4 +1,4 @@
-"""Every architecture at its full size, from shapes alone, beside what torchvision and timm publish of it."""
+"""Every architecture at its full size, from shapes alone, against the numbers of torchvision and timm."""
 
 import math
 

@@ -32,7 +32,7 @@ CASES = {  # input [h, w, d], kernel, groups, stride, padding
 
 
 def both(case, dtype="float32"):
-    """The same convolution by `layers` and by lax, and its arguments."""
+    """The same convolution by `convolutions` and by lax, and its arguments."""
     shape, kernel, groups, stride, padding = CASES[case]
     x, k = (jax.random.normal(jax.random.key(i), s, dtype) for i, s in enumerate([(2, *shape), kernel]))
 
@@ -44,7 +44,7 @@ def both(case, dtype="float32"):
 
 
 def gradient(f):
-    """Of the sum of cubes, with respect to both arguments."""
+    """The gradient of the sum of cubes, with respect to both arguments."""
     return jax.grad(lambda x, k: (f(x, k) ** 3).sum(), (0, 1))
 
 
@@ -133,7 +133,7 @@ def test_max_pool_and_its_gradient_are_those_of_flax(case, dtype):
         np.testing.assert_array_equal(*pull(weights), *expected_pull(weights))
 
 
-def test_max_pool_does_not_hide_what_is_no_number():
+def test_max_pool_does_not_hide_nan():
     for position in range(4):
         x = jnp.zeros(4).at[position].set(jnp.nan).reshape(1, 2, 2, 1)
         assert jnp.isnan(max_pool(x, (2, 2))).all()
@@ -154,7 +154,7 @@ def test_form_of_max_pool_is_chosen_for_the_device_it_is_lowered_for():
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_padding_by_name_knows_of_dilation(padding):
+def test_padding_by_name_takes_account_of_dilation(padding):
     x, k = jnp.ones((1, 9, 8, 2)), jnp.ones((3, 3, 2, 3))
     options = dict(rhs_dilation=(2, 2), dimension_numbers=NHWC)
     np.testing.assert_array_equal(

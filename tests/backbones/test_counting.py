@@ -106,7 +106,7 @@ def printed(*lines):
     return {tuple(cells[:2]): cells[3:] for cells in (table._cells(line, notes) for line in chain(*lines))}, notes
 
 
-def test_vgg_beside_the_paper():
+def test_vgg_against_the_paper():
     cells, notes = printed(table.psol_lines("vgg16"), table.psol_lines("vgg_gap"), table.map_lines("vgg_gap"))
     assert cells["vgg16", "classifier"] == ["138.36", "138.36", "15.47", "15.42"]
     assert cells["vgg16", "-Sep"] == ["274.72", "274.72", "30.94", "30.83"]
@@ -116,7 +116,7 @@ def test_vgg_beside_the_paper():
     assert notes[1].startswith("vgg_gap -Sep, 200 classes, 29.64: misprint: twice the 14.82")
 
 
-def test_resnet_beside_the_paper():
+def test_resnet_against_the_paper():
     cells, _ = printed(table.psol_lines("resnet50"), table.map_lines("resnet50"))
     assert cells["resnet50", "-Sep"] == ["50.12", "50.12", "8.18", "8.18"]
     assert cells["resnet50", "-Joint"] == ["26.61", "26.61", "4.09", "4.10"]
@@ -124,7 +124,7 @@ def test_resnet_beside_the_paper():
     assert cells["resnet50", "classifier, stride 8"] == ["25.56", "", "19.08", ""]
 
 
-def test_inception_beside_the_paper():
+def test_inception_against_the_paper():
     cells, notes = printed(table.psol_lines("inception_v3"))
     assert cells["inception_v3", "-Sep"] == ["53.32", "53.32 [1]", "11.43", "11.42"]
     assert cells["inception_v3", "-Sep, as built here"] == ["52.95", "", "11.43", ""]
@@ -133,7 +133,7 @@ def test_inception_beside_the_paper():
     assert "misprint" in notes[1]
 
 
-def test_densenet_beside_the_paper():
+def test_densenet_against_the_paper():
     cells, notes = printed(table.psol_lines("densenet161"))
     assert cells["densenet161", "classifier"] == ["28.68", "29.81 [1]", "7.73", "7.80"]
     assert cells["densenet161", "-Sep"][:2] == ["56.29", "56.29"]

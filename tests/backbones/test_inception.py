@@ -11,7 +11,7 @@ from wsol_jax.errors import InputError
 
 
 def filled(module):
-    """Variables with numbers that keep a map's scale, and the state dict that they are."""
+    """Variables with numbers that keep a map's scale, and their state dict."""
     template = small.variables(module)
     state = {name: fill(name, value.shape) for name, value in names.to_state_dict(template).items()}
     return names.from_state_dict({name: value.astype(np.float32) for name, value in state.items()}, template), state
@@ -69,7 +69,7 @@ def test_training_on_too_small_photos_names_the_map():
         jax.eval_shape(lambda v: network.apply(v, small.photos(size=298), True, **options), variables)
     assert str(error.value).startswith("map of shape (2, 16, 16, 48); the auxiliary head expects 17x17 cells or more")
     outside = jax.eval_shape(lambda v: network.apply(v, small.photos(size=298), False), variables)
-    assert outside.auxiliary is None  # outside of training it has no say
+    assert outside.auxiliary is None  # only training uses it
 
 
 def test_preprocessing_is_transform_input_of_a_photo_normalised_for_imagenet():

@@ -28,7 +28,7 @@ GOLDENS = {
 
 @functools.lru_cache(maxsize=1)  # the largest has a hundred million numbers
 def filled(path):
-    """What a published state dict would hold, from the file that lists its names and shapes."""
+    """The numbers of a published state dict, from the file that lists its names and shapes."""
     shapes = json.loads(path.read_text())
     return {name: fill(name, shape) for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
 

@@ -1,6 +1,6 @@
-"""Which cells of every stage see a pixel, at odd and unequal sides: what torch and TensorFlow pad differs there.
+"""The cells of every stage that depend on a pixel, at odd and unequal sides, where torch and TensorFlow differ.
 
-Where all weights are positive and one pixel alone is not zero, just those cells are not zero that see it.
+If all weights are positive and a single pixel is not zero, exactly the cells that depend on it are not zero.
 """
 
 import jax
@@ -11,7 +11,7 @@ import small
 SIDES = (101, 92)  # whenever the map is halved, one of its sides is odd and one even
 PIXELS = ((0, 0), (100, 91), (49, 36))
 
-# what each stage of the narrow networks adds: (kernel, stride, padding) of its layers that are wider than one cell
+# of each stage of the narrow networks: (kernel, stride, padding) of its layers that are wider than one cell
 SAME, TORCH, UNPADDED = "SAME", "TORCH", "UNPADDED"  # TensorFlow's padding; half of the kernel on every side; none
 STAGES = {
     "resnet50": {
@@ -55,7 +55,7 @@ STAGES = {
 
 
 def seeing(sees, kernel, stride, padding):
-    """bool [n'], of the cells of one axis after a layer, by bool [n] before it."""
+    """The cells of one axis after a layer that depend on the pixel, bool [n'], by those before it, bool [n]."""
     n = len(sees)
     before = after = kernel // 2 if padding == TORCH else 0
     if padding == SAME:

@@ -101,13 +101,22 @@ def test_stride_moves_no_weight_and_changes_no_earlier_map(arch):
         assert maps[list(backbone.stages)[-1]].shape[1:3] == (64 // stride, 64 // stride)
 
 
-def test_layer_without_its_stride_has_the_same_output_at_every_second_cell():
-    """The first bottleneck without its stride has the output at (2i, 2j) that the one with it has at (i, j)."""
-    narrow = small.NARROW["resnet50"] | dict(depths=(1, 1, 1, 1))
-    coarse, fine = (trunk("resnet50", stride=stride, **narrow) for stride in (32, 16))
-    variables, photos = small.variables(coarse), small.photos(1, 96)
-    a, b = (small.run(backbone, variables, photos)["layer4"] for backbone in (coarse, fine))
-    np.testing.assert_allclose(b[:, ::2, ::2], a, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(
+    "arch, stage, changes, first",
+    [
+        ("resnet50", "layer4", dict(depths=(1,) * 4), 0),
+        ("dpn68", "conv5", dict(depths=(1,) * 4), 0),
+        ("efficientnet_lite0", "blocks.5", dict(depths=(1,) * 7, widths=(4, 4, 6, 6, 8, 10, 12)), 1),
+    ],
+)
+def test_layer_without_its_stride_has_the_same_output_at_every_second_cell(arch, stage, changes, first):
+    """TensorFlow's padding of an even map centres a kernel of stride 2 on the odd cells, torch's on the even ones."""
+    narrow = small.NARROW[arch] | changes
+    coarse, fine = (trunk(arch, stride=stride, **narrow) for stride in (32, 16))
+    variables, photos = small.variables(coarse), small.photos(1, 128)
+    a, b = (small.run(backbone, variables, photos)[stage] for backbone in (coarse, fine))
+    assert a.shape[1:3] == (4, 4) and np.any(a != 0)
+    np.testing.assert_allclose(b[:, first::2, first::2], a, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_one_draw_decides_for_the_batch():
     assert 0.65 < np.mean(dropped) < 0.85
 
 
-def test_it_stands_where_it_is_published_and_only_in_training():
+def test_it_attends_at_the_published_places_and_only_in_training():
     mine, plain = (tiny.experiment("train", method=name) for name in ("adl", "cam"))
     batch = next(mine.batches(range(1), tiny.mesh(1)))
     jax.tree.map(np.testing.assert_array_equal, mine.variables, plain.variables)

@@ -1,4 +1,4 @@
-"""SPG: which pixels are sure, what they teach, where the side heads are."""
+"""SPG: the pixels that surely are object or background, the losses, the side heads."""
 
 import jax
 import jax.numpy as jnp
@@ -34,13 +34,13 @@ def test_the_seeds_are_the_published_ones(high, low):
     rng = np.random.default_rng(0)
     logits, guide = rng.normal(size=(3, 16, 16)).astype(np.float32), rng.uniform(size=(3, 16, 16)).astype(np.float32)
     guide[1] *= 0.4
-    found = seed_loss(jnp.asarray(logits), jnp.asarray(guide), high, low)
-    np.testing.assert_allclose(found, published(logits, guide, high, low), rtol=1e-5)
+    loss = seed_loss(jnp.asarray(logits), jnp.asarray(guide), high, low)
+    np.testing.assert_allclose(loss, published(logits, guide, high, low), rtol=1e-5)
     gradient = jax.grad(seed_loss, argnums=1)(jnp.asarray(logits), jnp.asarray(guide), high, low)
     assert not np.any(gradient)
 
 
-def test_a_guide_that_is_sure_nowhere_teaches_nothing():
+def test_a_guide_that_is_sure_nowhere_has_no_loss():
     flat = jnp.full((2, 8, 8), 0.5)
     loss, gradient = jax.value_and_grad(seed_loss)(flat, flat * 0, 0.7, 0.0)
     assert loss == 0 and not np.any(gradient)

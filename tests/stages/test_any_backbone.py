@@ -16,12 +16,14 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 NARROW = {arch: small.NARROW[arch] for arch in ("densenet161", "efficientnet_lite0", "dpn68")}
 NARROW["convnext_tiny"] = small.NARROW["convnext_tiny"] | dict(depths=(1, 1, 1, 1))
+FREEZE = {"convnext_tiny": "stages.2"}  # the gradient of each 7x7 convolution compiles for seconds
 
 
 def cam(arch: str) -> ConfigDict:
     """configs/cam_cub.py with a narrow network of another architecture, on scenes."""
     config = experiments.tiny("cam_cub", **{"data.name": "scenes", "train.arch": arch})
     with config.unlocked():
+        config.train.freeze = FREEZE.get(arch, "")
         config.train.arch_kwargs = ConfigDict(NARROW[arch] | dict(stride=config.train.arch_kwargs.stride))
     check_config(config, devices=1)
     return config

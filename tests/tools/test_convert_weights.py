@@ -1,4 +1,4 @@
-"""Weights of the world, and of our own runs, as .safetensors files with the names of torchvision or timm."""
+"""Published weights, and those of our own runs, as .safetensors files with the names of torchvision or timm."""
 
 import json
 import re
@@ -59,8 +59,7 @@ def test_a_published_state_dict_stays_as_it_is(lite0, out, tmp_path, capsys):
     assert_same(lite0, read_arrays(str(out))[0])
     assert capsys.readouterr().out.splitlines() == [
         f"read      {tmp_path / 'w.pth'}, without its epoch, without the prefix 'module.'",
-        f"matched   296 entries of {LITE0}, not renamed: "
-        "62 bfloat16, 62 float16, 62 float32, 61 float64, 49 int64",
+        f"matched   296 entries of {LITE0}, not renamed: 62 bfloat16, 62 float16, 62 float32, 61 float64, 49 int64",
         "head      1000 classes",
         f"written   {out}, and read back bit for bit",
     ]
@@ -100,9 +99,9 @@ def test_what_does_not_fit_is_named(message, lite0, out, tmp_path, capsys):
     state = {name: array for name, array in (lite0 | WRONG[message]).items() if array is not None}
     write_weights(state, tmp_path / "w.safetensors")
     assert convert.main([str(tmp_path / "w.safetensors"), str(out), f"--arch={LITE0}"]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and re.fullmatch(r"error: .+\n", told.err)
-    assert f"w.safetensors for {LITE0}: " in told.err and message in told.err
+    out_text, error = capsys.readouterr()
+    assert out_text == "" and re.fullmatch(r"error: .+\n", error)
+    assert f"w.safetensors for {LITE0}: " in error and message in error
     assert not out.exists()
 
 
@@ -118,15 +117,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("message", MISTAKES)
-def test_mistakes_are_told_in_one_line(message, tmp_path, out, capsys):
+def test_mistakes_are_one_line(message, tmp_path, out, capsys):
     (tmp_path / "old.safetensors").write_bytes(b"something of the user's")
     assert convert.main([argument.format(here=tmp_path, out=out) for argument in MISTAKES[message]]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and re.fullmatch(r"error: .+\n", told.err) and message in told.err
+    out_text, error = capsys.readouterr()
+    assert out_text == "" and re.fullmatch(r"error: .+\n", error) and message in error
     assert (tmp_path / "old.safetensors").read_bytes() == b"something of the user's" and not out.exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_told(lite0, tmp_path, capsys):
+def test_a_place_that_cannot_be_written_to_is_named(lite0, tmp_path, capsys):
     write_weights(lite0, tmp_path / "w.safetensors")
     place = tmp_path / "w.safetensors" / "below.safetensors"
     assert convert.main([str(tmp_path / "w.safetensors"), str(place), f"--arch={LITE0}"]) == 2
@@ -186,8 +185,8 @@ def trained(tmp_path_factory):
 def test_a_trained_network_is_exported_and_comes_back(trained, out, capsys):
     workdir, variables = trained
     assert convert.main([str(workdir / "localizer"), str(out), f"--arch={LITE0}"]) == 0
-    told = capsys.readouterr().out
-    assert f"read      the last checkpoint of {workdir / 'localizer'}\n" in told and "head      a box\n" in told
+    lines = capsys.readouterr().out.splitlines()
+    assert f"read      the last checkpoint of {workdir / 'localizer'}" in lines and "head      a box" in lines
     assert {"classifier.0.weight", "classifier.2.bias", "conv_stem.weight"} < set(read_arrays(str(out))[0])
     tiny.assert_trees_equal(loaded(str(out), head="box", **tiny.NARROW[LITE0]), variables)
 
@@ -204,8 +203,8 @@ def run(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_the_command_says_nothing_else(trained, out, tmp_path):
-    code, told, errors = run(trained[0] / "localizer", out, f"--arch={LITE0}")
-    assert (code, told.count("\n"), errors) == (0, 4, "")
-    code, told, errors = run(out, tmp_path / "again.safetensors", f"--arch={LITE0}")
-    assert (code, told, errors.count("\n")) == (2, "", 1) and "misshapen" in errors
+def test_the_command_prints_nothing_else(trained, out, tmp_path):
+    code, lines, errors = run(trained[0] / "localizer", out, f"--arch={LITE0}")
+    assert (code, lines.count("\n"), errors) == (0, 4, "")
+    code, lines, errors = run(out, tmp_path / "again.safetensors", f"--arch={LITE0}")
+    assert (code, lines, errors.count("\n")) == (2, "", 1) and "misshapen" in errors

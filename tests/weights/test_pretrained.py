@@ -114,7 +114,7 @@ def test_layers_that_a_variant_adds_come_from_a_file_that_has_them(tmp_path):
     assert all(np.array_equal(value, state[name]) for name, value in names.to_state_dict(loaded).items())
 
 
-def test_weights_of_another_network_are_told_by_name(tmp_path):
+def test_weights_of_another_network_are_named(tmp_path):
     save_weights(small.variables(small.network("vgg_gap")), tmp_path / "vgg.safetensors")
     network = small.network("resnet50")
     with pytest.raises(InputError) as error:

