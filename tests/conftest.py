@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# Nearly all networks of the tests run for a step or two: to optimise them takes longer than to run them.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")
@@ -27,11 +29,11 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="module")
-def compile_quickly() -> Iterator[None]:
-    """For networks that run for two steps: it takes longer to optimise them than to run them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimised() -> Iterator[None]:
+    """For large networks, which take longer to run than to optimise."""
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

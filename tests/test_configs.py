@@ -13,8 +13,6 @@ import pytest
 from wsol_jax import run
 from wsol_jax.config import check_config
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 SCENES = ["stripes", "checks", "dots"]
 NUMBERS = ["1", "2", "3"]
 SYNSETS = ["n00000000", "n00000001", "n00000002"]

@@ -2,118 +2,259 @@
 
 import ast
 import doctest
-import importlib
+import importlib.util
+import json
+import pkgutil
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import experiments
 import pytest
+import test_floors
 from ml_collections import ConfigDict
 
 import launch
+from wsol_jax import run
 from wsol_jax.config import OPEN_GROUPS, check_config, default_config
 
 ROOT = Path(launch.__file__).parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PATH = re.compile(r"`((?:configs|wsol_jax|docs|benchmarks|tests)/[\w/.*-]*)`")
+CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"(?:configs|wsol_jax|docs|benchmarks|tests)/[\w/.]*|launch\.py")
+DOTTED = re.compile(r"[a-z_]\w*(?:\.\w+)+(?==|$)")
+SUFFIXES = ("parquet", "csv", "json", "jsonl", "npy", "npz", "py", "pth", "safetensors", "html", "md", "yaml", "txt")
+LINE = re.compile(r'The line in `(\w+)` of `([\w/.]+)`[^`]*: `"(\w+)": ([\w.]+)`')
 WITH_EXAMPLES = [file for file in sorted((ROOT / "wsol_jax").rglob("*.py")) if ">>>" in file.read_text()]
 
 
 def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language."""
     return [text for name, text in FENCED.findall(page.read_text()) if name == language]
 
 
-def commands() -> list[list[str]]:
-    """Every launch command of a fenced block, and every recipe of a table that names a configuration."""
-    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-    launches = [line[line.index("launch.py") :] for line in lines if "launch.py" in line]
-    cells = re.findall(r"`(--config=[^`]*)`", "".join(page.read_text() for page in PAGES))
-    return [shlex.split(line)[1:] for line in launches] + [shlex.split(cell) for cell in cells]
+def inline_code(page: Path) -> list[str]:
+    """The code in backticks outside of fenced blocks."""
+    return CODE.findall(FENCED.sub("", page.read_text()))
 
 
-@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
-def test_a_command_names_a_configuration_and_keys_that_exist(arguments):
-    flags = [one for one in arguments if not one.startswith("--workdir=")]
-    config = launch.load(str(ROOT / flags[0].removeprefix("--config=")))
-    for override in flags[1:]:
+def shell_lines() -> list[str]:
+    """The commands of every fenced block, one a line."""
+    joined = [block.replace("\\\n", " ") for page in PAGES for block in blocks(page, "sh")]
+    return [line for block in joined for line in block.splitlines() if not line.startswith("#")]
+
+
+def docstring_lines() -> list[str]:
+    """The launch commands in the docstrings of configs/, one a line."""
+    texts = [ast.get_docstring(ast.parse(file.read_text())) for file in sorted((ROOT / "configs").glob("*.py"))]
+    joined = [re.sub(r"\\\n\s*", "", text) for text in texts]
+    return [
+        line.strip() for text in joined for line in text.splitlines() if line.strip().startswith("python launch.py")
+    ]
+
+
+def launches() -> list[list[str]]:
+    """The arguments of every launch command of a page or a docstring, and of every recipe of a table."""
+    lines = [*(line for line in shell_lines() if "launch.py" in line), *docstring_lines()]
+    cells = [code for page in PAGES for code in inline_code(page) if code.startswith("--config=")]
+    arguments = [shlex.split(line.partition("launch.py")[2]) for line in lines] + [shlex.split(cell) for cell in cells]
+    return [each for each in arguments if each != ["--help"]]
+
+
+@pytest.mark.parametrize("arguments", launches(), ids=" ".join)
+def test_a_command_has_a_configuration_and_keys_that_exist(arguments):
+    config, overrides = None, []
+    for argument in arguments:
+        if argument.startswith("--config="):
+            config = launch.load(str(ROOT / argument.removeprefix("--config=")))
+        elif not argument.startswith("--workdir="):
+            overrides.append(argument)
+    for override in overrides:
         launch.change(config, override)
     check_config(config, devices=1)
+
+
+def test_other_commands_exist():
+    """Benchmarks have every flag that a command gives; of an installed package only the name is checked."""
+    for line in shell_lines():
+        words = shlex.split(line)
+        file = next((word for word in words if word.startswith("benchmarks/")), None)
+        if file:
+            flags = re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', (ROOT / file).read_text())
+            assert {word.partition("=")[0] for word in words if word.startswith("--")} <= {
+                f"--{flag}" for flag in flags
+            }
+        elif "-m" in words:
+            module = words[[i for i, word in enumerate(words) if word == "-m"][-1] + 1]  # .venv comes of `-m venv`
+            assert importlib.util.find_spec(module), line
+        else:
+            assert "launch.py" in line, line
+
+
+OVERRIDES = [(page, code) for page in PAGES for code in inline_code(page) if code.startswith("--config.")]
+
+
+@pytest.mark.parametrize(("page", "code"), OVERRIDES, ids=[code for _, code in OVERRIDES])
+def test_an_override_in_the_text_is_of_a_key_that_exists(page, code):
+    if page.name == "extending.md" or code == "--config.KEY=VALUE":
+        return  # its keys are those of the examples, which run below
+    config = default_config()
+    for override in shlex.split(code):
+        key, equals, _ = override.removeprefix("--config.").partition("=")
+        if equals:
+            launch.change(config, override)
+        else:
+            launch.current_value(config, key, override, is_group=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_is_named_exists(page):
     text = page.read_text()
-    names = PATH.findall(text) + [name for name in re.findall(r"\]\(([\w/.]+)\)", text) if "http" not in name]
-    places = (ROOT, page.parent)
-    missing = [name for name in names if not any(any(place.glob(name)) for place in places if name.strip("/"))]
-    assert missing == []
+    names = [name for code in inline_code(page) for name in PATH.findall(code)]
+    assert [name for name in names if not (ROOT / name).exists()] == []
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    titles = {
+        re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)", text, re.M)
+    }
+    for link in links:
+        place, _, anchor = link.partition("#")
+        assert (page.parent / place).exists() and (not anchor or anchor in titles), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_dotted_name_is_a_key_or_a_name_of_the_package(page):
+    for name in filter(None, (DOTTED.match(code) for code in inline_code(page))):
+        if name[0].rpartition(".")[2] not in SUFFIXES:
+            assert is_key(name[0]) or is_importable(name[0]) or is_importable(f"wsol_jax.{name[0]}"), name[0]
+
+
+def is_key(name: str) -> bool:
+    config = default_config()
+    try:
+        return launch.current_value(config, name, name, is_group=True) is not None
+    except launch.InputError:
+        return False
+
+
+def is_importable(name: str) -> bool:
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (ImportError, AttributeError):
+        return False
 
 
 def test_the_reference_lists_every_key_with_its_default():
-    rows = re.findall(
-        r"^\| `([\w.]+)` \| `(.*?)` \|", (ROOT / "docs" / "reference.md").read_text().split("## Keys")[1], re.MULTILINE
-    )
-    assert len(rows) == len(dict(rows))
-    assert {key: ast.literal_eval(value) for key, value in rows} == dict(leaves(default_config()))
+    listed = dict(documented())
+    assert len(listed) == len(list(documented()))
+    assert listed == dict(leaves(default_config()))
 
 
-def leaves(config: ConfigDict, prefix: str = "") -> list[tuple[str, object]]:
-    found = []
+def documented() -> Iterator[tuple[str, object]]:
+    """(key, default) of the tables: a row is a key, its default or those of several groups, and its meaning."""
+    groups: list[str] = []
+    for line in (DOCS / "reference.md").read_text().partition("\n## Keys\n")[2].splitlines():
+        cells = [cell.strip().strip("`") for cell in line.strip("|").split(" | ")]
+        if line.startswith("| key "):
+            groups = [] if cells[1] == "default" else cells[1:-1]
+        elif line.startswith("| `"):
+            names = [f"{group}.{cells[0]}" for group in groups] or [cells[0]]
+            yield from zip(names, map(ast.literal_eval, cells[1:-1]), strict=True)
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """(key, value) of every key; a group whose keys are not fixed is one value."""
     for name, value in config.items():
         if isinstance(value, ConfigDict) and name not in OPEN_GROUPS:
-            found += leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            found.append((prefix + name, value.to_dict() if isinstance(value, ConfigDict) else value))
-    return found
+            yield prefix + name, value.to_dict() if isinstance(value, ConfigDict) else value
+
+
+def test_architecture_has_the_floors():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (DOCS / "architecture.md").read_text(), re.MULTILINE)
+    assert [tuple(CODE.findall(row)) for row in rows] == list(test_floors.FLOORS)
 
 
 def test_readme_is_short_and_has_the_two_commands():
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) < 150
-    first = next(line for line in lines if line.endswith("-m pytest"))
-    assert first.startswith("python3 -m venv .venv && .venv/bin/pip install -q -r requirements-lock.txt && ")
-    assert sum("--config=configs/quickstart.py --workdir=" in line for line in lines) == 1
+    install = "python3 -m venv .venv && .venv/bin/pip install -q -r requirements-lock.txt && .venv/bin/python "
+    assert next(line for line in lines if line.endswith("-m pytest")) == f"{install}-m pytest"
+    assert lines.count(f"{install}launch.py --config=configs/quickstart.py --workdir=runs/quickstart") == 1
 
 
-def test_python_blocks_compile():
-    for page in PAGES:
-        for block in blocks(page, "python"):
-            compile(block, page.name, "exec")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_are_not_too_long(page):
+    wide = [line for line in page.read_text().splitlines() if len(line) > 120]
+    assert [line for line in wide if not line.startswith(("|", "python3 -m venv"))] == []
 
 
-def test_the_examples_of_extending_run(tmp_path):
-    method, dataset = ({} for _ in range(2))
-    for block, names in zip(blocks(ROOT / "docs" / "extending.md", "python"), (method, dataset), strict=True):
-        exec(compile(block, "extending.md", "exec"), names)
-    config = experiments.tiny().train
-    with config.unlocked():
-        config.half = ConfigDict(dict(method["HALF"].defaults))
-    assert method["HALF"].make(config, 3).predict is not None
-    experiments.write_folder(tmp_path / "classes")
-    (tmp_path / "flat").mkdir()
-    for file in (tmp_path / "classes").rglob("*.jpg"):
-        file.rename(tmp_path / "flat" / f"{file.parent.name}_{file.name}")
-    keys = ConfigDict({"dir": str(tmp_path / "flat"), "flat": dict(dataset["FLAT"].defaults)})
-    found = dataset["FLAT"].load(keys, 0)
-    assert found.classes == ["checks", "dots", "stripes"]
-    assert (len(found.splits["train"]), len(found.splits["test"])) == (15, 0)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_compile(page):
+    for block in blocks(page, "python"):
+        compile(block, page.name, "exec")
 
 
-@pytest.mark.parametrize(
-    "command", ["launch.py", "-m wsol_jax.tools.network_sizes", "-m wsol_jax.tools.convert_weights"]
-)
-def test_a_command_explains_itself(command):
-    done = subprocess.run(
-        [sys.executable, *command.split(), "--help"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode == 0 and "usage: " in done.stdout, done.stderr
+def test_the_examples_of_extending_run_together(tmp_path, monkeypatch):
+    """Every block is a new file, every line that a page names is added to its dict, and one run uses all of them."""
+    page = DOCS / "extending.md"
+    additions = LINE.findall(page.read_text())
+    assert [place for place, *_ in additions] == ["BACKBONES", "METHODS", "DATASETS", "STAGES"]
+    for block, (place, file, name, value) in zip(blocks(page, "python"), additions, strict=True):
+        module = ModuleType(f"extending_{name}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses need it by its name
+        exec(compile(block, page.name, "exec"), vars(module))
+        owner = importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        monkeypatch.setitem(getattr(owner, place), name, getattr(module, value.rpartition(".")[2]))
+    config = default_config()
+    for override in (code for code in inline_code(page) if re.match(r"--config\.[\w.]+=", code)):
+        launch.change(config, override)
+    launch.change(config, "--config.train.arch_kwargs.widths=(4, 4, 6, 8)")
+    config.data.dir = str(write_flat(tmp_path))
+    config.train.update(size=64, batch_size=8, epochs=1.0)
+    config.train.dawsol.samples = 2
+    config.predict.batch_size, config.evaluate.resamples = 8, 20
+    metrics = run(config, tmp_path / "w")
+    assert metrics["photos"] == 6
+    areas = json.loads((tmp_path / "w" / "areas.json").read_text())
+    assert areas == {"test": pytest.approx(0.5, abs=0.5)} and round(areas["test"], 2) == areas["test"]
+
+
+def write_flat(folder: Path) -> Path:
+    """Photos named CLASS_NUMBER.SUFFIX in one folder: five of each of three classes."""
+    experiments.write_folder(folder / "classes")
+    (folder / "flat").mkdir()
+    for file in (folder / "classes").rglob("*.jpg"):
+        file.rename(folder / "flat" / f"{file.parent.name}_{file.name}")
+    return folder / "flat"
+
+
+HELP = sorted({line for line in shell_lines() if line.endswith(" --help")})
+
+
+@pytest.mark.parametrize("line", HELP)
+def test_a_command_that_needs_no_data_runs(line):
+    command = [sys.executable, *shlex.split(line)[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "usage: " in done.stdout
+
+
+def test_help_of_every_command_is_documented():
+    assert [shlex.split(line)[1:-1] for line in HELP] == [
+        ["-m", "wsol_jax.tools.convert_weights"],
+        ["-m", "wsol_jax.tools.network_sizes"],
+        ["launch.py"],
+    ]
 
 
 @pytest.mark.parametrize("file", WITH_EXAMPLES, ids=[file.relative_to(ROOT).as_posix() for file in WITH_EXAMPLES])
 def test_examples_of_docstrings(file):
     module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
-    assert doctest.testmod(module).failed == 0
+    results = doctest.testmod(module)
+    assert results.failed == 0 < results.attempted

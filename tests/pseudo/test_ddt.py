@@ -33,10 +33,10 @@ def identity(features: jax.Array) -> jax.Array:
     return features
 
 
-def find(features, groups, sign="max_projection", max_bytes=EVERYTHING, size=4, mesh=None, done=()):
+def find(features, groups, sign="max_projection", max_bytes=EVERYTHING, size=4, mesh=None, done=(), log=print):
     read = reader(features, size, mesh)
     found = ddt.find_directions(
-        identity, read, groups, done=done, batch_size=size, sign=sign, max_bytes=max_bytes, fetch=np.asarray, log=print
+        identity, read, groups, done=done, batch_size=size, sign=sign, max_bytes=max_bytes, fetch=np.asarray, log=log
     )
     return {group: (direction, members, heat) for group, direction, members, heat in found}
 
@@ -52,8 +52,8 @@ def blobs(photos: int, dimensions: int = 8, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("kept", [2.0, 0.4, 0.0])
 def test_golden_of_the_published_script(shared, kept):
     golden = np.load(shared / "goldens" / "ddt" / "ddt_0.npz")
-    features, said = golden["features"], []
-    found = find(features, np.zeros(12, int), max_bytes=int(kept * features.nbytes), said=said, size=5)
+    features, logged = golden["features"], []
+    found = find(features, np.zeros(12, int), max_bytes=int(kept * features.nbytes), log=logged.append, size=5)
     direction, members, heat = found[0]
     np.testing.assert_array_equal(members, np.arange(12))
     np.testing.assert_allclose(direction.mean, golden["mean"], atol=1e-5)
@@ -61,7 +61,7 @@ def test_golden_of_the_published_script(shared, kept):
     np.testing.assert_allclose(direction.direction, turn * golden["P"], atol=1e-6)
     drawn = np.stack([heat_box(one, "nearest_code", 448)[0] for one in heat])
     np.testing.assert_allclose(boxes.xyxy_to_xywh(drawn), golden["boxes"], atol=1e-12)
-    assert bool(said) == (kept < 1)
+    assert bool(logged) == (kept < 1)
 
 
 def test_direction_is_the_first_principal_component():

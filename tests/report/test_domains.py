@@ -15,8 +15,6 @@ from wsol_jax.report.domains import captioned_figures
 from wsol_jax.stages.map_runs import method_name, read_assignments
 from wsol_jax.training.log import WATCH, read_log
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 WATCHED = [{"step": 0, "epoch": 0, "foreground": 30.0, "gap_foreground": 1.0, "gap_background": 1.5}]
 PURE = [WATCHED[0] | {"purity_universum": 8.0, "purity_fake": 41.0, "purity_real": 77.0}]
 CAM = [{"step": step, "loss": 1.0, "accuracy": 0.5} for step in (10, 20)]

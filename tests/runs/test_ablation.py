@@ -13,8 +13,6 @@ from wsol_jax.errors import InputError
 from wsol_jax.runs import run as stages
 from wsol_jax.runs.ablation import METRICS, rows
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 COSTS = ("train_ms", "train_ratio", "test_ms", "test_ratio")
 SMALL = {"train.dawsol.samples": 4, "ablation.turns": 2, "ablation.losses": ""}  # 16 cells; two rows
 

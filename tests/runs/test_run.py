@@ -18,8 +18,6 @@ from wsol_jax.runs.run import identities
 from wsol_jax.stages.table import STAGES
 from wsol_jax.training.checkpoints import load_variables
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
     "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "evaluate", "report"},

@@ -12,8 +12,6 @@ from wsol_jax.config import check_config
 from wsol_jax.errors import InputError
 from wsol_jax.pseudo.heat_maps import make_forward
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 NARROW = {arch: small.NARROW[arch] for arch in ("densenet161", "efficientnet_lite0", "dpn68")}
 NARROW["convnext_tiny"] = small.NARROW["convnext_tiny"] | dict(depths=(1, 1, 1, 1))
 FREEZE = {"convnext_tiny": "stages.2"}  # the gradient of each 7x7 convolution compiles for seconds

@@ -11,8 +11,6 @@ from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 def table(file, records, score):
     boxes = np.tile([0.1, 0.1, 0.6, 0.6], (len(records), 1))

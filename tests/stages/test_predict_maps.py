@@ -17,8 +17,6 @@ from wsol_jax.pseudo.regions import scored_box
 from wsol_jax.stages.map_runs import predicted_maps
 from wsol_jax.stages.workdir import activations_file, predictions_file
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

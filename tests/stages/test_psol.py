@@ -63,7 +63,7 @@ def test_one_direction_for_the_whole_dataset(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def score_maps(tmp_path_factory, compile_quickly):
+def score_maps(tmp_path_factory):
     """The workdir of a score-map run that has seen all of each photo."""
     workdir = tmp_path_factory.mktemp("cam")
     run(experiments.tiny(**CAM), workdir)

@@ -9,8 +9,6 @@ import pytest
 from wsol_jax import run
 from wsol_jax.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

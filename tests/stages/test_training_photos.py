@@ -9,8 +9,6 @@ from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.runs import run as runs
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture
 def photo(tmp_path):

@@ -10,8 +10,6 @@ from wsol_jax.errors import InputError
 from wsol_jax.training.log import WATCH, read_log
 from wsol_jax.training.watch import Seen, measure, object_share
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 def test_a_cell_is_as_much_object_as_its_known_pixels():
     mask = np.array([[1, 1, 0, 255], [1, 0, 255, 255], [0, 0, 255, 255], [0, 0, 255, 255]], np.uint8)

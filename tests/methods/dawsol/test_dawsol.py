@@ -89,7 +89,6 @@ def test_published_losses_and_gradients(goldens, name, order):
         ("resnet50", "adl", dict(anchor_update="real")),
     ],
 )
-@pytest.mark.usefixtures("compile_quickly")
 def test_gradients_and_anchors_on_top_of(arch, method, changes):
     """Finite gradients, a domain classifier only for its loss, and anchors from every label of a photo."""
     setup = experiment(arch, method, **changes)
@@ -118,7 +117,6 @@ def steps(setup, count, devices_used=1):
     return jax.tree.map(np.asarray, state), logs
 
 
-@pytest.mark.usefixtures("compile_quickly")
 def test_one_device_is_as_good_as_eight():
     """Up to rounding, which every step amplifies: compared after the first two steps."""
     setup = experiment(start_epoch=-1)
@@ -131,7 +129,6 @@ def test_one_device_is_as_good_as_eight():
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.usefixtures("compile_quickly")
 @pytest.mark.parametrize("start_epoch, begins", [(-1, 0), (1, 6)])
 def test_the_first_epochs_are_without_it(start_epoch, begins):
     """Three steps an epoch; published: epoch (from 0) > start_epoch."""
@@ -141,7 +138,6 @@ def test_the_first_epochs_are_without_it(start_epoch, begins):
     assert state.memory.anchors.photos == 8 * (7 - begins)
 
 
-@pytest.mark.usefixtures("compile_quickly")
 def test_the_memory_survives_an_interruption(tmp_path):
     setup, mesh = experiment(domain_loss="dann"), tiny.mesh(1)
     setup.config.unlock().checkpoint_every = 4
@@ -161,7 +157,6 @@ def test_the_memory_survives_an_interruption(tmp_path):
     assert whole.memory.anchors.photos > 0
 
 
-@pytest.mark.usefixtures("compile_quickly")
 def test_training_ends_with_a_warning_of_the_missed_terms(tmp_path, caplog):
     """Eight real and seven fake target samples are all but one of sixteen pixels, which few photos have."""
     state = experiment(samples=8).train(tmp_path, tiny.mesh(1))
@@ -241,7 +236,7 @@ def test_missing_terms_are_zero_without_gradient_and_counted(prescribed):
         assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.usefixtures("compile_quickly", "prescribed")
+@pytest.mark.usefixtures("prescribed")
 def test_missing_terms_are_counted_for_each_label_of_mixed_photos():
     """CutMix mixes the photos of a batch, so both labels of its photos are a batch of the same labels."""
     setup = experiment(method="cutmix", samples=5)
