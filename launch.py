@@ -122,7 +122,7 @@ def change_open_group(config: ConfigDict, argument: str, key: str, text: str) ->
         raise InputError(f"{argument}: expected a Python literal such as {example}") from error
     for name in reversed(path[depth:]):
         value = {name: value}
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise InputError(f"{argument}: expected a group such as {example}")
     before = {} if depth == len(path) else owner[path[depth - 1]].to_dict()
     try:

@@ -28,12 +28,19 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def optimised() -> Iterator[None]:
-    """For large networks, which take longer to run than to optimise."""
+    """For whole networks, which take longer to run than to optimise."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests on real photos run optimised networks."""
+    for item in items:
+        if item.get_closest_marker("real"):
+            item.add_marker(pytest.mark.usefixtures("optimised"))
 
 
 @pytest.fixture(scope="session")

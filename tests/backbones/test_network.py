@@ -33,6 +33,7 @@ def filled(path):
     return {name: fill(name, shape) for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-8)])
 @pytest.mark.parametrize("arch", GOLDENS)
 def test_whole_network_is_that_of_torchvision_or_timm(arch, dtype, tolerance, goldens):

@@ -54,7 +54,7 @@ def test_predictions_are_those_of_its_two_heads(experiment, batch):
     method, variables = experiment.method, experiment.variables
     out = method.module.apply(variables, method.prepare(batch.image), False)
     prediction = method.predict(variables, batch)
-    np.testing.assert_allclose(prediction.logits, out.head, rtol=1e-5)
+    np.testing.assert_allclose(prediction.logits, out.head, rtol=1e-5, atol=1e-6)
     seen = boxes.mirror(boxes.xywh_to_xyxy(out.box), batch.flip)
     expected = boxes.clip(boxes.out_of_window(seen, batch.window))
     np.testing.assert_allclose(prediction.box, expected, atol=1e-6)

@@ -20,15 +20,16 @@ from wsol_jax.training.checkpoints import load_variables
 
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
-    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "evaluate", "report"},
-    "localizer": {"localizer", "predict", "maps", "evaluate", "report"},
-    "classifier": {"classifier", "predict", "maps", "evaluate", "report"},
-    "joint": {"joint", "predict", "maps", "evaluate", "report"},
-    "train": {"train", "predict", "maps", "evaluate", "report"},
+    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "boxes", "evaluate", "report"},
+    "localizer": {"localizer", "predict", "maps", "boxes", "evaluate", "report"},
+    "classifier": {"classifier", "predict", "maps", "boxes", "evaluate", "report"},
+    "joint": {"joint", "predict", "maps", "boxes", "evaluate", "report"},
+    "train": {"train", "predict", "maps", "boxes", "evaluate", "report"},
     "maps": {"maps", "read_maps", "evaluate", "report"},
     "combine": {"combine"},
     "ablation": set(),
-    "predict": {"predict", "maps", "evaluate", "report"},
+    "predict": {"predict", "maps", "boxes", "evaluate", "report"},
+    "boxes": {"boxes"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},
     "seed": set(STAGES),
@@ -250,6 +251,8 @@ def leaves(config: ConfigDict, prefix: str = "") -> dict[str, object]:
 def other(value: object) -> object:
     if isinstance(value, bool):
         return not value
+    if isinstance(value, ConfigDict):
+        return ConfigDict({"x": {"size": 96}})
     more = {str: "x", tuple: (1,)}
     return value + more.get(type(value), 1)
 
