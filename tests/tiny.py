@@ -125,7 +125,7 @@ def python(source: str, *args: object, cwd: Path | None = None, **environment: s
     """Start another Python, which can import the package, the configs and this file."""
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     known = {"PYTHONPATH": os.pathsep.join(paths), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
-    known["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(jax.config.jax_disable_most_optimizations)
+    known["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(jax.config.read("jax_disable_most_optimizations")))
     command = [sys.executable, "-c", textwrap.dedent(source), *map(str, args)]
     return subprocess.Popen(
         command, cwd=cwd, env=os.environ | known | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
