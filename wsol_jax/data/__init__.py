@@ -1,9 +1,12 @@
 """From files to records, from records to batches. The only folder that imports TensorFlow, and only when needed."""
 
+import math
+
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.data import splits
+from wsol_jax.data.coco import COCO
 from wsol_jax.data.cub import CUB
 from wsol_jax.data.folder import FOLDER
 from wsol_jax.data.imagenet import IMAGENET
@@ -12,6 +15,8 @@ from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset
 from wsol_jax.data.scenes import SCENES
 from wsol_jax.data.tfds import TFDS
+from wsol_jax.data.turns import FRAMES
+from wsol_jax.data.voc import VOC
 
 DATASETS: dict[str, Reader] = {
     "cub": CUB,
@@ -20,6 +25,8 @@ DATASETS: dict[str, Reader] = {
     "imagenet": IMAGENET,
     "scenes": SCENES,
     "tfds": TFDS,
+    "coco": COCO,
+    "voc": VOC,
 }
 """Name of a dataset -> its entry."""
 
@@ -28,9 +35,11 @@ def defaults() -> ConfigDict:
     """Return the keys of `data` with their defaults."""
     keys = ConfigDict(
         dict(
-            name="scenes",  # a name in wsol_jax.data.DATASETS: cub, lists, folder, tfds, scenes, imagenet
+            name="scenes",  # a name in wsol_jax.data.DATASETS: cub, lists, folder, imagenet, coco, voc, tfds, scenes
             dir="",  # the dataset's root
             on_error="skip",  # an unreadable photo is named, counted and left out; 'stop' ends the run instead
+            annotation_frame="auto",  # of photos that EXIF turns: 'auto', or all boxes and masks 'stored' or 'upright'
+            levels=(0.0, 0.0),  # black and white of photos of more than 8 bits; equal: from all of them together
             val_per_class=0,  # training photos of each class set aside as 'val', chosen by seed
         )
     )
@@ -44,7 +53,13 @@ def check_keys(config: ConfigDict) -> None:
     """Raise InputError for a value of `data` that is never valid; a reader checks its own keys when it loads."""
     checks.one_of(config, "name", DATASETS)
     checks.one_of(config, "on_error", ("skip", "stop"))
+    checks.one_of(config, "annotation_frame", FRAMES)
+    checks.require(config, "levels", _are_levels(config.levels), "two finite numbers, black and white")
     checks.not_negative(config, "val_per_class")
+
+
+def _are_levels(levels: tuple) -> bool:
+    return len(levels) == 2 and all(isinstance(level, int | float) and math.isfinite(level) for level in levels)
 
 
 def load_dataset(config: ConfigDict, seed: int) -> Dataset:

@@ -7,14 +7,16 @@ number in the file, independent of the name of its photos' folder.
 """
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
 from wsol_jax.data import annotations, masks, photos
+from wsol_jax.data.annotated import to_records
 from wsol_jax.data.reader import Reader
-from wsol_jax.data.records import Dataset, Record
+from wsol_jax.data.records import Annotated, Dataset
 from wsol_jax.errors import InputError
 
 
@@ -28,8 +30,9 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         seed: unused, as nothing is drawn.
 
     Raises:
-        InputError: a file or photo is missing, a line is malformed, the files disagree, a box is empty or outside of
-            its photo; segmentations/ exists, but lacks a mask or has one of another shape than its photo.
+        InputError: a file is missing, a line is malformed, the files disagree; as `annotated.to_records`: a photo is
+            missing, a box is empty or outside of its photo; segmentations/ exists, but lacks a mask or has one of
+            another shape than its photo.
     """
     root = photos.root_folder(config.dir, "cub")
     paths = _table(root / "images.txt", "path")
@@ -40,22 +43,21 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         _require_same_ids(paths, table, root / f"{name}.txt")
 
     classes = _classes(root, labels)
-    names = [f"images/{path}" for _, path in paths.values()]
-    sizes = photos.photo_sizes(root, names, "photo sizes")
-    splits = {"train": [], "test": []}
-    for number, name, size in zip(paths, names, sizes, strict=True):
-        where, xywh = corners[number]
-        pixels = boxes.xywh_to_xyxy(np.array(annotations.numbers(xywh.split(), where)))
-        record = Record(
-            path=name,
-            label=_label(*labels[number], classes),
-            size=size,
-            boxes=annotations.normalised_boxes([pixels], size, name),
-            masks=_masks(root, paths[number][1]),
-        )
-        splits["train" if _flag(*in_train[number]) else "test"].append(record)
-    masks.require_masks(root, splits["train"] + splits["test"])
-    return Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
+    splits: dict[str, list[Annotated]] = {"train": [], "test": []}
+    for number, (_, path) in paths.items():
+        label, shapes = _label(*labels[number], classes), _masks(root, path)
+        item = Annotated(f"images/{path}", label, masks=shapes, **_box(*corners[number]))
+        splits["train" if _flag(*in_train[number]) else "test"].append(item)
+    records = to_records(root, splits, config)
+    return Dataset(classes, records, photos.PhotoFiles(root), masks.MaskFiles(root))
+
+
+def _box(where: str, xywh: str) -> dict[str, Any]:
+    """The fields of `Annotated` that hold a box, or why there is none."""
+    try:
+        return {"pixels": [boxes.xywh_to_xyxy(np.array(annotations.numbers(xywh.split(), where)))]}
+    except InputError as error:
+        return {"wrong": str(error)}
 
 
 def _table(path: Path, columns: str) -> dict[str, tuple[str, str]]:

@@ -6,39 +6,70 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.data import masks, photos
+from wsol_jax.data.annotated import to_records
 from wsol_jax.data.reader import Reader
-from wsol_jax.data.records import NO_BOXES, Dataset, Record
+from wsol_jax.data.records import Annotated, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
+from wsol_jax.data.walk import photos_below
 from wsol_jax.errors import InputError
+
+VAL = ("val", "valid", "validation")
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
     """Return the photos below each class's folder, at any depth; classes and photos in alphabetical order.
 
-    If the root has train/ and test/, the classes' folders are in them. Otherwise `folder.test_fraction` of each class's
-    photos, rounded, is drawn for 'test'; at least one stays in 'train'. Hidden files and folders (.NAME) are ignored;
-    files whose suffix is not that of a photo are counted in the log.
+    If the root has train/ and test/ or val/ (also valid/ or validation/), the classes' folders are in them; without
+    test/, the photos of val/ are those of 'test'. Otherwise `folder.test_fraction` of each class's photos, rounded, is
+    drawn for 'test'; at least one stays in 'train'. Hidden files and folders (.NAME) are ignored; what else is left out
+    is counted in the log, see `walk.photos_below`.
 
     Args:
         config: `config.data`.
         seed: of the draw.
 
     Raises:
-        InputError: there is no class's folder; only one of train/ and test/ exists; the fraction is not in [0, 1).
+        InputError: there is no class's folder; of train/, test/ and val/ only one exists; the fraction is not in
+            [0, 1); as `annotated.to_records`.
     """
     root, fraction = photos.root_folder(config.dir, "folder"), config.folder.test_fraction
     if not 0 <= fraction < 1:
         raise InputError(f"--config.data.folder.test_fraction: expected 0 <= fraction < 1, got {fraction}")
-    parts = [name for name in ("train", "test") if (root / name).is_dir()]
-    if len(parts) == 1:
-        raise InputError(f"{root} has a folder {parts[0]}/; expected both train/ and test/, or neither")
-    if parts:
-        classes = sorted({folder.name for part in parts for folder in class_folders(root / part)})
-        splits = {part: _records(root, root / part, classes) for part in parts}
-    else:
-        classes = [folder.name for folder in class_folders(root)]
-        splits = _split(_records(root, root, classes), fraction, seed)
+    parts = _parts(root)
+    classes = sorted({folder.name for part in parts.values() for folder in class_folders(part)})
+    _hint_at_one_class(root, parts, classes)
+    splits = to_records(root, _items(root, parts, classes), config)
+    if list(parts) == ["all"]:
+        splits = _split(splits["all"], fraction, seed)
     return Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """Split -> its folder; 'all' -> the root, where photos are not split."""
+    names = {"train": ("train",), "test": ("test",), "val": VAL}
+    found = {split: [root / name for name in of_split if (root / name).is_dir()] for split, of_split in names.items()}
+    parts = {split: folders[0] for split, folders in found.items() if folders}
+    if not parts or list(parts) == ["val"]:
+        return {"all": root}
+    if "train" not in parts or len(parts) == 1:
+        raise InputError(f"{root} has a folder {parts.popitem()[1].name}/; expected both train/ and test/, or neither")
+    others = sorted(path.name for path in _folders(root) if path not in parts.values())
+    if others:
+        logging.warning("%s: folders that are no split are left out: %s", root, ", ".join(others))
+    if "test" not in parts:
+        val = parts.pop("val")
+        logging.warning("%s has no test/; the photos of %s/ are 'test'", root, val.name)
+        parts["test"] = val
+    return parts
+
+
+def _hint_at_one_class(root: Path, parts: dict[str, Path], classes: list[str]) -> None:
+    inner = _folders(root / classes[0]) if list(parts) == ["all"] and len(classes) == 1 else []
+    if len(inner) > 1:
+        logging.warning(
+            "%s has one class, %s, with %d folders; --config.data.dir=%s makes each of them a class",
+            *(root, classes[0], len(inner), root / classes[0]),
+        )
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -47,7 +78,7 @@ def class_folders(folder: Path) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = _folders(folder)
     if not folders:
         raise InputError(f"{folder} has no folder; expected one for each class, with its photos inside")
     loose = sum(path.suffix.lower() in photos.SUFFIXES for path in folder.iterdir() if path.is_file())
@@ -56,42 +87,25 @@ def class_folders(folder: Path) -> list[Path]:
     return folders
 
 
-def photo_names(root: Path, folder: Path) -> list[str]:
-    """Return the paths of the photos in `folder`, at any depth, sorted, relative to `root`.
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
-    Raises:
-        InputError: a name is not UTF-8, in which tables are written.
-    """
-    names, others = [], 0
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file():
-            continue
-        if path.suffix.lower() not in photos.SUFFIXES:
-            others += 1
-            continue
-        names.append(_utf8(path.relative_to(root).as_posix()))
-    if others:
-        logging.warning("%s: %d files do not have the suffix of a photo and are left out", folder, others)
+
+def photo_names(root: Path, folder: Path) -> list[str]:
+    """Return the paths of the photos in `folder`, at any depth, sorted, relative to `root`; see `walk.photos_below`."""
+    (names,) = photos_below(root, [folder])
     return names
 
 
-def _utf8(name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{name!a}: expected a file name in UTF-8") from error
-    return name
-
-
-def _records(root: Path, folder: Path, classes: list[str]) -> list[Record]:
-    labels, names = [], []
-    for label, name in enumerate(classes):
-        in_class = photo_names(root, folder / name)
-        names += in_class
-        labels += [label] * len(in_class)
-    sizes = photos.photo_sizes(root, names, "photo sizes")
-    return [Record(name, label, size, NO_BOXES) for name, label, size in zip(names, labels, sizes, strict=True)]
+def _items(root: Path, parts: dict[str, Path], classes: list[str]) -> dict[str, list[Annotated]]:
+    """Split -> its photos, in the order of the classes."""
+    places = [(split, label, part / name) for split, part in parts.items() for label, name in enumerate(classes)]
+    places = [(split, label, folder) for split, label, folder in places if folder.is_dir()]
+    items: dict[str, list[Annotated]] = {split: [] for split in parts}
+    found = photos_below(root, [folder for *_, folder in places])
+    for (split, label, _), names in zip(places, found, strict=True):
+        items[split] += [Annotated(name, label) for name in names]
+    return items
 
 
 def _split(records: list[Record], fraction: float, seed: int) -> dict[str, list[Record]]:

@@ -7,18 +7,21 @@ localization.txt.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.data import annotations, masks, photos
+from wsol_jax.data.annotated import to_records
 from wsol_jax.data.reader import Reader
-from wsol_jax.data.records import Dataset, Record
+from wsol_jax.data.records import Annotated, Dataset
 from wsol_jax.data.splits import keep_per_class
 from wsol_jax.errors import InputError
+
+MASK_COLUMNS = "path,mask.png,ignore.png"
 
 
 class Files(NamedTuple):
@@ -43,8 +46,9 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     """Return the photos in the order of image_ids.txt.
 
     A photo's size and boxes are those of the lists: the original's, even if the file was resized since. Where
-    image_sizes.txt is empty, as OpenImages' is, the sizes are read from the photos. Classes are named by classes.txt
-    (`class name`) or synset_words.txt (a line for each class, in order), else by their numbers.
+    image_sizes.txt is empty, as OpenImages' is, the sizes are read from the photos, or from the masks of photos that
+    are absent. Classes are named by classes.txt (`class name`) or synset_words.txt (a line for each class, in order),
+    else by their numbers.
 
     Args:
         config: `config.data`. `dir` is the root; `lists.train`, `lists.test` and `lists.val` are folders of lists in
@@ -72,14 +76,17 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         if not folder.is_dir():
             raise InputError(f"--config.data.lists.{name}: there is no folder {folder}; set it to '' if there is none")
         splits[name] = read_split(root, folder, _available(folder, files) if name == "train" else files)
-    classes = _classes(root, splits)
+    classes, first = _classes(root, splits, keys.first_class)
+    if first:
+        splits = {name: [i._replace(label=i.label - first) for i in items] for name, items in splits.items()}
+    splits = to_records(root, splits, config, has_photos=keys.photos)
     if keys.val_per_class:
         splits["val"] = keep_per_class(splits["val"], keys.val_per_class, seed)
     read = photos.PhotoFiles(root) if keys.photos else photos.blank
     return Dataset(classes, splits, read, masks.MaskFiles(root))
 
 
-def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
+def read_split(root: Path, folder: Path, files: Files) -> list[Annotated]:
     """Return the photos of one folder of lists, in the order of its image_ids.txt.
 
     Args:
@@ -91,19 +98,24 @@ def read_split(root: Path, folder: Path, files: Files) -> list[Record]:
         InputError: for the errors that `load` lists.
     """
     names = list(_one_row_each(folder / "image_ids.txt", "path"))
-    paths = [str(PurePosixPath(files.images, name)) for name in names]
     labels = _one_row_each(folder / "class_labels.txt", "path,class", names)
-    sizes = _sizes(root, folder / "image_sizes.txt", names, paths)
+    sizes = _sizes(folder / "image_sizes.txt", names)
+    paths = [str(PurePosixPath(files.images, name)) for name in names]
     for path in paths:
-        (photos.existing if files.photos else photos.inside)(root, path)
-    corners = _boxes(photos.inside(folder, files.boxes), names) if files.boxes else {}
-    shapes = _masks(photos.inside(folder, files.masks), names, files.mask_dir) if files.masks else {}
-    records = []
-    for name, path, size in zip(names, paths, sizes, strict=True):
-        boxes = annotations.normalised_boxes(corners.get(name, []), size, path)
-        records.append(Record(path, _label(*labels[name]), size, boxes, *shapes.get(name, ())))
-    masks.require_masks(root, records)
-    return records
+        photos.inside(root, path)
+    corners = _rows_of(photos.inside(folder, files.boxes), "path,x0,y0,x1,y1", names) if files.boxes else {}
+    shapes = _rows_of(photos.inside(folder, files.masks), MASK_COLUMNS, names) if files.masks else {}
+    items = []
+    for name, path in zip(names, paths, strict=True):
+        item = Annotated(path, _label(*labels[name]))
+        try:
+            size = _size(*sizes[name]) if sizes else None
+            pixels = [annotations.numbers(values, where) for where, values in corners.get(name, ())]
+            item = item._replace(size=size, pixels=pixels, **_masks(name, shapes.get(name, ()), files.mask_dir))
+        except InputError as error:
+            item = item._replace(wrong=str(error))
+        items.append(item)
+    return items
 
 
 def _require_val(folder: str, count: int) -> None:
@@ -121,43 +133,31 @@ def _available(folder: Path, files: Files) -> Files:
     return files._replace(boxes=boxes, masks=shapes)
 
 
-def _sizes(root: Path, file: Path, names: list[str], paths: list[str]) -> list[tuple[int, int]]:
-    """Widths and heights of the photos `names`, which are at `paths`."""
-    if not annotations.numbered_lines(file):
-        return photos.photo_sizes(root, paths, "photo sizes")
-    rows = _one_row_each(file, "path,width,height", names)
-    return [_size(*rows[name]) for name in names]
+def _sizes(file: Path, names: list[str]) -> dict[str, tuple[str, list[str]]]:
+    """(where, width and height) by photo; {} where the file is empty."""
+    return _one_row_each(file, "path,width,height", names) if annotations.numbered_lines(file) else {}
 
 
-def _boxes(file: Path, names: list[str]) -> dict[str, list[list[float]]]:
-    """The boxes (x0, y0, x1, y1) of those of the photos `names` that have some, in pixels."""
-    rows = _rows_of(file, "path,x0,y0,x1,y1", names)
-    return {name: [annotations.numbers(values, where) for where, values in rows[name]] for name in rows}
-
-
-def _masks(file: Path, names: list[str], folder: str) -> dict[str, tuple[tuple[str, ...], str | None]]:
-    """`Record.masks` and `Record.ignore` of those of the photos `names` that have some."""
-    columns, masks_of = "path,mask.png,ignore.png", {}
-    for name, rows in _rows_of(file, columns, names).items():
-        for number, (where, (mask, ignore)) in enumerate(rows):
-            if not mask:
-                raise InputError(f"{where}: expected '{columns}', got no mask for {name}")
-            if ignore and number:
-                raise InputError(
-                    f"{where}: expected a mask of ignored pixels on the first line of {name} alone, got {ignore}"
-                )
-        ignore = rows[0][1][1]
-        masks_of[name] = (
-            tuple(str(PurePosixPath(folder, mask)) for _, (mask, _) in rows),
-            str(PurePosixPath(folder, ignore)) if ignore else None,
-        )
-    return masks_of
+def _masks(name: str, rows: Sequence[tuple[str, list[str]]], folder: str) -> dict[str, Any]:
+    """`Annotated.masks` and `Annotated.ignore` of a photo."""
+    for number, (where, (mask, ignore)) in enumerate(rows):
+        if not mask:
+            raise InputError(f"{where}: expected '{MASK_COLUMNS}', got no mask for {name}")
+        if ignore and number:
+            raise InputError(
+                f"{where}: expected a mask of ignored pixels on the first line of {name} alone, got {ignore}"
+            )
+    ignore = rows[0][1][1] if rows else ""
+    return {
+        "masks": tuple(str(PurePosixPath(folder, mask)) for _, (mask, _) in rows),
+        "ignore": str(PurePosixPath(folder, ignore)) if ignore else None,
+    }
 
 
 def _rows_of(file: Path, columns: str, names: list[str]) -> dict[str, list[tuple[str, list[str]]]]:
     """(where, the other columns) of the lines of each photo of `names` that has some; at least one has."""
     wanted, rows, others = set(names), defaultdict(list), []
-    for name, where, values in _rows(file, columns):
+    for name, where, values in _rows(file, columns, wanted if columns == MASK_COLUMNS else ()):
         if name in wanted:
             rows[name].append((where, values))
         else:
@@ -173,11 +173,14 @@ def _rows_of(file: Path, columns: str, names: list[str]) -> dict[str, list[tuple
     return rows
 
 
-def _rows(path: Path, columns: str) -> list[tuple[str, str, list[str]]]:
-    """(photo, where in the file, the other columns) of each line."""
+def _rows(path: Path, columns: str, shorter: Collection[str] = ()) -> list[tuple[str, str, list[str]]]:
+    """(photo, where in the file, the other columns) of each line; the last one may be left out for `shorter` photos."""
     others, rows = columns.count(","), []
     for where, line in annotations.numbered_lines(path):
         name, *values = line.rsplit(",", others) if others else [line]
+        if shorter and name not in shorter:  # a name may hold commas
+            most, *last = line.rsplit(",", others - 1)
+            name, values = (most, [*last, ""]) if most in shorter or len(values) != others else (name, values)
         if len(values) != others or not name:
             raise InputError(f"{where}: expected '{columns}', got {line!r}")
         rows.append((name, where, values))
@@ -211,19 +214,33 @@ def _size(where: str, values: list[str]) -> tuple[int, int]:
     return w, h
 
 
-def _classes(root: Path, splits: dict[str, list[Record]]) -> list[str]:
-    most = max((record.label for records in splits.values() for record in records), default=-1)
-    if (root / "classes.txt").is_file():
-        file = root / "classes.txt"
-        names = annotations.numbered_names(file, first=0)
-    elif (root / "synset_words.txt").is_file():
-        file = root / "synset_words.txt"
-        names = [line.partition(" ")[2] or line for _, line in annotations.numbered_lines(file)]
-    else:
-        return [str(label) for label in range(most + 1)]
-    if most >= len(names):
-        raise InputError(f"{file} names {len(names)} classes, but the lists have class {most}; classes count from 0")
-    return names
+def _classes(root: Path, splits: dict[str, list[Annotated]], first: int) -> tuple[list[str], int]:
+    """The names of the classes, and the number of the first one in the lists."""
+    labels = {item.label for items in splits.values() for item in items}
+    names, file = _class_names(root)
+    if first < 0:
+        # Without names, only lists of training photos have every class.
+        is_from_1 = 0 not in labels and (max(labels, default=0) == len(names) if file else "train" in splits)
+        first = int(bool(labels) and min(labels) == 1 and is_from_1)
+        if first:
+            logging.warning("classes of the lists start at 1; --config.data.lists.first_class=0 takes them as they are")
+    most = max(labels, default=first - 1) - first
+    if file and most >= len(names):
+        raise InputError(
+            f"{file} names {len(names)} classes, but the lists have class {most + first}; classes count from {first}"
+        )
+    if min(labels, default=first) < first:
+        raise InputError(f"--config.data.lists.first_class is {first}, but the lists have class {min(labels)}")
+    return names if file else [str(label + first) for label in range(most + 1)], first
+
+
+def _class_names(root: Path) -> tuple[list[str], Path | None]:
+    """The names that a file gives the classes, and that file."""
+    if (file := root / "classes.txt").is_file():
+        return annotations.numbered_names(file, first=0), file
+    if (file := root / "synset_words.txt").is_file():
+        return [line.partition(" ")[2] or line for _, line in annotations.numbered_lines(file)], file
+    return [], None
 
 
 LISTS = Reader(
@@ -237,6 +254,7 @@ LISTS = Reader(
         boxes="localization.txt",  # of each folder of lists; '', or the same as `masks`: there are no boxes
         masks="",  # of each folder of lists: path,mask.png,ignore.png; for OpenImages localization.txt
         mask_dir="",  # the folder that the masks' paths start from
+        first_class=-1,  # number of the first class in the lists, 0 or 1; -1: what they hold
         photos=True,  # False: the photos are absent, and the maps of another program are evaluated without them
     ),
 )

@@ -7,15 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from wsol_jax.data import photos
+from wsol_jax.data.frames import MOST_APART, same_shape, turned
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
 IGNORED = 255
-
-# OpenImages' masks are larger than its photos; both sides were rounded to pixels, so their ratios differ a little.
-_MOST_APART = 0.02
 
 
 class MaskFiles(NamedTuple):
@@ -31,9 +29,11 @@ class MaskFiles(NamedTuple):
         """
         if not record.masks:
             raise InputError(f"{record.path} has no mask")
-        masks = [photos.read_mask(photos.inside(self.root, mask)) for mask in record.masks]
-        ignore = photos.read_mask(photos.inside(self.root, record.ignore)) if record.ignore else None
-        return combine(masks, ignore, size)
+        masks = [self._upright(mask, record) for mask in record.masks]
+        return combine(masks, self._upright(record.ignore, record) if record.ignore else None, size)
+
+    def _upright(self, mask: str, record: Record) -> np.ndarray:
+        return turned(photos.read_mask(photos.inside(self.root, mask)), record.turn)
 
 
 def combine(masks: Sequence[np.ndarray], ignore: np.ndarray | None, size: int) -> np.ndarray:
@@ -64,27 +64,45 @@ def nearest(mask: np.ndarray, size: int) -> np.ndarray:
     return mask[np.ix_(rows, columns)]
 
 
-def require_masks(root: Path, records: Sequence[Record]) -> None:
-    """Raise InputError if a mask is missing or does not have the shape of its photo. Only headers are read.
+def mask_sizes(root: Path, paths: Sequence[str]) -> dict[str, tuple[int, int] | InputError]:
+    """Return path -> the width and height of a mask, or why it cannot be read. Only headers are read.
 
-    A mask may be larger or smaller than its photo, as OpenImages' are, but has to be as wide for its height within 2 %.
+    Args:
+        root: of the dataset.
+        paths: of the masks, relative to `root`.
 
     Raises:
-        InputError: a mask is missing, lies outside of `root`, is not an image, or has another shape than its photo;
-            both are named.
+        InputError: a path leads out of `root`.
     """
-    pairs = [(record, mask) for record in records for mask in (*record.masks, record.ignore) if mask is not None]
-    for _ in track(in_threads(lambda pair: _require_mask(root, *pair), pairs), len(pairs), "mask sizes", unit="masks"):
-        pass
+    files = [photos.inside(root, path) for path in paths]
+    sizes = in_threads(_size, files)
+    return dict(zip(paths, track(sizes, len(files), "mask sizes", unit="masks") if files else (), strict=True))
 
 
-def _require_mask(root: Path, record: Record, mask: str) -> None:
-    file = photos.inside(root, mask)
-    if not file.is_file():
-        raise InputError(f"{file}: no such mask, though the dataset lists it for {record.path}")
-    (w, h), (photo_w, photo_h) = photos.photo_size(file), record.size
-    if abs(w * photo_h - h * photo_w) > _MOST_APART * w * photo_h:
+def _size(file: Path) -> tuple[int, int] | InputError:
+    try:
+        return photos.photo_size(file)
+    except InputError as error:
+        return error if file.is_file() else InputError(f"{file}: no such mask")
+
+
+def require_shape(mask: str, size: tuple[int, int], path: str, photo_size: tuple[int, int]) -> None:
+    """Raise InputError unless a mask has the shape of its photo.
+
+    It may be larger or smaller, as OpenImages' masks are, but has to be as wide for its height within 2 %.
+
+    Args:
+        mask: its path.
+        size: its width and height.
+        path: of the photo.
+        photo_size: of the photo, in the frame that the mask was drawn in.
+
+    Raises:
+        InputError: it has another shape; both are named.
+    """
+    (w, h), (photo_w, photo_h) = size, photo_size
+    if not same_shape(size, photo_size):
         raise InputError(
-            f"{file}: a mask of {w} x {h} pixels, but its photo {record.path} is {photo_w} x {photo_h}; expected the "
-            f"same size, or the same width for its height within {_MOST_APART:.0%}"
+            f"{mask}: a mask of {w} x {h} pixels, but its photo {path} is {photo_w} x {photo_h}; expected the "
+            f"same size, or the same width for its height within {MOST_APART:.0%}"
         )

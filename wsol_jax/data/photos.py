@@ -7,6 +7,10 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
+from wsol_jax.data import depth
+from wsol_jax.data.formats import SUFFIXES as SUFFIXES
+from wsol_jax.data.formats import open_image
+from wsol_jax.data.frames import turned_size
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
@@ -14,15 +18,12 @@ from wsol_jax.threads import in_threads
 
 Result = TypeVar("Result")
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"))
-
-# Pillow goes by content, not by suffix, and some of its other formats start outside programs (EPS: Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-
 UNREADABLE_SIZE = (0, 0)
 """The size of a photo whose header cannot be read."""
 
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
+"""The number of EXIF's orientation."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,7 +42,7 @@ class PhotoFiles(NamedTuple):
 
     def __call__(self, record: Record) -> np.ndarray:
         """Return the record's photo, see `read_photo`."""
-        return read_photo(inside(self.root, record.path))
+        return read_photo(inside(self.root, record.path), levels=record.levels)
 
 
 def blank(record: Record) -> np.ndarray:
@@ -50,16 +51,17 @@ def blank(record: Record) -> np.ndarray:
     return np.full((height, width, 3), 255, np.uint8)
 
 
-def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
+def read_photo(source: Path | BinaryIO, name: str = "", levels: depth.Levels | None = None) -> np.ndarray:
     """Return the pixels of a photo, as a viewer shows them.
 
-    The EXIF orientation is applied. Samples of 16 bits are cut to their high byte, as TensorFlow does, which is within
-    one level of a division by 257. CMYK follows TensorFlow too: inverted where the file has an Adobe marker.
-    Transparent pixels are put on white. Of an animation, the first picture is read.
+    The EXIF orientation is applied. Without `levels`, samples of 16 bits are cut to their high byte, as TensorFlow
+    does, which is within one level of a division by 257. CMYK follows TensorFlow too: inverted where the file has an
+    Adobe marker. Transparent pixels are put on white. Of an animation, the first picture is read.
 
     Args:
         source: the file, or its content opened for reading.
         name: of the photo, for errors; '' for its path.
+        levels: of black and white, for samples of more than 8 bits, see `depth.eight_bits`.
 
     Returns:
         uint8 [h, w, 3], RGB.
@@ -67,7 +69,22 @@ def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
-    return _opened(source, name, lambda image: np.asarray(_upright(image, _rgb(image))))
+    return opened(source, name, lambda image: np.asarray(_upright(image, _rgb(image, levels))))
+
+
+def extremes(path: Path) -> tuple[float, float]:
+    """Return the lowest and the highest finite sample of a photo, in its own depth.
+
+    Raises:
+        InputError: there is no such file, or it cannot be decoded to its end.
+    """
+
+    def of_samples(image: Image.Image) -> tuple[float, float]:
+        samples = depth.samples(image)
+        finite = samples[np.isfinite(samples)]
+        return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+    return opened(path, "", of_samples)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -78,7 +95,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
-    return _opened(path, "", lambda image: np.asarray(_upright(image, image.convert("L"))) > 0)
+    return opened(path, "", lambda image: np.asarray(_upright(image, image.convert("L"))) > 0)
 
 
 def photo_size(source: Path | BinaryIO, name: str = "") -> tuple[int, int]:
@@ -93,9 +110,9 @@ def photo_size(source: Path | BinaryIO, name: str = "") -> tuple[int, int]:
     """
 
     def upright_size(image: Image.Image) -> tuple[int, int]:
-        return image.size[::-1] if _orientation(image) >= 5 else image.size
+        return image.size if image.format == "TIFF" else turned_size(image.size, orientation_of(image))
 
-    return _opened(source, name, upright_size)
+    return opened(source, name, upright_size, header_only=True)
 
 
 def photo_sizes(root: Path, paths: Sequence[str], name: str) -> list[tuple[int, int]]:
@@ -158,9 +175,10 @@ def root_folder(folder: str, name: str) -> Path:
     """
     if not folder:
         raise InputError(f"the dataset {name!r} is read from a folder: give it with --config.data.dir=FOLDER")
-    if not Path(folder).is_dir():
-        raise InputError(f"--config.data.dir: there is no folder {folder}")
-    return Path(folder)
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise InputError(f"--config.data.dir: there is no folder {root}")
+    return root
 
 
 def first_line(error: Exception) -> str:
@@ -168,10 +186,23 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _opened(source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Result]) -> Result:
+def opened(
+    source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Result], header_only: bool = False
+) -> Result:
+    """Return what `use` computes of an opened photo.
+
+    Args:
+        source: the file, or its content opened for reading.
+        name: of the photo, for errors; '' for its path.
+        use: opened image -> result.
+        header_only: whether it reads no pixels.
+
+    Raises:
+        InputError: there is no such file, or it cannot be decoded.
+    """
     name = name or str(source)
     try:
-        with Image.open(source, formats=_FORMATS) as image:
+        with open_image(source, header_only) as image:
             return use(image)
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such photo") from error
@@ -179,26 +210,26 @@ def _opened(source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Res
         raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 
 
-def _orientation(image: Image.Image) -> int:
-    # Pillow rotates TIFF by itself. EXIF behind a PNG's pixels is ignored: reading it would decode the whole file.
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened photo, from 1 to 8; 1 where it has none or a damaged one."""
+    # EXIF behind a PNG's pixels is ignored: reading it would decode the whole file.
+    if image.format == "PNG" and "exif" not in image.info:
         return 1
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF is common, and its photo is whole
         return 1
     return orientation if orientation in _UPRIGHT else 1
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """`pixels` of an image, rotated as its EXIF requires."""
-    orientation = _orientation(image)
+    """`pixels` of an image, turned as its EXIF requires; Pillow turns those of a TIFF by itself."""
+    orientation = 1 if image.format == "TIFF" else orientation_of(image)
     return pixels if orientation == 1 else pixels.transpose(_UPRIGHT[orientation])
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return _high_byte(image).convert("RGB")
+def _rgb(image: Image.Image, levels: depth.Levels | None = None) -> Image.Image:
+    image = depth.eight_bits(image, levels)
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         # Pillow reads every CMYK JPEG as Adobe's, which are inverted.
         image = Image.eval(image, lambda level: 255 - level)
@@ -207,11 +238,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", transparent.size, "white")
         return Image.alpha_composite(white, transparent).convert("RGB")
     return image.convert("RGB")
-
-
-def _high_byte(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8 bits; Pillow's own conversion clips at 255, so that nearly everything becomes white."""
-    levels = np.asarray(image)
-    if levels.min() < 0 or levels.max() > 65535:
-        raise ValueError("grey levels of more than 16 bits")
-    return Image.fromarray((levels >> 8).astype(np.uint8))

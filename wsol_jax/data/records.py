@@ -18,6 +18,8 @@ class Record(NamedTuple):
         boxes: float64 [m, 4], the true boxes, normalised xyxy, for evaluation only; m = 0 where it has none.
         masks: paths of its true masks, relative to the dataset's root: one for each object, or none.
         ignore: path of the mask of the pixels to ignore, neither object nor background; None without one.
+        turn: the EXIF orientation that its masks need to be upright, as they were drawn on the stored pixels; else 1.
+        levels: of black and white, for a photo whose samples have more than 8 bits; None for any other.
     """
 
     path: str
@@ -26,6 +28,30 @@ class Record(NamedTuple):
     boxes: np.ndarray
     masks: tuple[str, ...] = ()
     ignore: str | None = None
+    turn: int = 1
+    levels: tuple[float, float] | None = None
+
+
+class Annotated(NamedTuple):
+    """A photo and its annotations, as their files hold them.
+
+    Attributes:
+        path: relative to the dataset's root, with forward slashes.
+        label: its class, 0-based; -1 where it is unknown.
+        size: width and height that the annotation gives, of the photo or of its original; None where it gives none.
+        pixels: true boxes (x0, y0, x1, y1) in pixels of that size, x1 and y1 exclusive.
+        masks: paths of its true masks, relative to the dataset's root.
+        ignore: path of the mask of the pixels to ignore; None without one.
+        wrong: why its annotation cannot be used; '' where it can.
+    """
+
+    path: str
+    label: int
+    size: tuple[int, int] | None = None
+    pixels: Sequence[Sequence[float]] = ()
+    masks: tuple[str, ...] = ()
+    ignore: str | None = None
+    wrong: str = ""
 
 
 class Dataset(NamedTuple):
@@ -49,6 +75,11 @@ NO_BOXES = np.zeros((0, 4))
 
 
 def digest(records: Sequence[Record]) -> str:
-    """Return a sha256 fingerprint (hex) of paths, labels, sizes, boxes and masks, in order, but not of their folder."""
-    rows = [[r.path, r.label, r.size, np.round(r.boxes, 9).tolist(), r.masks, r.ignore] for r in records]
+    """Return a sha256 fingerprint (hex) of all that records hold, in order, but not of their folder."""
+    rows = [[r.path, r.label, r.size, np.round(r.boxes, 9).tolist(), r.masks, r.ignore, *_unusual(r)] for r in records]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _unusual(record: Record) -> list:
+    """What few records hold; those without it keep the fingerprint they had before it existed."""
+    return [] if record.turn == 1 and record.levels is None else [record.turn, record.levels]

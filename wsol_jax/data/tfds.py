@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax.data import annotations, masks, photos
+from wsol_jax.data import annotations, frames, masks, photos
+from wsol_jax.data.headers import read_header
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
@@ -47,7 +49,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     _prepare(builder)
     encoded: dict[str, bytes] = {}
     wanted = {"train": config.tfds.train, "test": config.tfds.test}
-    splits = {name: list(_records(builder, name, split, encoded)) for name, split in wanted.items() if split}
+    frame = config.annotation_frame
+    splits = {name: list(_records(builder, name, split, encoded, frame)) for name, split in wanted.items() if split}
 
     def read(record: Record) -> np.ndarray:
         return photos.read_photo(io.BytesIO(encoded[record.path]), record.path)
@@ -83,8 +86,11 @@ def _prepare(builder: "DatasetBuilder") -> None:
         raise InputError(f"{subject}, and preparing it failed ({photos.first_line(error)})") from error
 
 
-def _records(builder: "DatasetBuilder", name: str, split: str, encoded: dict[str, bytes]) -> Iterator[Record]:
-    """The records of one split; their photos go into `encoded`."""
+def _records(
+    builder: "DatasetBuilder", name: str, split: str, encoded: dict[str, bytes], frame: str
+) -> Iterator[Record]:
+    """The records of one split; their photos go into `encoded`. Boxes of TFDS are shares of a size it does not give."""
+    turned = 0
     try:
         total = builder.info.splits[split].num_examples
     except (KeyError, ValueError) as error:
@@ -95,11 +101,21 @@ def _records(builder: "DatasetBuilder", name: str, split: str, encoded: dict[str
     for number, example in enumerate(track(_examples(builder, split), total, f"TFDS {split}")):
         path = f"{name}/{number:06d}"
         encoded[path] = example["image"]
-        size = photos.photo_size(io.BytesIO(example["image"]), path)
+        header = read_header(io.BytesIO(example["image"]), path)
+        size, turn = header.size, header.orientation if frame == frames.STORED else 1
         boxes = example.get("bbox", example.get("objects", {}).get("bbox", np.zeros((0, 4))))
         y0, x0, y1, x1 = np.asarray(boxes, np.float64).reshape(-1, 4).T
         pixels = np.stack([x0, y0, x1, y1], axis=-1) * np.array(size * 2)
-        yield Record(path, int(example["label"]), size, annotations.normalised_boxes(pixels, size, path))
+        normalised = annotations.normalised_boxes(pixels, size, path)
+        turned += header.orientation != 1 and len(normalised) > 0
+        yield Record(path, int(example["label"]), size, frames.turned_boxes(normalised, turn))
+    if turned:
+        used = frames.STORED if frame == frames.STORED else frames.UPRIGHT
+        logging.warning(
+            "boxes of %d photos of %s that EXIF turns are taken as %s; --config.data.annotation_frame=stored or "
+            "upright decides",
+            *(turned, split, used),
+        )
 
 
 def _examples(builder: "DatasetBuilder", split: str) -> Iterable[dict]:

@@ -62,7 +62,7 @@ def predicted_maps(file: Path, size: int) -> MapSource:
 def foreign_maps(config: ConfigDict, dataset: Dataset, split: str) -> MapSource:
     """Return the maps that another program wrote to `config.dir`, each checked when it is read."""
     records, size = dataset.splits[split], (config.size, config.size)
-    return lambda i: score_maps.read(Path(config.dir), records[i].path.removeprefix(config.prefix), size)
+    return lambda i: score_maps.read(Path(config.dir).expanduser(), records[i].path.removeprefix(config.prefix), size)
 
 
 def own_run(context: Context, split: str) -> MapRun | None:

@@ -28,7 +28,7 @@ def run(config: ConfigDict, context: Context) -> None:
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if there is no folder of maps, or a split without photos."""
-    if not config.dir or not Path(config.dir).is_dir():
+    if not config.dir or not Path(config.dir).expanduser().is_dir():
         raise InputError(f"dir is {config.dir!r}; expected a folder of IMAGE.npy files")
     chosen_splits(config.splits, context)
 
@@ -40,5 +40,5 @@ STAGE = Stage(
     outputs=("maps.json",),
     run=run,
     check=check,
-    files=lambda config: {config.dir: Path(config.dir)} if config.dir else {},
+    files=lambda config: {config.dir: Path(config.dir).expanduser()} if config.dir else {},
 )

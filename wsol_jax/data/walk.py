@@ -1,0 +1,87 @@
+"""The photos below some folders: every folder is read once, links to folders too, whichever way they lead."""
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from wsol_jax.data.formats import SUFFIXES
+from wsol_jax.errors import InputError
+
+_NAMED = 5
+
+
+def photos_below(root: Path, folders: Sequence[Path]) -> list[list[str]]:
+    """Return the paths of the photos below each of `folders`, at any depth, sorted, relative to `root`.
+
+    Links to folders are followed after all others, unless the folder is read already or holds the root. These links,
+    hidden names (.NAME), folders that may not be read and files without the suffix of a photo are left out; all but the
+    hidden ones are counted in the log.
+
+    Raises:
+        InputError: a name is not UTF-8, in which tables are written.
+    """
+    walk = _Walk(root)
+    found: list[list[Path]] = [[] for _ in folders]
+    links = [(photos, folder) for photos, folder in zip(found, folders, strict=True) if folder.is_symlink()]
+    for photos, folder in zip(found, folders, strict=True):
+        if not folder.is_symlink():
+            links += [(photos, link) for link in walk.read(folder, photos)]
+    while links:
+        photos, link = links.pop(0)
+        links += [(photos, inner) for inner in walk.read(link, photos)]
+    walk.report()
+    return [[_utf8(path.relative_to(root).as_posix()) for path in sorted(paths)] for paths in found]
+
+
+class _Walk:
+    """The folders that are read already, and what was left out of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.read_already = {_key(parent) for parent in (root.resolve(), *root.resolve().parents)}
+        self.left_out: dict[str, list[Path]] = defaultdict(list)
+
+    def read(self, folder: Path, photos: list[Path]) -> list[Path]:
+        """Put the photos below a folder into `photos`; return the links to folders in it."""
+        links = []
+        for place, folders, files in os.walk(folder, onerror=self._unreadable):
+            here = Path(place)
+            if _key(here) in self.read_already:
+                self.left_out["links lead to folders that are read already"].append(here)
+                folders.clear()
+                continue
+            self.read_already.add(_key(here))
+            for path in (here / name for name in sorted(files) if not name.startswith(".")):
+                # Among photos is also a link to nothing, which is named with those that cannot be read.
+                is_photo = path.suffix.lower() in SUFFIXES
+                (photos if is_photo else self.left_out["files do not have the suffix of a photo"]).append(path)
+            visible = sorted(name for name in folders if not name.startswith("."))
+            links += [here / name for name in visible if (here / name).is_symlink()]
+            folders[:] = [name for name in visible if not (here / name).is_symlink()]
+        return links
+
+    def _unreadable(self, error: OSError) -> None:
+        self.left_out["folders may not be read"].append(Path(error.filename))
+
+    def report(self) -> None:
+        for reason, paths in self.left_out.items():
+            named = ", ".join(path.relative_to(self.root).as_posix() for path in paths[:_NAMED])
+            more = ", ..." if len(paths) > _NAMED else ""
+            logging.warning("%s: %d %s and are left out: %s%s", self.root, len(paths), reason, named, more)
+
+
+def _key(folder: Path) -> tuple[int, int]:
+    """What is the same for all paths of a folder."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _utf8(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name!a}: expected a file name in UTF-8") from error
+    return name
