@@ -59,6 +59,38 @@ def test_train_and_test_folders(tmp_path, write_photo, data_config):
         load_dataset(data_config("folder", tmp_path), seed=0)
 
 
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_train_and_val_folders(tmp_path, write_photo, data_config, caplog, val):
+    logging.use_python_logging(quiet=True)
+    for name in ("train/b/1.png", "train/a/1.png", f"{val}/b/1.png", "extra/b/1.png"):
+        write_photo(tmp_path / name)
+    dataset = load_dataset(data_config("folder", tmp_path), seed=0)
+    assert {split: paths(dataset, split) for split in dataset.splits} == {
+        "train": ["train/a/1.png", "train/b/1.png"],
+        "test": [f"{val}/b/1.png"],
+    }
+    assert f"has no test/; the photos of {val}/ are 'test'" in caplog.text
+    assert "folders that are no split are left out: extra" in caplog.text
+    write_photo(tmp_path / "test" / "a" / "1.png")
+    dataset = load_dataset(data_config("folder", tmp_path), seed=0)
+    assert (paths(dataset, "val"), paths(dataset, "test")) == ([f"{val}/b/1.png"], ["test/a/1.png"])
+
+
+def test_one_class(tmp_path, write_photo, data_config, caplog):
+    logging.use_python_logging(quiet=True)
+    for name in ("birds/auk/1.png", "birds/owl/1.png"):
+        write_photo(tmp_path / name)
+    dataset = load_dataset(data_config("folder", tmp_path, {"folder.test_fraction": 0.5}), seed=0)
+    assert dataset.classes == ["birds"]
+    assert sorted(paths(dataset, "train") + paths(dataset, "test")) == ["birds/auk/1.png", "birds/owl/1.png"]
+    assert f"--config.data.dir={tmp_path}/birds makes each of them a class" in caplog.text
+
+
+def test_the_home_folder(root, data_config, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert load_dataset(data_config("folder", f"~/{root.name}"), seed=0).classes == ["Zoë 🦋", "a b"]
+
+
 def test_wrong_folders_and_fractions_are_named(root, write_photo, data_config):
     with pytest.raises(InputError, match="expected 0 <= fraction < 1, got 1"):
         load_dataset(data_config("folder", root, {"folder.test_fraction": 1.0}), seed=0)

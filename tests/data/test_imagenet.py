@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wsol_jax.data import load_dataset
-from wsol_jax.data.imagenet import read_xml
+from wsol_jax.data.xml_boxes import read_xml
 from wsol_jax.errors import InputError
 
 XML = """<annotation><filename>v1</filename><size><width>120</width><height>80</height><depth>3</depth></size>
@@ -72,7 +72,7 @@ def test_boxes_in_wsolevaluation_lists(root, data_config):
 
 def test_wrong_boxes_are_named(root, data_config):
     def load(boxes):
-        return load_dataset(data_config("imagenet", root, {"imagenet.boxes": boxes}), seed=0)
+        return load_dataset(data_config("imagenet", root, {"imagenet.boxes": boxes, "on_error": "stop"}), seed=0)
 
     with pytest.raises(InputError, match=r"imagenet\.boxes: there is no file or folder .*gone"):
         load("gone")
@@ -96,8 +96,7 @@ def test_wrong_boxes_are_named(root, data_config):
     ("text", "message"),
     [
         ("<annotation>", "not XML"),
-        ("<annotation></annotation>", "'' is not a whole number"),
-        ("<annotation><size><width>0</width><height>9</height></size></annotation>", "a photo of 0 x 9 pixels"),
+        ("<annotation><size><width>x</width><height>9</height></size></annotation>", "'x' is not a whole number"),
         (XML.format(OBJECT.format("n01", 1, 2, "x", 4)), "expected numbers"),
         ('<!DOCTYPE a [<!ENTITY b "bbbb">]>\n' + XML.format(""), "document type"),
     ],
@@ -106,6 +105,33 @@ def test_xml_that_is_not_read(tmp_path, text, message):
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(InputError, match=message):
         read_xml(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>", "<size></size>"])
+def test_an_annotation_without_size_takes_the_photos_own(root, data_config, size):
+    text = "<annotation>" + size + OBJECT.format("n01", 1, 1, 13, 9) + "</annotation>"
+    (root / "boxes" / "v2.xml").write_text(text)
+    dataset = load_dataset(data_config("imagenet", root, {"imagenet.boxes": "boxes", "on_error": "stop"}), seed=0)
+    record = dataset.splits["test"][1]
+    assert record.size == (12, 8)
+    np.testing.assert_allclose(record.boxes, [[0, 0, 1, 1]])
+
+
+def test_a_photo_with_a_wrong_annotation_is_left_out(root, data_config):
+    (root / "boxes" / "v2.xml").unlink()
+    dataset = load_dataset(data_config("imagenet", root, {"imagenet.boxes": "boxes"}), seed=0)
+    assert [record.path for record in dataset.splits["test"]] == ["val/v1.JPEG"]
+
+
+def test_blacklisted_photos_are_left_out(root, data_config):
+    (root / "val" / "v1.JPEG").rename(root / "val" / "ILSVRC2012_val_00000036.JPEG")
+    (root / "boxes" / "v1.xml").rename(root / "boxes" / "ILSVRC2012_val_00000036.xml")
+    (root / "blacklist.txt").write_text("36\n50")
+    keys = {"imagenet.boxes": "boxes", "imagenet.blacklist": "blacklist.txt"}
+    dataset = load_dataset(data_config("imagenet", root, keys), seed=0)
+    assert [record.path for record in dataset.splits["test"]] == ["val/v2.JPEG"]
+    with pytest.raises(InputError, match=r"gone\.txt: no such file"):
+        load_dataset(data_config("imagenet", root, keys | {"imagenet.blacklist": "gone.txt"}), seed=0)
 
 
 def test_no_training_folder(tmp_path, data_config):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from absl import logging
 from PIL import Image
 
 from wsol_jax.data import load_dataset, photos
@@ -104,6 +105,7 @@ def test_classes_are_named(root, data_config, file, text, names):
         ),
         ("image_sizes.txt", "c/a.jpg,120,80", r"image_sizes\.txt: 2 photos .*, the first is c/b,1\.jpg"),
         ("image_sizes.txt", FILES["image_sizes.txt"].replace("120,80", "120,0"), "line 1: a photo of 120 x 0 pixels"),
+        ("localization.txt", "c/a.jpg,30,20,x,60", "line 1: expected numbers"),
         ("localization.txt", None, r"localization\.txt: no such file"),
         ("localization.txt", "c/a.jpg,mask.png,", "line 1: expected 'path,x0,y0,x1,y1'"),
         ("localization.txt", "c/a.jpg,30,20,30,60", r"images/c/a\.jpg: box .* is empty"),
@@ -115,7 +117,25 @@ def test_wrong_lists_are_named(root, data_config, name, text, message):
     file = root / "metadata" / "test" / name
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(InputError, match=message):
-        load_dataset(data_config("lists", root), seed=0)
+        load_dataset(data_config("lists", root, {"on_error": "stop"}), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("image_sizes.txt", FILES["image_sizes.txt"].replace("120,80", "120,0")),
+        ("localization.txt", "c/a.jpg,30,20,x,60"),
+        ("localization.txt", "c/a.jpg,30,20,30,60"),
+        ("localization.txt", "c/a.jpg,121,20,130,60"),
+    ],
+)
+def test_a_photo_with_a_wrong_annotation_is_left_out(root, data_config, caplog, name, text):
+    logging.use_python_logging(quiet=True)
+    (root / "metadata" / "test" / name).write_text(text)
+    dataset = load_dataset(data_config("lists", root), seed=0)
+    assert [record.path for record in dataset.splits["test"]] == ["images/c/b,1.jpg", "images/d/e.jpg"]
+    assert len(dataset.splits["train"]) == 3
+    assert "1 of 6 photos are absent or wrongly annotated and left out: images/c/a.jpg; the first:" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.jpg", "c/../../a.jpg"])
@@ -134,6 +154,12 @@ def test_a_photo_in_two_splits_is_named(root, data_config):
 def test_a_listed_photo_has_to_exist(root, data_config):
     (root / "images" / "d" / "e.jpg").unlink()
     with pytest.raises(InputError, match=r"images/d/e\.jpg: no such photo"):
+        load_dataset(data_config("lists", root, {"on_error": "stop"}), seed=0)
+    test = load_dataset(data_config("lists", root), seed=0).splits["test"]
+    assert [record.path for record in test] == ["images/c/b,1.jpg", "images/c/a.jpg"]
+    for name in ("a.jpg", "b,1.jpg"):
+        (root / "images" / "c" / name).unlink()
+    with pytest.raises(InputError, match=r"b,1\.jpg: no such photo.*; nor can any other test photo be used"):
         load_dataset(data_config("lists", root), seed=0)
 
 
@@ -181,7 +207,6 @@ def test_one_file_of_masks_in_place_of_boxes(masked, data_config):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("c/a.jpg,c/a_0.png", r"masks\.txt, line 1: expected 'path,mask\.png,ignore\.png'"),
         ("c/a.jpg,,c/a_ignore.png", r"masks\.txt, line 1: .* no mask for c/a\.jpg"),
         ("c/a.jpg,c/a_0.png,\nc/a.jpg,c/a_1.png,c/a_ignore.png", "line 2: .* first line of .* alone, got c/a_ignore"),
         ("c/a.jpg,gone.png,", r"masks/gone\.png: no such mask, .* for images/c/a\.jpg"),
@@ -196,8 +221,60 @@ def test_wrong_masks_are_named(masked, data_config, line, message):
     Image.new("L", (4, 6)).save(masked / "masks" / "tall.png")
     (masked / "metadata" / "test" / "masks.txt").write_text(line)
     with pytest.raises(InputError, match=message) as error:
-        load_dataset(data_config("lists", masked, MASKED), seed=0)
+        load_dataset(data_config("lists", masked, MASKED | {"on_error": "stop"}), seed=0)
     assert "\n" not in str(error.value)
+
+
+def test_a_mask_line_without_ignored_pixels(masked, data_config):
+    lines = "c/a.jpg,c/a_0.png\nc/b,1.jpg,b.png\nc/a.jpg,c/a_1.png,\nd/e.jpg,b.png,c/a_ignore.png\nnot,listed.jpg,b.png"
+    (masked / "metadata" / "test" / "masks.txt").write_text(lines)
+    test = load_dataset(data_config("lists", masked, MASKED), seed=0).splits["test"]
+    assert [(record.masks, record.ignore) for record in test] == [
+        (("masks/b.png",), None),
+        (("masks/c/a_0.png", "masks/c/a_1.png"), None),
+        (("masks/b.png",), "masks/c/a_ignore.png"),
+    ]
+
+
+def test_without_photos_and_sizes_the_masks_give_the_sizes(masked, data_config):
+    (masked / "metadata" / "test" / "image_sizes.txt").write_text("")
+    (masked / "metadata" / "test" / "masks.txt").write_text(MASKS + "\nd/e.jpg,b.png,")
+    absent = {"lists.photos": False, "lists.images": "nowhere", "lists.train": "", "on_error": "stop"}
+    changes = MASKED | absent | {"lists.boxes": ""}
+    dataset = load_dataset(data_config("lists", masked, changes), seed=0)
+    assert [record.size for record in dataset.splits["test"]] == [(6, 4)] * 3
+    assert dataset.read(dataset.splits["test"][0]).shape == (4, 6, 3)
+    assert dataset.read_mask(dataset.splits["test"][1], 6)[0].tolist() == [1, 1, 255, 0, 0, 0]
+    with pytest.raises(InputError, match=r"nowhere/c/b,1\.jpg: its lists give no size, and photos are absent"):
+        load_dataset(data_config("lists", masked, MASKED | absent), seed=0)  # boxes are in pixels of the photo
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_line_ends_of_other_systems(root, data_config, end):
+    for file in (root / "metadata").rglob("*.txt"):
+        file.write_bytes(file.read_bytes().replace(b"\n", end.encode()))
+    test = load_dataset(data_config("lists", root), seed=0).splits["test"]
+    assert [len(record.boxes) for record in test] == [1, 2, 0]
+
+
+def test_classes_that_start_at_1(root, data_config, caplog):
+    logging.use_python_logging(quiet=True)
+    for file in (root / "metadata").rglob("class_labels.txt"):
+        file.write_text(file.read_text().replace("g,1", "g,2").replace("g,0", "g,1"))
+    dataset = load_dataset(data_config("lists", root), seed=0)
+    assert dataset.classes == ["1", "2"]
+    assert [record.label for record in dataset.splits["test"]] == [0, 0, 1]
+    assert "classes of the lists start at 1; --config.data.lists.first_class=0" in caplog.text
+    with pytest.raises(InputError, match="class '0' has no training photo"):
+        load_dataset(data_config("lists", root, {"lists.first_class": 0}), seed=0)
+    (root / "classes.txt").write_text("0 one\n1 two")
+    named = load_dataset(data_config("lists", root, {"lists.train": ""}), seed=0)
+    assert (named.classes, named.splits["test"][2].label) == (["one", "two"], 1)
+    (root / "classes.txt").write_text("0 one\n1 two\n2 three")  # class 0 may have no test photo
+    named = load_dataset(data_config("lists", root, {"lists.train": ""}), seed=0)
+    assert named.splits["test"][2].label == 2
+    with pytest.raises(InputError, match=r"first_class is 2, but the lists have class 1"):
+        load_dataset(data_config("lists", root, {"lists.first_class": 2}), seed=0)
 
 
 def test_no_sizes_leaves_them_to_the_photos(root, data_config):
@@ -319,7 +396,11 @@ def test_real_openimages_lists(shared, data_config, tmp_path, write_photo):
     }
     (tmp_path / "images" / "val" / ids[0]).unlink()
     with pytest.raises(InputError, match=r"3a29f0b33894d4a6\.jpg: no such photo, though the dataset lists it"):
-        load_dataset(data_config("lists", tmp_path, changes), seed=0)
+        load_dataset(data_config("lists", tmp_path, changes | {"on_error": "stop"}), seed=0)
+    # Without any photo, the masks give the sizes, of which they have the shape.
+    dataset = load_dataset(data_config("lists", tmp_path, changes | {"lists.photos": False}), seed=0)
+    ratios = {record.path[-20:]: record.size[0] / record.size[1] for record in dataset.splits["test"]}
+    assert ratios["1cd9ac0169ec7df0.jpg"] == pytest.approx(744 / 1024, rel=0.01)
 
 
 @pytest.mark.real

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsol_jax.data import masks, photos
+from wsol_jax.data import masks
 from wsol_jax.data.records import NO_BOXES, Record, digest
 from wsol_jax.errors import InputError
 
@@ -79,35 +79,40 @@ def test_an_unreadable_mask_is_named(tmp_path):
 
 @pytest.mark.parametrize("shape", [(8, 12), (16, 24), (800, 1205), (4, 6)])
 def test_a_mask_may_be_of_another_size(tmp_path, write_mask, shape):
-    masks.require_masks(tmp_path, [RECORD, RECORD._replace(masks=(write_mask("m.png", np.zeros(shape)),))])
+    name = write_mask("m.png", np.zeros(shape))
+    sizes = masks.mask_sizes(tmp_path, [name])
+    assert sizes == {name: shape[::-1]}
+    masks.require_shape(name, sizes[name], RECORD.path, RECORD.size)
 
 
 @pytest.mark.parametrize("shape", [(12, 8), (8, 13), (1, 1), (800, 1230)])
-def test_a_mask_of_another_shape_is_named(tmp_path, write_mask, shape):
-    files = write_mask("m.png", np.zeros((8, 12))), write_mask("other.png", np.zeros(shape))
+def test_a_mask_of_another_shape_is_named(shape):
     h, w = shape
     message = rf"other\.png: a mask of {w} x {h} pixels, but its photo a\.jpg is 12 x 8; .* within 2%"
-    for changes in ({"masks": files}, {"masks": files[:1], "ignore": files[1]}):
-        with pytest.raises(InputError, match=message):
-            masks.require_masks(tmp_path, [RECORD._replace(**changes)])
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("gone.png", r"gone\.png: no such mask, though the dataset lists it for a\.jpg"),
-        ("../m.png", "expected a relative path without"),
-        ("/etc/passwd", "expected a relative path without"),
-    ],
-)
-def test_a_mask_has_to_exist(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
-        masks.require_masks(tmp_path, [RECORD._replace(masks=(name,))])
+        masks.require_shape("other.png", (w, h), RECORD.path, RECORD.size)
+
+
+def test_masks_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "text.png").write_text("text")
+    sizes = masks.mask_sizes(tmp_path, ["gone.png", "text.png"])
+    assert "gone.png: no such mask" in str(sizes["gone.png"])
+    assert "text.png: not a readable photo" in str(sizes["text.png"])
+    for name in ("../m.png", "/etc/passwd"):
+        with pytest.raises(InputError, match="expected a relative path without"):
+            masks.mask_sizes(tmp_path, [name])
 
 
 def test_masks_count_in_a_digest():
-    changes = ({}, {"masks": ("m.png",)}, {"masks": ("m.png", "n.png")}, {"masks": ("m.png",), "ignore": "n.png"})
-    assert len({digest([RECORD._replace(**change)]) for change in changes}) == 4
+    changes = (
+        {},
+        {"turn": 6},
+        {"levels": (0.0, 4095.0)},
+        {"masks": ("m.png",)},
+        {"masks": ("m.png", "n.png")},
+        {"masks": ("m.png",), "ignore": "n.png"},
+    )
+    assert len({digest([RECORD._replace(**change)]) for change in changes}) == 6
 
 
 @pytest.mark.real
@@ -130,4 +135,4 @@ def test_real_openimages(shared, name, count, objects, ignored):
     # The first three are those of wsolevaluation's own tests (evaluation_test.py).
     assert ((square == 1).sum(), (square == masks.IGNORED).sum()) == (objects, ignored)
     assert np.array_equal(square, published([root / file for file in files], root / record.ignore, 224))
-    masks.require_masks(root, [record._replace(size=photos.photo_size(root / record.ignore))])
+    assert len(set(masks.mask_sizes(root, [*files, record.ignore]).values())) == 1

@@ -178,9 +178,10 @@ def _rows(path: Path, columns: str, shorter: Collection[str] = ()) -> list[tuple
     others, rows = columns.count(","), []
     for where, line in annotations.numbered_lines(path):
         name, *values = line.rsplit(",", others) if others else [line]
-        if shorter and name not in shorter:  # a name may hold commas
+        if shorter and (name not in shorter or len(values) != others):  # a name may hold commas
             most, *last = line.rsplit(",", others - 1)
-            name, values = (most, [*last, ""]) if most in shorter or len(values) != others else (name, values)
+            if last and (most in shorter or len(values) != others):
+                name, values = most, [*last, ""]
         if len(values) != others or not name:
             raise InputError(f"{where}: expected '{columns}', got {line!r}")
         rows.append((name, where, values))
