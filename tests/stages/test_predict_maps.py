@@ -55,6 +55,20 @@ def test_exported_maps_are_evaluated_as_another_programs(finished, tmp_path):
     assert counts == {"test": experiments.TEST} and (tmp_path / "report" / "index.html").exists()
 
 
+def test_maps_are_evaluated_by_masks_alone(finished, tmp_path):
+    """As OpenImages has them: no photos, no boxes, an empty image_sizes.txt."""
+    shutil.copytree(finished / "data" / "metadata" / "val", tmp_path / "data")
+    shutil.copytree(finished / "data" / "masks", tmp_path / "data" / "masks")
+    (tmp_path / "data" / "image_sizes.txt").write_text("")
+    keys = {"data.dir": str(tmp_path / "data"), "data.lists.boxes": ""}
+    metrics, own = (
+        run(foreign(finished, **keys), tmp_path / "w"),
+        json.loads((finished / "w" / "metrics.json").read_text()),
+    )
+    for name in ("pxap", "piou", "center_gaussian/pxap"):
+        assert metrics[name] == pytest.approx(own[name], abs=0.2)
+
+
 def test_boxes_and_classes_are_those_of_the_maps(finished):
     records = experiments.load_data("cam_butterflies", finished / "data").splits["test"]
     predictions = read_predictions(finished / "w" / "predictions" / "test.parquet", records, ("box", "top5_class"))

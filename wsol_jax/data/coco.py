@@ -22,6 +22,8 @@ from wsol_jax.data.records import Annotated, Dataset
 from wsol_jax.data.shapes import Shape, ShapesOf
 from wsol_jax.errors import InputError
 
+_FOLDER_KEYS = {"train": "train_images", "test": "test_images", "val": "val_images"}
+
 
 class _Photo(NamedTuple):
     path: str
@@ -53,9 +55,9 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     shapes: dict[str, Shape] = {}
     found: dict[str, list[_Photo]] = {}
     order: dict[str, int] = {}
-    for split in ("train", "test", "val"):
+    for split, folder in _FOLDER_KEYS.items():
         if keys[split]:
-            file, images = photos.inside(root, keys[split]), keys[f"{split}_images"]
+            file, images = photos.inside(root, keys[split]), keys[folder]
             instances = _instances(file)
             order |= {name: number for number, name in _names(file, instances).items()}
             found[split] = _labelled(file, _photos(file, instances, images, keys, shapes))

@@ -45,7 +45,7 @@ class _Walk:
         self.left_out: dict[str, list[Path]] = defaultdict(list)
 
     def read(self, folder: Path, photos: list[Path]) -> list[Path]:
-        """Put the photos below a folder into `photos`; return the links to folders in it."""
+        """Return the links to folders below a folder, and put its photos into `photos`."""
         links = []
         for place, folders, files in os.walk(folder, onerror=self._unreadable):
             here = Path(place)
@@ -67,6 +67,7 @@ class _Walk:
         self.left_out["folders may not be read"].append(Path(error.filename))
 
     def report(self) -> None:
+        """Write into the log what was left out."""
         for reason, paths in self.left_out.items():
             named = ", ".join(path.relative_to(self.root).as_posix() for path in paths[:_NAMED])
             more = ", ..." if len(paths) > _NAMED else ""
