@@ -2,6 +2,7 @@ import time
 
 import numpy as np
 import pytest
+from absl import logging
 from PIL import Image
 
 from wsol_jax.data import load_dataset
@@ -104,3 +105,31 @@ def test_tensorflow_decodes_the_same_bytes(folder, data_config):
     for record, example in zip(dataset.splits["train"], stored, strict=True):
         assert np.array_equal(dataset.read(record), example["image"])
     assert Image.fromarray(example["image"]).size == record.size
+
+
+@pytest.mark.parametrize(("frame", "share"), [("auto", 0.0), ("upright", 0.0), ("stored", 1.0)])
+def test_a_key_gives_the_frame_of_boxes_of_turned_photos(tmp_path, data_config, caplog, frame, share):
+    import tensorflow_datasets as tfds
+
+    logging.use_python_logging(quiet=True)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = np.zeros((80, 120, 3), np.uint8)
+    pixels[:40, :60, 0] = 255  # stored top left, upright bottom right
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    bbox = tfds.features.BBox(ymin=0.0, xmin=0.0, ymax=0.5, xmax=0.5)
+    example = {"image": str(tmp_path / "a.jpg"), "label": 0, "bbox": bbox}
+    features = {"image": tfds.features.Image(encoding_format="jpeg"), "bbox": tfds.features.BBoxFeature()}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="wsol_turned",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features | {"label": tfds.features.ClassLabel(names=["auk"])}),
+        split_datasets={"train": [(0, example)]},
+        data_dir=tmp_path,
+    )
+    keys = {"tfds.name": "wsol_turned", "tfds.test": "", "annotation_frame": frame}
+    dataset = load_dataset(data_config("tfds", tmp_path, keys), seed=0)
+    (record,) = dataset.splits["train"]
+    x0, y0, x1, y1 = np.round(record.boxes[0] * (120, 80, 120, 80)).astype(int)
+    assert abs((dataset.read(record)[y0:y1, x0:x1, 0] > 128).mean() - share) < 0.03
+    assert "boxes of 1 photos of train that EXIF turns are taken as" in caplog.text
