@@ -44,7 +44,7 @@ def test_whose_numbers_on_which_photos(predictions, tmp_path):
     expected = {"": 6, "train/": 9, "val/": 3}
     assert counts == {
         f"{source}{split}photos": count
-        for source in ("", "pseudo/", "center_box/")
+        for source in ("", "pseudo/", "mean_box/", "center_box/")
         for split, count in expected.items()
     }
     assert metrics["pseudo/val/gt_known_loc"] == metrics["pseudo/top1_loc"] == 100  # the truth, with right classes
@@ -56,7 +56,7 @@ def test_whose_numbers_on_which_photos(predictions, tmp_path):
 def test_every_source_is_joined_with_the_predicted_classes(predictions, dataset, tmp_path):
     run(experiments.tiny(**NO_NETWORK, **predictions), tmp_path / "w")
     sources = boxes_by_source(tmp_path / "w", dataset, "test")
-    assert list(sources) == ["localizer", "pseudo", "center_box"]
+    assert list(sources) == ["localizer", "pseudo", "mean_box", "center_box"]
     labels = [[record.label] for record in dataset.splits["test"]]
     assert all(source.top5_class.tolist() == labels for source in sources.values())
     assert np.ptp(sources["center_box"].box, axis=0).max() == 0

@@ -16,6 +16,7 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore th
     "mask": "#e5383b",
     "pseudo": "#2f6fed",
     "localizer": "#18a957",
+    "mean_box": "#8b3fd9",
     "center_box": "#8b93a1",
     "maps": "#18a957",
     "region": "#ffffff",
@@ -28,6 +29,7 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore th
 NAMES = {
     "localizer": "Localizer",
     "pseudo": "Pseudo boxes",
+    "mean_box": "Mean of both",
     "center_box": "Best centred box",
     "maps": "Box at the best threshold",
     "fixed": "Box at the fixed threshold",
