@@ -18,7 +18,8 @@ description = json.loads(Path(f"{file}.json").read_text())
 model = export.deserialize(bytearray(file.read_bytes()))
 platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
 if platform not in model.platforms:
-    sys.exit(f"error: {file} is for {', '.join(model.platforms)}; expected {platform}, which this machine has")
+    print(f"error: {file} is for {', '.join(model.platforms)}; this machine has {platform}", file=sys.stderr)
+    sys.exit(2)
 outputs = model.call({name: photos[name] for name in description["inputs"]})
 for i, logits in enumerate(np.asarray(outputs.get("logits", []))):
     print(i, description["classes"][int(logits.argmax())])
