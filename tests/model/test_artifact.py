@@ -13,9 +13,13 @@ import tiny
 from jax import export as jax_export
 
 import wsol_jax
-from wsol_jax.backbones import BACKBONES
+from wsol_jax.backbones.initialise import shapes
 from wsol_jax.errors import InputError
+from wsol_jax.methods import METHODS
+from wsol_jax.model.export import batch_of
+from wsol_jax.model.model import View
 from wsol_jax.predictions.table import read_predictions
+from wsol_jax.stages.networks import make_method
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 ALONE = """
@@ -112,14 +116,28 @@ def test_an_export_for_another_platform(maps, tmp_path):
     assert (done.returncode, done.stderr) == (2, "error: m.bin is for tpu; this machine has cpu\n")
 
 
-NARROW = {arch: kwargs for arch, kwargs in small.NARROW.items() if arch in BACKBONES}
+def symbolic(side, dtype):
+    (batch,) = jax_export.symbolic_shape("b")
+    return batch, jax.ShapeDtypeStruct((batch, side, side, 3), dtype)
 
 
-@pytest.mark.parametrize("arch", NARROW)
+@pytest.mark.parametrize("arch", small.NARROW)
 def test_every_backbone_takes_any_number_of_photos(arch):
     network = small.network(arch)
-    (batch,) = jax_export.symbolic_shape("b")
-    image = jax.ShapeDtypeStruct((batch, small.side(arch), small.side(arch), 3), "float32")
-    variables = jax.eval_shape(lambda: small.variables(network))
+    batch, image = symbolic(small.side(arch), "float32")
+    variables = shapes(network, (1, 112, 112, 3))
     outputs = jax.eval_shape(lambda variables, image: network.apply(variables, image, False), variables, image)
     assert outputs.head.shape == (batch, 3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_any_number_of_photos(name):
+    method = make_method("train", tiny.config("train", method=name), tiny.CLASSES)
+    variables = {"params": {}, "batch_stats": {}} | shapes(method.module, (1, tiny.SIZE, tiny.SIZE, 3))
+    batch, image = symbolic(tiny.SIZE, "uint8")
+
+    def predict(variables, image):
+        return method.predict(variables, batch_of(image, View((0.0, 0.0, 1.0, 1.0), tiny.SIZE)), None)
+
+    prediction = jax.eval_shape(predict, variables, image)
+    assert prediction.logits.shape == (batch, tiny.CLASSES) and prediction.map.shape[0] == batch

@@ -74,7 +74,7 @@ def function_of(model: Model) -> Any:
         for task, (ready, variables) in networks.items():
             if id(ready) not in done:
                 view = view_of(ready)
-                done[id(ready)] = ready.method.predict(variables, _batch(images[names[view]], view), None)
+                done[id(ready)] = ready.method.predict(variables, batch_of(images[names[view]], view), None)
             prediction = done[id(ready)]
             if task == BOXES:
                 outputs["box"] = prediction.box
@@ -88,7 +88,13 @@ def function_of(model: Model) -> Any:
     return predict
 
 
-def _batch(image: jax.Array, view: View) -> Batch:
+def batch_of(image: jax.Array, view: View) -> Batch:
+    """Return the batch of photos without labels, all of them seen through one view.
+
+    Args:
+        image: uint8 [b, size, size, 3].
+        view: the view.
+    """
     rows = image.shape[0]
     return Batch(
         image=image,

@@ -13,6 +13,7 @@ from wsol_jax import boxes, devices
 from wsol_jax.data.render import Batch, cut
 from wsol_jax.errors import InputError
 from wsol_jax.methods import method as methods
+from wsol_jax.methods.method import Variables
 from wsol_jax.model.photos import Photo, is_one, pixels
 from wsol_jax.model.prediction import Prediction, unreadable
 from wsol_jax.predictions.predictions import top_classes
@@ -57,7 +58,7 @@ class Model:
         self._mesh = devices.make_mesh()
         distinct = {id(ready): ready for ready in networks.values()}
         placed = {
-            key: ready._replace(variables=devices.replicate(ready.variables, self._mesh))
+            key: ready._replace(variables=devices.replicate(_known(ready), self._mesh))
             for key, ready in distinct.items()
         }
         self.networks = {task: placed[id(ready)] for task, ready in networks.items()}
@@ -211,6 +212,11 @@ class Model:
     def _named(self, top5_class: np.ndarray, top5_prob: np.ndarray) -> dict:
         top5 = tuple((self.classes[c], float(p)) for c, p in zip(top5_class, top5_prob, strict=True))
         return {"label": top5[0][0], "label_score": top5[0][1], "top5": top5}
+
+
+def _known(ready: Ready) -> Variables:
+    """The variables without the memory of a training, such as DA-WSOL's anchors, which no box or map depends on."""
+    return {name: values for name, values in ready.variables.items() if name != "memory"}
 
 
 def view_of(ready: Ready) -> View:
