@@ -7,7 +7,6 @@
 
 import argparse
 import ast
-import logging
 import os
 import runpy
 import sys
@@ -20,7 +19,7 @@ from ml_collections import ConfigDict, config_flags
 import wsol_jax
 from wsol_jax import InputError
 from wsol_jax.config import OPEN_GROUPS, unknown_key
-from wsol_jax.tools.command_line import Parser, exit_code
+from wsol_jax.tools.command_line import Parser, exit_code, show_log
 
 EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
 
@@ -153,24 +152,6 @@ def current_value(config: ConfigDict, key: str, argument: str, is_group: bool = 
     if isinstance(value, ConfigDict) and not is_group:
         raise InputError(f"{argument}: this is a group of keys; expected one of {', '.join(value)}")
     return value
-
-
-def show_log() -> None:
-    """Show our own log on stderr, and other libraries' warnings only."""
-    package = Path(wsol_jax.__file__).parent
-
-    def is_shown(record: logging.LogRecord) -> bool:
-        ours = package in Path(record.pathname).parents
-        return ours or (record.levelno >= logging.WARNING and "orbax" not in record.pathname)
-
-    handler = logging.StreamHandler()
-    handler.addFilter(is_shown)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
-    logging.getLogger("absl").setLevel(logging.INFO)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
-    os.environ.setdefault(
-        "TF_ENABLE_ONEDNN_OPTS", "0"
-    )  # logs a line at every start otherwise; TensorFlow only reads photos here
 
 
 if __name__ == "__main__":

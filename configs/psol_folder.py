@@ -11,7 +11,8 @@ photos take minutes on two CPU cores.
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base
-from configs.psol_cub_fused import fuse, train_heads
+from configs.psol_cub_fused import train_heads
+from wsol_jax.recipes import fuse
 
 
 def get_config() -> ConfigDict:

@@ -154,6 +154,7 @@ def contract(
     stages = ("pseudo_boxes", *trained, "predict", "evaluate", "report")
     names = {
         "config.json",
+        "classes.json",
         "metrics.json",
         "curves.json",
         "report/index.html",

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (  # from the top; a place imports itself and the places below it
     ("launch", "configs", "tools"),
     ("runs",),
-    ("config",),
+    ("config", "recipes"),
+    ("model",),
     ("stages",),
     ("report",),
     ("pseudo", "training"),

@@ -1,12 +1,16 @@
 """Weakly supervised object localization in JAX: boxes and maps learned from class labels alone."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
 
-__all__ = ["InputError", "run"]
+if TYPE_CHECKING:
+    from wsol_jax.model.model import Model
+
+__all__ = ["InputError", "load", "run"]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -27,3 +31,19 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     from wsol_jax.runs import run as runs
 
     return (ablation if config.get("stages") == "ablation" else runs).run(config, workdir)
+
+
+def load(run: str | Path | None = None, **options: Any) -> "Model":
+    """Return a model that predicts boxes, classes and heat maps for any photos.
+
+    Args:
+        run: the workdir of a PSOL, -Joint or score-map run.
+        **options: `arch` and `weights` of a pretrained classifier instead of a run, and others: see
+            `wsol_jax.model.load.load`.
+
+    Raises:
+        InputError: there is no finished network in `run`, or the weights are not those of `arch`, in one line.
+    """
+    from wsol_jax.model.load import load  # imported here for the same reason
+
+    return load(run, **options)

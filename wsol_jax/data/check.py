@@ -62,6 +62,17 @@ def check_photos(
     return dataset, unreadable
 
 
+def unreadable_photos(cache: Path, root: Path) -> dict[str, str]:
+    """Return the photos below `root` that a check could not decode: path -> reason, in alphabetical order.
+
+    Args:
+        cache: of `check_photos`.
+        root: of the dataset; photos that are no longer there are left out.
+    """
+    checked = sorted(_read_cache(cache).items())
+    return {path: reason for path, (_, _, reason) in checked if reason and (root / path).is_file()}
+
+
 def _unreadable(read: PhotoFiles, records: Sequence[Record], cache: Path | None) -> list[tuple[str, str]]:
     """(path, error) of each photo that cannot be decoded, in order."""
     checked = _read_cache(cache)

@@ -11,12 +11,16 @@ from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
 from wsol_jax.errors import InputError
 
+UNLABELLED = ["object"]
+"""The classes of photos without labels: labelling tools need a name for a box."""
+
 
 def load(config: ConfigDict, seed: int) -> Dataset:
     """Return the photos below each class's folder, at any depth; classes and photos in alphabetical order.
 
     If the root has train/ and test/, the classes' folders are in them. Otherwise `folder.test_fraction` of each class's
-    photos, rounded, is drawn for 'test'; at least one stays in 'train'. Hidden files and folders (.NAME) are ignored;
+    photos, rounded, is drawn for 'test'; at least one stays in 'train'. Photos in a root without folders have no label,
+    and all are in 'train'. Hidden files and folders (.NAME) are ignored;
     files whose suffix is not that of a photo are counted in the log.
 
     Args:
@@ -29,6 +33,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     root, fraction = photos.root_folder(config.dir, "folder"), config.folder.test_fraction
     if not 0 <= fraction < 1:
         raise InputError(f"--config.data.folder.test_fraction: expected 0 <= fraction < 1, got {fraction}")
+    if not _folders(root) and (names := photo_names(root, root)):
+        return _unlabelled(root, names)
     parts = [name for name in ("train", "test") if (root / name).is_dir()]
     if len(parts) == 1:
         raise InputError(f"{root} has a folder {parts[0]}/; expected both train/ and test/, or neither")
@@ -47,13 +53,24 @@ def class_folders(folder: Path) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = _folders(folder)
     if not folders:
-        raise InputError(f"{folder} has no folder; expected one for each class, with its photos inside")
+        raise InputError(f"{folder} has no folder; expected one for each class, with its photos inside, or photos")
     loose = sum(path.suffix.lower() in photos.SUFFIXES for path in folder.iterdir() if path.is_file())
     if loose:
         logging.warning("%s: %d photos lie in no class's folder and are left out", folder, loose)
     return folders
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _unlabelled(root: Path, names: list[str]) -> Dataset:
+    """Photos of no known class, all of them for training."""
+    logging.info("%s has no folders, its %d photos no labels; folders for classes give them some", root, len(names))
+    records = _sized(root, names, [-1] * len(names))
+    return Dataset(UNLABELLED, {"train": records}, photos.PhotoFiles(root), masks.MaskFiles(root))
 
 
 def photo_names(root: Path, folder: Path) -> list[str]:
@@ -90,6 +107,10 @@ def _records(root: Path, folder: Path, classes: list[str]) -> list[Record]:
         in_class = photo_names(root, folder / name)
         names += in_class
         labels += [label] * len(in_class)
+    return _sized(root, names, labels)
+
+
+def _sized(root: Path, names: list[str], labels: list[int]) -> list[Record]:
     sizes = photos.photo_sizes(root, names, "photo sizes")
     return [Record(name, label, size, NO_BOXES) for name, label, size in zip(names, labels, sizes, strict=True)]
 

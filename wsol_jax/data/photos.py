@@ -70,6 +70,25 @@ def read_photo(source: Path | BinaryIO, name: str = "") -> np.ndarray:
     return _opened(source, name, lambda image: np.asarray(_upright(image, _rgb(image))))
 
 
+def pixels_of(image: Image.Image, name: str) -> np.ndarray:
+    """Return the pixels of an image that Pillow has opened or made, as `read_photo` does those of a file.
+
+    Args:
+        image: of any mode.
+        name: of the photo, for errors.
+
+    Returns:
+        uint8 [h, w, 3], RGB.
+
+    Raises:
+        InputError: it cannot be decoded to its end.
+    """
+    try:
+        return np.asarray(_upright(image, _rgb(image)))
+    except Exception as error:  # as in `_opened`
+        raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
+
+
 def read_mask(path: Path) -> np.ndarray:
     """Return a mask file as bool [h, w], upright: true where its grey value of 0..255 is not 0 (wsolevaluation: > 0.5).
 

@@ -46,7 +46,7 @@ class Photo(NamedTuple):
 
     Attributes:
         name: its path, as in the tables.
-        label: its true class, an index of the classes.
+        label: its true class, an index of the classes; -1 where it is unknown.
         image: uint8 [h, w, 3].
         truth: [m, 4], the true boxes, m = 0 where none was annotated.
         pseudo: [4], the pseudo box, if there is one.
@@ -102,7 +102,7 @@ class Card(NamedTuple):
 
     Attributes:
         name: its path.
-        true_class: the name of its true class.
+        true_class: the name of its true class; '' where it is unknown.
         top5: the names of the most probable classes, most probable first, with their probabilities in percent.
         iou: see `Photo`; None instead of NaN.
         kind: see `Photo`.
@@ -138,7 +138,7 @@ def _card(photo: Photo, classes: Sequence[str]) -> Card:
     pixels = np.asarray(thumbnail)
     return Card(
         name=photo.name,
-        true_class=classes[photo.label],
+        true_class=classes[photo.label] if photo.label >= 0 else "",
         top5=[(classes[label], 100 * float(probability)) for label, probability in photo.top5],
         iou=_number(photo.iou),
         kind=photo.kind,

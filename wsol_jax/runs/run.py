@@ -26,7 +26,7 @@ from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.identity import Identity
 from wsol_jax.stages.table import STAGES
-from wsol_jax.stages.workdir import config_file, metrics_file, photos_file
+from wsol_jax.stages.workdir import classes_file, config_file, metrics_file, photos_file
 
 
 class Plan(NamedTuple):
@@ -99,7 +99,9 @@ def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> P
 def carry_out(plan: Plan) -> dict[str, float]:
     """Run the stages that a plan has left to do; return the contents of metrics.json, {} before there is one."""
     config, workdir = plan.config, plan.workdir
+    names = json.dumps(list(plan.dataset.classes), indent=2)
     write_atomically(config_file(workdir), lambda file: file.write(config.to_json(indent=2).encode()))
+    write_atomically(classes_file(workdir), lambda file: file.write(names.encode()))
     for name, context in plan.contexts.items():
         if name in plan.to_do:
             _run(name, config, context, plan.identities[name])

@@ -82,7 +82,8 @@ def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.nd
 
 def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, context: Context) -> np.ndarray:
     """A view's heat maps [n, h, w] of a split."""
-    records, by_class = context.dataset.splits[split], view.group == "class"
+    records = context.dataset.splits[split]
+    by_class = view.group == "class" and all(record.label >= 0 for record in context.dataset.splits["train"])
     group_names = context.dataset.classes if by_class else ["dataset"]
     files = [direction_file(context.workdir, name, group, title) for group, title in enumerate(group_names)]
     groups = np.array([record.label if by_class else 0 for record in records])

@@ -13,6 +13,7 @@ from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data.render import Batch
+from wsol_jax.errors import InputError
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.predictions.table import read_predictions
@@ -112,8 +113,13 @@ def train_stage(
 
 
 def check_training(stage: str, config: ConfigDict, context: Context) -> None:
-    """Raise InputError if there are no training photos, no such network, or weights of another network."""
-    training_records(context)
+    """Raise InputError if photos or labels are missing, there is no such network, or its weights are of another."""
+    unlabelled = sum(record.label < 0 for record in training_records(context))
+    if unlabelled and stage != "localizer":
+        raise InputError(
+            f"{unlabelled} training photos have no label, which the stage {stage} learns; expected a folder for each "
+            "class, or --config.stages=pseudo_boxes,localizer,predict,boxes,report for boxes alone"
+        )
     initial_variables(make_method(stage, config, len(context.dataset.classes)), stage, config, context.seed)
 
 

@@ -13,6 +13,11 @@ def config_file(workdir: Path) -> Path:
     return workdir / "config.json"
 
 
+def classes_file(workdir: Path) -> Path:
+    """Return the file of the classes' names, a JSON list in the order of their numbers."""
+    return workdir / "classes.json"
+
+
 def photos_file(workdir: Path) -> Path:
     """Return the cache of which photos are readable."""
     return workdir / "photos.json"

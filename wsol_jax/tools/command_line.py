@@ -1,8 +1,11 @@
 """The parts that all commands share: a mistake becomes one line and exit code 2."""
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from wsol_jax.errors import InputError
 
@@ -23,3 +26,21 @@ def exit_code(command: Callable[[], object]) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def show_log() -> None:
+    """Show our own log on stderr, and other libraries' warnings only."""
+    package = Path(__file__).parents[1]
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        ours = package in Path(record.pathname).parents
+        return ours or (record.levelno >= logging.WARNING and "orbax" not in record.pathname)
+
+    handler = logging.StreamHandler()
+    handler.addFilter(is_shown)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
+    logging.getLogger("absl").setLevel(logging.INFO)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
+    os.environ.setdefault(
+        "TF_ENABLE_ONEDNN_OPTS", "0"
+    )  # logs a line at every start otherwise; TensorFlow only reads photos here

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 from wsol_jax.backbones import names
 from wsol_jax.backbones.architecture import Architecture
 from wsol_jax.backbones.network import BACKBONES, Network
+from wsol_jax.errors import InputError
 from wsol_jax.weights.matching import check, in_our_naming, in_our_shapes, layer_of, layers_of
 from wsol_jax.weights.weight_files import read_weights, write_weights
 
@@ -51,6 +52,27 @@ def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, 
     values = {name: array.astype(np.float32) for name, array in given.items()}
     loaded = names.from_state_dict(mine | values, variables)
     return loaded, _message(arch, origin, len(given), left_out | unused, new)
+
+
+def count_classes(source: str, arch: str) -> int:
+    """Return the number of classes of the last layer of a weight file.
+
+    Args:
+        source: see `weight_files.read_weights`.
+        arch: a name in `BACKBONES`.
+
+    Raises:
+        InputError: there is no such architecture; the file cannot be read, or has no last layer of classes.
+    """
+    if arch not in BACKBONES:
+        raise InputError(f"arch={arch!r} is no backbone; expected one of {', '.join(BACKBONES)}")
+    if not source:
+        raise InputError("weights is ''; expected FILE.safetensors, FILE.npz, FILE.pth or pip:DISTRIBUTION")
+    spec, (state, _) = BACKBONES[arch], read_weights(source)
+    state, _, _ = in_our_naming(source, state, spec, [f"{spec.classifier}.weight"])
+    if f"{spec.classifier}.weight" not in state:
+        raise InputError(f"{source} has no layer {spec.classifier}; expected the weights of a {arch} with its classes")
+    return state[f"{spec.classifier}.weight"].shape[0]
 
 
 def save_weights(variables: Mapping, path: Path) -> None:
