@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
@@ -106,6 +107,25 @@ def require_classes(network: Trained, key: str, context: Context) -> None:
             )
 
 
+def tested(
+    method: Method, config: ConfigDict, geometry: str, ten_crops: bool = False, mirror: bool = False
+) -> tuple[Method, np.ndarray, int]:
+    """Return a method as it predicts, the part of a photo that it sees, see `test_window`, and the side of its input.
+
+    Args:
+        method: of `make_method`.
+        config: the keys of its training.
+        geometry: see `test_window`.
+        ten_crops: see `predict_split`.
+        mirror: see `predict_split`.
+    """
+    size, resized = input_size(config), resize_size(config)
+    window = test_window(geometry, size / resized)
+    if ten_crops:
+        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
+    return mirrored(method) if mirror else method, window, size
+
+
 def predict_split(
     network: Trained,
     split: str,
@@ -133,12 +153,7 @@ def predict_split(
         A Prediction of numpy arrays, in the order of the split's records.
     """
     method = make_method(network.stage, network.config, len(context.dataset.classes))
-    size, resized = input_size(network.config), resize_size(network.config)
-    window = test_window(geometry, size / resized)
-    if ten_crops:
-        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
-    if mirror:
-        method = mirrored(method)
+    method, window, size = tested(method, network.config, geometry, ten_crops, mirror)
     return predict_photos(
         method,
         load_variables(network.checkpoints, method.memory),
