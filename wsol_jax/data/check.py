@@ -16,6 +16,7 @@ Checked = dict[str, list]
 """Path of a photo -> [bytes, time of the last change in nanoseconds, why it is unreadable or '']"""
 
 _NAMED = 10
+SMALL = (1, 1)  # enough to know whether a photo can be decoded: libjpeg reads the whole file for it
 
 
 def check_photos(
@@ -90,7 +91,7 @@ def _stamp(root: Path, record: Record) -> list[int]:
 
 def _reason(read: PhotoFiles, record: Record) -> str:
     try:
-        read(record)
+        read.at_least(record, SMALL)
     except InputError as error:
         return str(error)
     return ""

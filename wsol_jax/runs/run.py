@@ -20,6 +20,7 @@ from wsol_jax.compilation import keep_compiled
 from wsol_jax.config import check_config
 from wsol_jax.data import load_dataset
 from wsol_jax.data.check import check_photos
+from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.records import Dataset, digest
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
@@ -170,13 +171,15 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
         Stage -> its identity. A stage's inputs are those that this run computes or the workdir already has.
     """
     records = {split: digest(records) for split, records in dataset.splits.items()}
+    is_scaled = isinstance(dataset.read, PhotoFiles) and not dataset.read.is_exact
+    reading = {"data.exact_decode=False": "scaled"} if is_scaled else {}
     known: dict[str, Identity] = {}
     for name, stage in STAGES.items():
         inputs = {n: known[n].fingerprint for n in _inputs(config, workdir, chosen, name)}
         for label, file in stage.files(config[stage.key]).items():
             if file.exists():
                 inputs[label] = identity.digest_of(file)
-        known[name] = identity.identify(config[stage.key], config.seed, inputs, records, stage.without_effect)
+        known[name] = identity.identify(config[stage.key], config.seed, inputs | reading, records, stage.without_effect)
     return known
 
 
