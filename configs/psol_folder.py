@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config = base()
     config.stages = "pseudo_boxes,localizer,classifier,predict,boxes,evaluate,report"
     config.data.name = "folder"
+    config.data.exact_decode = False  # photos of cameras are much larger than what a network sees
     fuse(config)
     train_heads(config)
     for training in (config.localizer, config.classifier):

@@ -16,6 +16,8 @@ __all__ = ["InputError", "load", "run"]
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Run an experiment, or continue one that was stopped.
 
+    In a notebook the log is shown; a program shows it by `logging.basicConfig(level="INFO", force=True)`.
+
     Args:
         config: as `get_config()` of a file of configs/ returns it.
         workdir: where all results are written; created if it does not exist.
@@ -26,10 +28,17 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: the configuration, the data, the weights or the workdir is wrong, in one line.
     """
+    if not isinstance(config, ConfigDict):
+        raise InputError(
+            f"the configuration is a {type(config).__name__}; expected a ConfigDict, as get_config() returns"
+        )
     # imported here: the mathematics imports in a second, a run in several
+    from wsol_jax.console import shown_log
     from wsol_jax.runs import ablation
     from wsol_jax.runs import run as runs
 
+    with shown_log():
+        return (ablation if config.get("stages") == "ablation" else runs).run(config, workdir)
     return (ablation if config.get("stages") == "ablation" else runs).run(config, workdir)
 
 

@@ -24,6 +24,8 @@ def default_config() -> ConfigDict:
     # some of STAGES, in this order; -Joint has 'joint' in place of 'localizer,classifier'; or 'ablation'
     config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
     config.overwrite = False  # redo finished stages whose configuration has changed
+    # a folder for compiled programs; 'auto': in the user's cache folder, or where JAX keeps them; '': none is used
+    config.compilation_cache = "auto"
     config.data = data.defaults()
     for stage in STAGES.values():
         config[stage.key] = stage.defaults()

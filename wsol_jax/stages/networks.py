@@ -137,6 +137,25 @@ def require_classes(network: Trained, key: str, context: Context) -> None:
             )
 
 
+def tested(
+    method: Method, config: ConfigDict, geometry: str, ten_crops: bool = False, mirror: bool = False
+) -> tuple[Method, np.ndarray, int]:
+    """Return a method as it predicts, the part of a photo that it sees, see `test_window`, and the side of its input.
+
+    Args:
+        method: of `make_method`.
+        config: the keys of its training.
+        geometry: see `test_window`.
+        ten_crops: see `predict_split`.
+        mirror: see `predict_split`.
+    """
+    size, resized = input_size(config), resize_size(config)
+    window = test_window(geometry, size / resized)
+    if ten_crops:
+        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
+    return mirrored(method) if mirror else method, window, size
+
+
 def predict_split(
     network: Trained,
     split: str,
@@ -192,10 +211,6 @@ def make_ready(network: Trained, classes: int, geometry: str, ten_crops: bool = 
         InputError: there is no checkpoint, or it cannot be read.
     """
     method = make_method(network.stage, network.config, classes)
-    size, resized = input_size(network.config), resize_size(network.config)
-    variables, window = load_variables(network.checkpoints, method.memory), test_window(geometry, size / resized)
-    if ten_crops:
-        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
-    if mirror:
-        method = mirrored(method)
+    variables = load_variables(network.checkpoints, method.memory)
+    method, window, size = tested(method, network.config, geometry, ten_crops, mirror)
     return Ready(method, variables, window, size)

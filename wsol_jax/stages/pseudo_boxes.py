@@ -30,6 +30,7 @@ from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.ddt_boxes import check_views, heat_maps, make_networks, views_of
 from wsol_jax.stages.networks import other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
+from wsol_jax.stages.work import Work, forward_work
 from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
 from wsol_jax.threads import in_threads
 
@@ -120,6 +121,24 @@ def files(config: ConfigDict) -> dict[str, Path]:
     return {name: file for view in views_of(config).values() for name, file in training.weight_files(view).items()}
 
 
+def work(config: ConfigDict, context: Context) -> list[Work]:
+    """Return a pass for each network of DDT, see `Stage`."""
+    if config.source != "ddt":
+        return []
+    networks = make_networks(config, context)
+    return [
+        forward_work(
+            f"pseudo_boxes: {name or view.arch}",
+            networks[name],
+            networks[name].args,
+            context,
+            size=view.size,
+            batch_size=view.batch_size,
+        )
+        for name, view in views_of(config).items()
+    ]
+
+
 def _ddt_boxes(config: ConfigDict, context: Context) -> None:
     """Boxes of the heat maps of DDT, with their confidences."""
 
@@ -175,4 +194,5 @@ STAGE = Stage(
     run=run,
     check=check,
     files=files,
+    work=work,
 )

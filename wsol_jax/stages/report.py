@@ -253,4 +253,5 @@ STAGE = Stage(
     run=run,
     check=check,
     files=files,
+    is_view=True,
 )

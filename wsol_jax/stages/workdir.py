@@ -63,6 +63,11 @@ def view_heat_file(workdir: Path, view: str, split: str) -> Path:
     return pseudo_folder(workdir) / "ddt" / view / f"heat_{split}.npy"
 
 
+def box_folders(workdir: Path) -> tuple[Path, ...]:
+    """Return the folders that may hold boxes, those that are delivered first."""
+    return boxes_folder(workdir), predictions_folder(workdir), pseudo_folder(workdir)
+
+
 def network_folder(workdir: Path, stage: str) -> Path:
     """Return the folder of the network that `stage` trains: checkpoints/, tensorboard/, log.jsonl, watch.jsonl."""
     return workdir / NETWORK_FOLDERS[stage]

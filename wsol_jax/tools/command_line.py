@@ -5,8 +5,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
+from wsol_jax.console import log_handler
 from wsol_jax.errors import InputError
 
 
@@ -30,15 +30,7 @@ def exit_code(command: Callable[[], object]) -> int:
 
 def show_log() -> None:
     """Show our own log on stderr, and other libraries' warnings only."""
-    package = Path(__file__).parents[1]
-
-    def is_shown(record: logging.LogRecord) -> bool:
-        ours = package in Path(record.pathname).parents
-        return ours or (record.levelno >= logging.WARNING and "orbax" not in record.pathname)
-
-    handler = logging.StreamHandler()
-    handler.addFilter(is_shown)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
+    logging.basicConfig(handlers=[log_handler()], force=True)
     logging.getLogger("absl").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
     os.environ.setdefault(
