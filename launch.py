@@ -44,6 +44,8 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a file of configs/")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
     known, overrides = parser.parse_known_args(arguments)
+    if not known.workdir:
+        raise InputError("--workdir is empty; expected a folder")
     config = load(known.config)
     for override in overrides:
         change(config, override)

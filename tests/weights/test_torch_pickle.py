@@ -47,7 +47,7 @@ def test_a_network_may_have_an_entry_called_model(tmp_path):
 
 def test_arguments_of_a_script_leave_nothing_behind(tmp_path):
     write_zip(tmp_path / "w.pth", argparse.Namespace(state_dict={"a": Tensor(ARRAY)}))
-    with pytest.raises(InputError, match="it holds a argparse.Namespace; expected a dict of tensors"):
+    with pytest.raises(InputError, match=r"it holds a argparse\.Namespace; expected a dict of tensors"):
         read_weights(str(tmp_path / "w.pth"))
 
 

@@ -114,7 +114,27 @@ def train_stage(
 def check_training(stage: str, config: ConfigDict, context: Context) -> None:
     """Raise InputError if there are no training photos, no such network, or weights of another network."""
     training_records(context)
-    initial_variables(make_method(stage, config, len(context.dataset.classes)), stage, config, context.seed)
+    method = make_method(stage, config, len(context.dataset.classes))
+    variables, _ = initial_variables(method, stage, config, context.seed)
+    check_size(method, variables, input_size(config))
+
+
+def check_size(method: Method, variables: Variables, size: int) -> None:
+    """Raise InputError unless photos of a size are large enough to train on, for the backbone and all heads.
+
+    Args:
+        method: the method.
+        variables: of its network.
+        size: side of the network's input, pixels.
+    """
+    image = jax.ShapeDtypeStruct((1, size, size, 3), np.uint8)
+    label = jax.ShapeDtypeStruct((1,), np.int32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def network(image: jax.Array, label: jax.Array, key: jax.Array) -> object:
+        return method.network(variables, method.prepare(image), label, key, True)
+
+    jax.eval_shape(network, image, label, key)
 
 
 def boxes_to_learn(context: Context) -> np.ndarray:

@@ -19,15 +19,15 @@ class Naming(NamedTuple):
     Attributes:
         foreign: the naming, see `Architecture.rename`; '' where it is ours.
         prefix: that was taken from the names, '' for none.
-        unused: the file's names of entries that the network does not use.
     """
 
     foreign: str
     prefix: str
-    unused: frozenset[str]
 
 
-def in_our_naming(where: str, state: State, spec: Architecture, wanted: Collection[str]) -> tuple[State, Naming]:
+def in_our_naming(
+    where: str, state: State, spec: Architecture, wanted: Collection[str]
+) -> tuple[State, Naming, frozenset[str]]:
     """Return a state dict under our names, by the naming and the prefix that fit most of them.
 
     Training scripts put a network into others, so that its names have a prefix, 'module.encoder_q.'; entries without it
@@ -40,7 +40,8 @@ def in_our_naming(where: str, state: State, spec: Architecture, wanted: Collecti
         wanted: the names of the network.
 
     Returns:
-        The entries under our names, those unknown to the naming under their own; and the naming.
+        The entries under our names, those unknown to the naming under their own; the naming; and the file's names of
+        entries that the network does not use.
 
     Raises:
         InputError: two entries have the same name of ours.
@@ -64,7 +65,7 @@ def in_our_naming(where: str, state: State, spec: Architecture, wanted: Collecti
             raise InputError(f"{where}: has {new} twice, once as {name}")
         else:
             ours[new] = array
-    return ours, Naming(foreign, prefix, frozenset(unused))
+    return ours, Naming(foreign, prefix), frozenset(unused)
 
 
 def _prefixes(name: str) -> list[str]:

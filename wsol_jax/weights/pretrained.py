@@ -42,7 +42,7 @@ def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, 
     spec = BACKBONES[arch]
     state, origin = read_weights(source)
     mine = names.to_state_dict(variables)
-    state, naming = in_our_naming(source, state, spec, mine)
+    state, naming, unused = in_our_naming(source, state, spec, mine)
     origin += f", without the prefix {naming.prefix!r}" if naming.prefix else ""
     unneeded = tuple(f"{layer}." for layer in _unneeded_layers(module, spec, new_head))
     left_out = {name for name in state if name.startswith(unneeded)}
@@ -51,7 +51,7 @@ def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, 
     check(f"{source} for {arch}", given, {name: array for name, array in mine.items() if name not in new})
     values = to_float32(source, given)
     loaded = names.from_state_dict(mine | values, variables)
-    return loaded, _message(arch, origin, len(given), left_out | naming.unused, new)
+    return loaded, _message(arch, origin, len(given), left_out | unused, new)
 
 
 def save_weights(variables: Mapping, path: Path) -> None:
