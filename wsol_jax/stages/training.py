@@ -70,6 +70,14 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.batch_size(config, devices)
     checks.positive(config, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every")
     checks.not_negative(config, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate")
+    checks.require(config, "momentum", config.momentum < 1, "a number from 0 up to, but not including, 1")
+    checks.require(config, "decay_factor", config.decay_factor >= 1, "1 or more: the rate is divided by it")
+    checks.at_most(config, "epochs", 1e6)
+    often = config.decay_every == 0 or config.epochs / config.decay_every <= 10_000
+    checks.require(config, "decay_every", often, "0, or no more than 10000 divisions in all epochs")
+    photos = config.batch_size * input_size(config) ** 2 * 3 * 4
+    key = "size" if config.size > BACKBONES[config.arch].size else "batch_size"
+    checks.memory(config, key, photos, f"a batch of {config.batch_size} photos of {input_size(config)} pixels")
 
 
 def weight_files(config: ConfigDict) -> dict[str, Path]:
