@@ -60,6 +60,8 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path, bool]:
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
     parser.add_argument("--dry_run", action="store_true", help="print stages, steps, memory and time; write nothing")
     known, overrides = parser.parse_known_args(joined(arguments))
+    if not known.workdir:
+        raise InputError("--workdir is empty; expected a folder")
     config = load(at_home(known.config))
     for override in overrides:
         change(config, override)

@@ -54,6 +54,7 @@ def check_config(config: ConfigDict, devices: int) -> None:
     _check_types(default_config(), config, "")
     with checks.prefixed("--config."):
         checks.not_negative(config, "seed")
+        checks.at_most(config, "seed", 2**32 - 1)
     with checks.prefixed("--config.data."):
         data.check_keys(config.data)
     for stage in STAGES.values():

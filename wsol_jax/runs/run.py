@@ -7,7 +7,8 @@ skipped, one that was cut off continues, and results with another fingerprint st
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from wsol_jax.files import write_atomically
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.identity import Identity
+from wsol_jax.stages.lock import locked
 from wsol_jax.stages.table import STAGES
 from wsol_jax.stages.workdir import box_folders, classes_file, config_file, metrics_file, photos_file, report_folder
 
@@ -68,7 +70,26 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: the configuration, the data, the weights or the workdir is wrong, in one line.
     """
-    return carry_out(plan(config, Path(workdir)))
+    check_config(config, jax.device_count())
+    with held(Path(workdir)):
+        return carry_out(plan(config, Path(workdir)))
+
+
+@contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Hold a workdir inside of the block, so that no other run writes there; it is created if it does not exist.
+
+    Of several processes of one run the first one does.
+
+    Raises:
+        InputError: the folder cannot be created or written to, or another run holds it.
+    """
+    if jax.process_index() > 0:
+        yield
+        return
+    _make(workdir)
+    with locked(workdir):
+        yield
 
 
 def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_dry: bool = False) -> Plan:
@@ -141,7 +162,10 @@ def _chosen(stages: str) -> list[str]:
 
 def _make(workdir: Path) -> None:
     try:
+        str(workdir).encode()  # Arrow, Orbax and TensorFlow take text
         workdir.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        raise InputError(f"--workdir={str(workdir)!r}: expected a name in UTF-8") from error
     except OSError as error:
         raise InputError(f"--workdir={workdir}: this folder cannot be created ({error.strerror})") from error
     if not os.access(workdir, os.W_OK):

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.arrays import read_array
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
@@ -97,4 +98,4 @@ def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, contex
     if not kept.exists():
         heat = apply_heat_maps(forward, read, groups, files)
         write_atomically(kept, lambda file: np.save(file, heat))
-    return np.load(kept, allow_pickle=False)
+    return read_array(kept, (len(records), None, None))

@@ -35,6 +35,7 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     """Raise InputError for a value that is never valid."""
     checks.one_of(config, "test_geometry", ("center_crop", "resize"))
     checks.batch_size(config, devices)
+    checks.memory(config, "batch_size", config.batch_size * 32**2 * 3 * 4, "a batch of the smallest photos")
     checks.fraction(config, "box_threshold")
 
 

@@ -71,6 +71,8 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.require(config, "threshold_levels", numbers, "numbers, such as (0.0,)")
     check_views(config)
     checks.batch_size(config, devices)
+    photos = config.batch_size * config.size**2 * 3 * 4
+    checks.memory(config, "size", photos, f"a batch of {config.batch_size} photos of {config.size} pixels")
     checks.not_negative(config, "max_bytes")
     checks.fraction(config, "cam_threshold")
 

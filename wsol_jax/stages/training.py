@@ -77,6 +77,14 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.not_negative(
         config, "checkpoint_minutes", "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate"
     )
+    checks.require(config, "momentum", config.momentum < 1, "a number from 0 up to, but not including, 1")
+    checks.require(config, "decay_factor", config.decay_factor >= 1, "1 or more: the rate is divided by it")
+    checks.at_most(config, "epochs", 1e6)
+    often = config.decay_every == 0 or config.epochs / config.decay_every <= 10_000
+    checks.require(config, "decay_every", often, "0, or no more than 10000 divisions in all epochs")
+    photos = config.batch_size * input_size(config) ** 2 * 3 * 4
+    key = "size" if config.size > BACKBONES[config.arch].size else "batch_size"
+    checks.memory(config, key, photos, f"a batch of {config.batch_size} photos of {input_size(config)} pixels")
 
 
 WITHOUT_EFFECT = ("checkpoint_every", "checkpoint_minutes", "log_every")
@@ -161,7 +169,27 @@ def check_training(stage: str, config: ConfigDict, context: Context) -> None:
             f"{unlabelled} training photos have no label, which the stage {stage} learns; expected a folder for each "
             "class, or --config.stages=pseudo_boxes,localizer,predict,boxes,report for boxes alone"
         )
-    initial_variables(make_method(stage, config, len(context.dataset.classes)), stage, config, context.seed)
+    method = make_method(stage, config, len(context.dataset.classes))
+    variables, _ = initial_variables(method, stage, config, context.seed)
+    check_size(method, variables, input_size(config))
+
+
+def check_size(method: Method, variables: Variables, size: int) -> None:
+    """Raise InputError unless photos of a size are large enough to train on, for the backbone and all heads.
+
+    Args:
+        method: the method.
+        variables: of its network.
+        size: side of the network's input, pixels.
+    """
+    image = jax.ShapeDtypeStruct((1, size, size, 3), np.uint8)
+    label = jax.ShapeDtypeStruct((1,), np.int32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def network(image: jax.Array, label: jax.Array, key: jax.Array) -> object:
+        return method.network(variables, method.prepare(image), label, key, True)
+
+    jax.eval_shape(network, image, label, key)
 
 
 def boxes_to_learn(context: Context) -> np.ndarray:

@@ -18,6 +18,11 @@ def classes_file(workdir: Path) -> Path:
     return workdir / "classes.json"
 
 
+def lock_file(workdir: Path) -> Path:
+    """Return the file that names the process that runs in the workdir."""
+    return workdir / "run.lock"
+
+
 def photos_file(workdir: Path) -> Path:
     """Return the cache of which photos are readable."""
     return workdir / "photos.json"

@@ -25,6 +25,9 @@ def exit_code(command: Callable[[], object]) -> int:
     except (InputError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: out of memory: {' '.join(str(error).split()) or 'no size known'}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -97,13 +97,14 @@ def convert(source: str, out: Path, arch: str) -> Conversion:
         raise InputError(f"{out} exists already; delete it, or choose another name")
     arrays, origin, options = _read(source, arch)
     state, naming, left_out = in_our_naming(source, arrays, BACKBONES[arch], _layout(build(arch, 1, **options)))
+    origin += f", without the prefix {naming.prefix!r}" if naming.prefix else ""
     head, joint = _head(state, BACKBONES[arch].classifier), "box.0.weight" in state
     wanted, absent = _expected(_layout(build(arch, head or 1, joint=joint, **options)), state)
     state = in_our_shapes(state, wanted)
     check(f"{source} for {arch}", state, wanted)
     write_weights(state, out)
     types = Counter(str(array.dtype) for array in state.values())
-    return Conversion(origin, naming, types, head, joint, absent, left_out)
+    return Conversion(origin, naming.foreign, types, head, joint, absent, left_out)
 
 
 def describe(conversion: Conversion, arch: str) -> str:
