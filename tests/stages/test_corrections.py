@@ -52,7 +52,7 @@ def test_corrected_boxes_win_and_the_others_stay(first, tmp_path):
             read_predictions(pseudo_boxes_file(place, split), records) for place in (first, tmp_path / "w")
         )
         corrected = np.arange(len(records)) < (3 if split == "train" else 0)
-        np.testing.assert_allclose(after.box[corrected], [CORRECTED] * sum(corrected), atol=1e-5)
+        np.testing.assert_allclose(after.box[corrected], np.tile(CORRECTED, (corrected.sum(), 1)), atol=1e-5)
         assert (after.score[corrected] == 1).all() and not after.fallback[corrected].any()
         np.testing.assert_array_equal(after.box[~corrected], before.box[~corrected])
         np.testing.assert_array_equal(after.score[~corrected], before.score[~corrected])
@@ -138,7 +138,7 @@ def test_drawn_boxes_are_the_truth_of_own_photos(tmp_path):
         "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
         "categories": [{"id": i, "name": name} for i, name in enumerate(classes)],
         "annotations": [
-            {"image_id": i, "category_id": classes.index(name.partition("/")[0]), "bbox": [8, 8, 32, 32]}
+            {"image_id": i, "category_id": classes.index(name.partition("/")[0]), "bbox": [12, 12, 40, 40]}
             for i, name in enumerate(names)
         ],
     }
