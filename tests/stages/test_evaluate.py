@@ -1,10 +1,10 @@
 """metrics.json and the page: whose numbers they are, on which photos, and which photos are shown."""
 
 import json
-import re
 
 import experiments
 import numpy as np
+import pages
 import pytest
 
 from wsol_jax import run
@@ -76,7 +76,7 @@ def page(workdir) -> str:
 
 def test_the_page_shows_photos_from_the_best_to_the_worst(predictions, tmp_path):
     run(experiments.tiny(**NO_NETWORK, **predictions, **{"report.photos": 3}), tmp_path / "w")
-    ious = [float(iou) for iou in re.findall(r'data-iou="([0-9.]+)"', page(tmp_path / "w"))]
+    ious = [photo["iou"] for photo in pages.photos(page(tmp_path / "w"))]
     assert len(ious) == 3
     assert ious == sorted(ious, reverse=True)
     assert ious[0] > 2 * ious[-1]

@@ -1,4 +1,4 @@
-"""A folder of photos for each class, without boxes: the user's own photos."""
+"""A folder of photos for each class: the user's own photos, with true boxes only where a file of them is given."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.data import masks, photos
+from wsol_jax.data.matching import with_true_boxes
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
@@ -28,7 +29,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         seed: of the draw.
 
     Raises:
-        InputError: there is no class's folder; only one of train/ and test/ exists; the fraction is not in [0, 1).
+        InputError: there is no class's folder; only one of train/ and test/ exists; the fraction is not in [0, 1); as
+            `matching.with_true_boxes` for `folder.boxes`.
     """
     root, fraction = photos.root_folder(config.dir, "folder"), config.folder.test_fraction
     if not 0 <= fraction < 1:
@@ -44,7 +46,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     else:
         classes = [folder.name for folder in class_folders(root)]
         splits = _split(_records(root, root, classes), fraction, seed)
-    return Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
+    dataset = Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
+    return with_true_boxes(dataset, Path(config.folder.boxes).expanduser()) if config.folder.boxes else dataset
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -126,5 +129,8 @@ def _split(records: list[Record], fraction: float, seed: int) -> dict[str, list[
 
 FOLDER = Reader(
     load,
-    defaults=dict(test_fraction=0.2),  # of each class's photos, where there are no train/ and test/ folders
+    defaults=dict(
+        test_fraction=0.2,  # of each class's photos, where there are no train/ and test/ folders
+        boxes="",  # true boxes, for evaluation: a COCO or Label Studio FILE.json, or a folder of VOC XML; '' for none
+    ),
 )

@@ -48,6 +48,11 @@ def pseudo_coco_file(workdir: Path, split: str) -> Path:
     return pseudo_folder(workdir) / f"{split}.coco.json"
 
 
+def corrections_file(workdir: Path) -> Path:
+    """Return the file of the photos whose pseudo boxes people corrected, and of those that are left out."""
+    return pseudo_folder(workdir) / "corrections.json"
+
+
 def boxes_folder(workdir: Path) -> Path:
     """Return the folder of the delivered boxes of all photos."""
     return workdir / "boxes"
