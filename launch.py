@@ -1,14 +1,14 @@
 """Run an experiment, or continue one that was stopped.
 
-    python launch.py --config=configs/psol_cub.py --workdir=W --config.data.dir=CUB_200_2011
+    python launch.py --config=psol_cub --workdir=W --config.data.dir=CUB_200_2011
 
 --config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; docs/reference.md lists all keys.
 """
 
 import argparse
 import ast
-import logging
 import os
+import re
 import runpy
 import sys
 from collections.abc import Sequence
@@ -20,46 +20,95 @@ from ml_collections import ConfigDict, config_flags
 import wsol_jax
 from wsol_jax import InputError
 from wsol_jax.config import OPEN_GROUPS, unknown_key
-from wsol_jax.tools.command_line import Parser, exit_code
+from wsol_jax.runs.dry_run import dry_run
+from wsol_jax.tools.command_line import Parser, exit_code, show_log
 
+CONFIGS = Path(__file__).parent / "configs"
 EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the experiment of a command line; return the exit code."""
     try:
-        return exit_code(lambda: wsol_jax.run(*parse(arguments)))
+        return exit_code(lambda: carry_out(*parse(arguments)))
     except KeyboardInterrupt:
         print("stopped; the same command continues from here", file=sys.stderr)
         return 130
 
 
-def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
-    """Return the experiment, with the keys that the command line changes, and the workdir.
+def carry_out(config: ConfigDict, workdir: Path, is_dry: bool) -> None:
+    """Run an experiment; or print an estimate of its cost, and write nothing."""
+    if is_dry:
+        print(dry_run(config, workdir))
+    else:
+        wsol_jax.run(config, workdir)
+
+
+def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path, bool]:
+    """Return the experiment, with the keys that the command line changes, the workdir, and whether it is a dry run.
 
     Raises:
         InputError: a flag is missing or unknown; the file, a key or a value is wrong.
     """
-    parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a file of configs/")
+    parser = Parser(
+        description=__doc__,
+        epilog=f"configs:\n{list_configs()}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a name below, or a file")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
-    known, overrides = parser.parse_known_args(arguments)
-    config = load(known.config)
+    parser.add_argument("--dry_run", action="store_true", help="print stages, steps, memory and time; write nothing")
+    known, overrides = parser.parse_known_args(joined(arguments))
+    if not known.workdir:
+        raise InputError("--workdir is empty; expected a folder")
+    config = load(at_home(known.config))
     for override in overrides:
         change(config, override)
-    return config, Path(known.workdir)
+    return config, Path(at_home(known.workdir)), known.dry_run
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--config.KEY VALUE` as `--config.KEY=VALUE`."""
+    result: list[str] = []
+    for argument in arguments:
+        before = result[-1] if result else ""
+        if before.startswith("--config.") and "=" not in before and not argument.startswith("--"):
+            result[-1] = f"{before}={argument}"
+        else:
+            result.append(argument)
+    return result
+
+
+def at_home(text: str) -> str:
+    """Return a text with the home folder for each `~` that starts a path: all of it, or one of NAME=PATH,PATH+PATH."""
+    return re.sub(r"(?:(?<=^)|(?<=[=,+]))~(?=/|$)", lambda _: str(Path.home()), text)
+
+
+def list_configs() -> str:
+    """Return a line for each file of configs/: its name, and the first line of its docstring."""
+    titles = {}
+    for file in sorted(CONFIGS.glob("*.py")):
+        titles[file.stem] = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+    width = max(map(len, titles), default=0)
+    return "\n".join(f"  {name:{width}}  {title}" for name, title in titles.items())
 
 
 def load(path: str) -> ConfigDict:
     """Return the result of `get_config()` of a Python file, locked.
 
+    Args:
+        path: of the file, from the working directory or from this file's folder; or the name of a file of configs/.
+
     Raises:
         InputError: there is no such file, or its code fails in any way.
     """
-    if not Path(path).is_file():
-        raise InputError(f"--config={path}: there is no such file")
+    places = (Path(path), CONFIGS.parent / path, CONFIGS / f"{path}.py")
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise InputError(f"--config={path}: there is no such file; expected one, or a name that --help lists")
     try:
-        config = runpy.run_path(path)["get_config"]()
+        config = runpy.run_path(str(file))["get_config"]()
     except (Exception, SystemExit) as error:
         raise InputError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
@@ -76,6 +125,8 @@ def change(config: ConfigDict, argument: str) -> None:
     key, equals, text = argument.removeprefix("--config.").partition("=")
     if not argument.startswith("--config.") or not equals:
         raise InputError(f"command line: {argument!r} is not understood; expected {EXPECTED}")
+    text = at_home(text)
+    argument = f"--config.{key}={text}"
     if set(OPEN_GROUPS) & set(key.split(".")):
         change_open_group(config, argument, key, text)
         return
@@ -153,24 +204,6 @@ def current_value(config: ConfigDict, key: str, argument: str, is_group: bool = 
     if isinstance(value, ConfigDict) and not is_group:
         raise InputError(f"{argument}: this is a group of keys; expected one of {', '.join(value)}")
     return value
-
-
-def show_log() -> None:
-    """Show our own log on stderr, and other libraries' warnings only."""
-    package = Path(wsol_jax.__file__).parent
-
-    def is_shown(record: logging.LogRecord) -> bool:
-        ours = package in Path(record.pathname).parents
-        return ours or (record.levelno >= logging.WARNING and "orbax" not in record.pathname)
-
-    handler = logging.StreamHandler()
-    handler.addFilter(is_shown)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True)
-    logging.getLogger("absl").setLevel(logging.INFO)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
-    os.environ.setdefault(
-        "TF_ENABLE_ONEDNN_OPTS", "0"
-    )  # logs a line at every start otherwise; TensorFlow only reads photos here
 
 
 if __name__ == "__main__":

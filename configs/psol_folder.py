@@ -3,7 +3,7 @@
     python launch.py --config=configs/psol_folder.py --workdir=W --config.data.dir=PHOTOS
 
 The boxes are in W/boxes (Parquet, CSV, COCO JSON, Label Studio, YOLO), each with its confidence, the probability that
-it is right; they are the pseudo boxes or the localizer's, the source with the higher mean confidence.
+it is right; they are the pseudo boxes or their means with the localizer's, whichever are the more confident.
 W/report/index.html shows them. Nothing is downloaded: the pretrained networks are installed with pip. Some hundred
 photos take minutes on two CPU cores.
 """
@@ -11,7 +11,8 @@ photos take minutes on two CPU cores.
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base
-from configs.psol_cub_fused import fuse, train_heads
+from configs.psol_cub_fused import train_heads
+from wsol_jax.recipes import fuse
 
 
 def get_config() -> ConfigDict:
@@ -19,6 +20,7 @@ def get_config() -> ConfigDict:
     config = base()
     config.stages = "pseudo_boxes,localizer,classifier,predict,boxes,evaluate,report"
     config.data.name = "folder"
+    config.data.exact_decode = False  # photos of cameras are much larger than what a network sees
     fuse(config)
     train_heads(config)
     for training in (config.localizer, config.classifier):

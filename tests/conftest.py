@@ -1,5 +1,6 @@
 """Eight fake devices, strict shapes, and the way to the real photos."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Nearly all networks of the tests run for a step or two: to optimise them takes longer than to run them.
 jax.config.update("jax_disable_most_optimizations", True)
+
+# Traced programs are millions of live objects: a tenth of the time goes to collections that free nothing.
+gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session")

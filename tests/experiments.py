@@ -148,17 +148,28 @@ def files(workdir: Path) -> set[str]:
 
 
 def contract(
-    splits: list[str], classes: list[str], photo_files: bool, trained: list[str], views: Collection[str] = ()
+    splits: list[str],
+    classes: list[str],
+    photo_files: bool,
+    trained: list[str],
+    views: Collection[str] = (),
+    truth: bool = True,
 ) -> set[str]:
-    """The `files` of a finished run of PSOL."""
+    """The `files` of a finished run of PSOL, on photos with true boxes or without."""
     stages = ("pseudo_boxes", *trained, "predict", "evaluate", "report")
     names = {
         "config.json",
+        "classes.json",
         "metrics.json",
         "curves.json",
         "report/index.html",
         *(f"stages/{stage}.json" for stage in stages),
     }
+    names |= {f"report/figures/loss_{stage}.pdf" for stage in trained}
+    names |= {f"report/tables/boxes.{kind}" for kind in ("csv", "tex")}
+    if truth:
+        names |= {f"report/figures/{name}.pdf" for name in ("iou_histogram", "recall_curve")}
+        names |= {f"report/tables/failures.{kind}" for kind in ("csv", "tex")}
     names |= {"photos.json"} if photo_files else set()
     names |= {"pseudo_boxes/boxes.parquet", "pseudo_boxes/boxes_test.parquet"}
     names |= {"pseudo_boxes/heat_train.npy", "pseudo_boxes/heat_test.npy"}

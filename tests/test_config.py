@@ -99,4 +99,11 @@ def test_an_unknown_key_is_named():
 
 def test_stages_own_their_keys():
     config = default_config()
-    assert {stage.key for stage in STAGES.values()} | {"seed", "stages", "overwrite", "data", "ablation"} == set(config)
+    assert {stage.key for stage in STAGES.values()} | {
+        "seed",
+        "stages",
+        "overwrite",
+        "compilation_cache",
+        "data",
+        "ablation",
+    } == set(config)

@@ -1,17 +1,20 @@
-"""Every experiment of configs/ runs from end to end, small, and writes what it should.
+"""Every experiment of configs/ is planned on photos of its layout; one of each distinct program runs from end to end.
 
-configs/base.py is what tests/runs/test_run.py runs.
+Experiments that differ in rates, epochs and sizes are one program. configs/base.py is what tests/runs/test_run.py runs.
 """
 
 import json
+from pathlib import Path
 
 import experiments
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ml_collections import ConfigDict
 
 from wsol_jax import run
 from wsol_jax.config import check_config
+from wsol_jax.runs.run import plan
 
 SCENES = ["stripes", "checks", "dots"]
 NUMBERS = ["1", "2", "3"]
@@ -40,16 +43,7 @@ def test_its_docstring_has_its_command(name):
     assert name == "base" or f"python launch.py --config=configs/{name}.py --workdir=" in text
 
 
-TRAINED = {"joint_birds25": ["joint"]}
-OTHER_STAGES = (
-    "base",
-    "combine",
-    "transfer",
-    "evaluate_maps",
-    "grad_cam",
-    "two_stage",
-    "dawsol_ablation",
-)  # run by others
+OTHER_STAGES = ("base", "combine", "transfer", "evaluate_maps", "grad_cam", "two_stage", "dawsol_ablation")  # of others
 SCORE_MAPS = {
     "cam_cub": experiments.write_cub,
     "cam_cub_vgg16": experiments.write_cub,
@@ -67,22 +61,38 @@ SCORE_MAPS = {
     "dawsol_butterflies": experiments.write_lists,
     "dawsol_birds25": experiments.write_cub,
 }
+PSOL = [name for name in NAMES if name not in (*OTHER_STAGES, *SCORE_MAPS)]
+TRAINED = {"joint_birds25": ["joint"]}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*OTHER_STAGES, *SCORE_MAPS)])
-def test_it_runs_and_writes_the_contract(name, tmp_path):
-    config, classes = experiments.tiny(name), SCENES
-    if name in TREES:
-        write, classes = TREES[name]
-        write(tmp_path / "data")
-        config.data.dir = str(tmp_path / "data")
-    if name == "psol_imagenet":
+def _on_photos(name: str, folder: Path) -> ConfigDict:
+    """The experiment, small, on generated photos in the layout that it reads."""
+    config = experiments.tiny(name, **{"train.dawsol.samples": 4})  # of 16 cells
+    write = SCORE_MAPS.get(name) or TREES.get(name, (None,))[0]
+    if write:
+        write(folder)
+        config.data.dir = str(folder)
+    if config.data.name == "imagenet":
         config.data.imagenet.boxes = "boxes"
+    return config
+
+
+@pytest.mark.parametrize("name", [*PSOL, *SCORE_MAPS])
+def test_it_is_ready_to_run_on_photos_of_its_layout(name, tmp_path):
+    planned = plan(_on_photos(name, tmp_path / "data"), tmp_path / "w")
+    assert planned.to_do == planned.config.stages.split(",")
+    assert len(planned.dataset.splits["train"]) and len(planned.dataset.splits["test"])
+    assert len(planned.dataset.classes) == experiments.CLASSES
+
+
+@pytest.mark.parametrize("name", ["psol_cub", "psol_folder", "joint_birds25"])
+def test_it_runs_and_writes_the_contract(name, tmp_path):
+    config, classes = _on_photos(name, tmp_path / "data"), TREES[name][1]
     workdir, splits = tmp_path / "workdir", ["test"] if config.predict.splits == "test" else ["train", "test"]
     trained = TRAINED.get(name, ["localizer", "classifier"])
     metrics = run(config, workdir)
 
-    files = experiments.contract(splits, classes, name in TREES, trained, config.pseudo.views)
+    files = experiments.contract(splits, classes, True, trained, config.pseudo.views, name != "psol_folder")
     files |= {"stages/boxes.json"} if "boxes" in config.stages.split(",") else set()
     assert {file for file in experiments.files(workdir) if not file.startswith("boxes/")} == files
     assert (workdir / "boxes" / "coco.json").exists() == ("boxes" in config.stages.split(","))
@@ -116,12 +126,9 @@ def _check_metrics(metrics: dict[str, float], with_boxes: bool) -> None:
             assert not with_boxes or 0 <= metrics[source + metric] <= 100
 
 
-@pytest.mark.parametrize("name", SCORE_MAPS)
+@pytest.mark.parametrize("name", ["cam_cub", "cam_butterflies", "dawsol_cub_inception", "dawsol_openimages"])
 def test_it_draws_maps_and_judges_them(name, tmp_path):
-    SCORE_MAPS[name](tmp_path / "data")
-    config = experiments.tiny(name, **{"data.dir": str(tmp_path / "data"), "train.dawsol.samples": 4})  # of 16 cells
-    if "ilsvrc" in name:
-        config.data.imagenet.boxes = "boxes"
+    config = _on_photos(name, tmp_path / "data")
     metrics = run(config, tmp_path / "w")
     found = experiments.files(tmp_path / "w")
     kinds = ("parquet", "coco.json", "logits.npy", "maps.npy")

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 import launch
 from wsol_jax import run
+from wsol_jax.__main__ import COMMANDS
 from wsol_jax.config import OPEN_GROUPS, check_config, default_config
 
 ROOT = Path(launch.__file__).parent
@@ -93,6 +94,8 @@ def test_other_commands_exist():
         elif "-m" in words:
             module = words[[i for i, word in enumerate(words) if word == "-m"][-1] + 1]  # .venv comes of `-m venv`
             assert importlib.util.find_spec(module), line
+            if module == "wsol_jax":
+                assert words[words.index(module) + 1] in COMMANDS, line
         else:
             assert "launch.py" in line, line
 
@@ -247,8 +250,8 @@ def test_a_command_that_needs_no_data_runs(line):
 
 def test_help_of_every_command_is_documented():
     assert [shlex.split(line)[1:-1] for line in HELP] == [
-        ["-m", "wsol_jax.tools.convert_weights"],
-        ["-m", "wsol_jax.tools.network_sizes"],
+        ["-m", "wsol_jax", "convert"],
+        ["-m", "wsol_jax", "networks"],
         ["launch.py"],
     ]
 

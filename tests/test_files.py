@@ -36,3 +36,31 @@ def test_names_stay_in_their_folder(name, tmp_path):
 
 def test_a_plain_name_is_kept():
     assert file_name(12, "001.Black-footed_Albatross") == "0012_001.Black-footed_Albatross"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("9 requested and 3 written")])
+def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(error, tmp_path):
+    def fail(file):
+        file.write(b"part of it")
+        raise error
+
+    with pytest.raises(OSError, match=r"c\.bin cannot be written \((No space left|9 requested).*is the disk full"):
+        write_atomically(tmp_path / "c.bin", fail)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_its_folder_is_named(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match=r"a/c\.bin cannot be written"):
+        write_atomically(tmp_path / "a" / "c.bin", lambda file: file.write(b""))
+
+
+def test_a_full_device_is_one_line(tmp_path):
+    (tmp_path / "a").symlink_to("/dev/full")
+
+    def to_full(_):
+        with (tmp_path / "a").open("wb", buffering=0) as file:
+            file.write(b"x")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        write_atomically(tmp_path / "c.bin", to_full)

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (  # from the top; a place imports itself and the places below it
     ("launch", "configs", "tools"),
     ("runs",),
-    ("config",),
+    ("config", "recipes"),
+    ("model",),
     ("stages",),
     ("report",),
     ("pseudo", "training"),
@@ -18,7 +19,7 @@ FLOORS = (  # from the top; a place imports itself and the places below it
     ("losses", "weights"),
     ("backbones",),
     ("data",),
-    ("boxes", "checks", "devices", "errors", "files", "progress", "threads"),
+    ("arrays", "boxes", "checks", "compilation", "console", "devices", "errors", "files", "progress", "threads"),
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS) for place in places}
 FILES = sorted((ROOT / "wsol_jax").rglob("*.py"))

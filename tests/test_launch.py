@@ -45,7 +45,9 @@ COMMANDS = {
     "unknown flag": ([BASE, "W", "--foo=1"], "'--foo=1' is not understood; expected --config=FILE, --workdir=DIR or"),
     "part of a flag": ([BASE, "--work=w"], "required: --workdir"),
     "stray word": ([BASE, "W", "stray"], "'stray' is not understood"),
-    "no equals sign": ([BASE, "W", "--config.seed", "1"], r"'--config\.seed' is not understood; .*--config\.KEY=VALUE"),
+    "no value of a key": ([BASE, "W", "--config.seed"], r"'--config\.seed' is not understood; .*--config\.KEY=VALUE"),
+    "two values of a key": ([BASE, "W", "--config.seed", "1", "2"], "'2' is not understood"),
+    "a name of no config": (["--config=psol_cup", "W"], r"psol_cup: there is no such file; .*a name that --help lists"),
     "unknown key": ([BASE, "W", "--config.sed=1"], "there is no key 'sed'; expected seed"),
     "unknown group": ([BASE, "W", "--config.lokalizer.size=1"], "there is no key 'lokalizer'; expected localizer"),
     "unknown nested key": ([BASE, "W", "--config.data.scenes.klasses=3"], "no key 'klasses'; expected classes"),
@@ -138,7 +140,8 @@ def test_keys_are_changed():
     changes = {"seed": "7", "localizer.epochs": "3", "overwrite": "True", "data.dir": "/my photos/a=b", "stages": ""}
     changes["localizer.arch_kwargs"] = "{'width': 8, 'depths': (1, 1, 1, 1)}"
     flags = [f"--config.{key}={value}" for key, value in changes.items()]
-    config, workdir = launch.parse([flags[0], "--workdir=w", BASE, *flags[1:]])
+    config, workdir, is_dry = launch.parse([flags[0], "--workdir=w", BASE, *flags[1:]])
+    assert not is_dry
     assert (config.seed, config.localizer.epochs, config.overwrite) == (7, 3.0, True)
     assert type(config.localizer.epochs) is float
     assert (config.data.dir, config.stages) == ("/my photos/a=b", "")
@@ -147,11 +150,36 @@ def test_keys_are_changed():
     assert config.is_locked
 
 
+def test_a_config_may_be_a_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("psol_folder", "configs/psol_folder.py"):
+        config, _, is_dry = launch.parse([f"--config={name}", "--workdir", "w", "--dry_run"])
+        assert config.data.name == "folder" and is_dry
+
+
+def test_a_value_may_follow_after_a_space(tmp_path):
+    flags = ["--config.data.dir", "my photos", "--config.seed", "3", "--config.localizer.learning_rate", "-1"]
+    config, _, _ = launch.parse(["--config", "base", "--workdir", "w", *flags])
+    assert (config.data.dir, config.seed, config.localizer.learning_rate) == ("my photos", 3, -1.0)
+
+
+def test_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    flags = ["--config.data.dir=~/birds", "--config.combine.boxes=a=~/W1,b=~/b.parquet", "--config.predict.splits=a~/b"]
+    config, workdir, _ = launch.parse(["--config=base", "--workdir=~/w", *flags])
+    assert (config.data.dir, workdir) == ("/home/ann/birds", Path("/home/ann/w"))
+    assert config.combine.boxes == "a=/home/ann/W1,b=/home/ann/b.parquet"
+    assert config.predict.splits == "a~/b"
+
+
+CACHE = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax")}
+
+
 def start(*arguments: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "launch.py", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | environment,
+        env=os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | CACHE | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -166,6 +194,9 @@ def test_help():
     assert (process.returncode, err) == (0, "")
     assert "--config.KEY=VALUE changes a key" in out
     assert "--workdir DIR" in out
+    listed = {line.split()[0] for line in out.partition("configs:\n")[2].splitlines()}
+    assert listed == {file.stem for file in (ROOT / "configs").glob("*.py")}
+    assert "  psol_folder                  PSOL on your own photos: one folder for each class" in out
 
 
 def test_a_mistake_is_the_last_line_and_the_exit_code():
@@ -193,6 +224,9 @@ def test_a_run_is_stopped_and_goes_on_with_nothing_on_the_console_but_its_log(tm
     out, err = process.communicate(timeout=500)
     assert (process.returncode, out) == (0, "")
     assert "pseudo_boxes: already finished" in err
-    assert f"report: {tmp_path / 'w' / 'report' / 'index.html'}" in err
+    place = tmp_path / "w"
+    assert (
+        err.splitlines()[-1][9:] == f"finished; boxes: {place / 'predictions'}; page: {place / 'report' / 'index.html'}"
+    )
     for line in lines + err.splitlines():
         assert re.match(r"\d\d:\d\d:\d\d \S", line), line

@@ -1,5 +1,3 @@
-import itertools
-
 import pytest
 from absl import logging
 
@@ -15,8 +13,10 @@ def lines(caplog):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time passes by ten seconds whenever it is read."""
-    monkeypatch.setattr(progress.time, "monotonic", itertools.count(0.0, 10.0).__next__)
+    """A clock that stands at the time of its only entry."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
 
 
 def test_items_pass_unchanged(lines):
@@ -25,13 +25,32 @@ def test_items_pass_unchanged(lines):
     assert lines()[1].startswith("nothing: 0 photos in 0:00:00")
 
 
-def test_a_line_every_half_minute(lines, clock):
-    list(progress.track(range(8), 30, "localizer", unit="photos", weight=4))
+def test_the_first_line_comes_soon_and_later_ones_every_half_minute(lines, clock):
+    for _ in progress.track(range(20), 98, "localizer", unit="photos", weight=5):
+        clock[0] += 4
     assert lines() == [
-        "localizer: 12 of 30 photos, 0.4 photos/s, 0:00:45 left",
-        "localizer: 24 of 30 photos, 0.4 photos/s, 0:00:15 left",
-        "localizer: 30 photos in 0:01:30, 0.3 photos/s",
+        "localizer: 10 of 98 photos, 1.2 photos/s, 0:01:10 left",
+        "localizer: 25 of 98 photos, 1.2 photos/s, 0:00:58 left",
+        "localizer: 50 of 98 photos, 1.2 photos/s, 0:00:38 left",
+        "localizer: 90 of 98 photos, 1.2 photos/s, 0:00:06 left",
+        "localizer: 98 photos in 0:01:20, 1.2 photos/s",
     ]
+
+
+def test_the_rate_is_that_of_the_last_half_minute(lines, clock):
+    """The first item compiles for five minutes; after the hundredth one they are ten times as fast."""
+    with progress.meter(1000, "localizer") as advance:
+        for done in range(1, 301):
+            clock[0] += 300 if done == 1 else 1 if done <= 100 else 0.1
+            advance(done, f"step {done}")
+    assert lines()[:4] == [
+        "localizer, step 1: 1 of 1000 photos, 0.0 photos/s, 83:15:00 left",
+        "localizer, step 11: 11 of 1000 photos, 1.0 photos/s, 0:16:29 left",
+        "localizer, step 31: 31 of 1000 photos, 1.0 photos/s, 0:16:09 left",
+        "localizer, step 61: 61 of 1000 photos, 1.0 photos/s, 0:15:39 left",
+    ]
+    assert lines()[5] == "localizer: 300 photos in 0:06:59, 0.7 photos/s"
+    assert lines()[4].startswith("localizer, step 91: 91 of 1000 photos, 1.0 photos/s, ")
 
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):

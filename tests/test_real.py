@@ -47,7 +47,7 @@ def test_psol_on_a_dozen_birds(shared, tmp_path):
             size=64,
             freeze="layer4",
             batch_size=8,
-            epochs=3.0,
+            epochs=1.0,
             log_every=1,
         )
     config.predict.batch_size = 8

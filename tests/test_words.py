@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 FILES = [ROOT / "launch.py", *sorted((ROOT / "wsol_jax").rglob("*.py"))]
 VERBS = set(
     """Return Raise Write Yield Train Run Check Append Compute Put Start Wait Predict Read Accept Print Convert Time
-    Apply Show""".split()  # noqa: SIM905 - a list of strings is harder to extend
+    Apply Show Hold""".split()  # noqa: SIM905 - a list of strings is harder to extend
 )
 
 

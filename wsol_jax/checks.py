@@ -1,6 +1,7 @@
 """Checks of configuration values: each raises one `InputError` line that names the key and the expected value."""
 
 import math
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -52,6 +53,31 @@ def batch_size(config: ConfigDict, devices: int) -> None:
     """Raise unless `batch_size` is positive and `devices` devices can share a batch evenly."""
     positive(config, "batch_size")
     require(config, "batch_size", config.batch_size % devices == 0, f"a multiple of the {devices} devices")
+
+
+def at_most(config: ConfigDict, key: str, limit: float) -> None:
+    """Raise unless a value is no more than a limit."""
+    require(config, key, config[key] <= limit, f"at most {limit:g}")
+
+
+def memory(config: ConfigDict, key: str, needed: float, purpose: str) -> None:
+    """Raise if a value needs more memory than the machine has; before it is tried, since that may take minutes.
+
+    Args:
+        config: the keys of one owner.
+        key: one of them.
+        needed: bytes, at the least.
+        purpose: what needs them, in words.
+
+    Raises:
+        InputError: there is less memory.
+    """
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present:
+        raise InputError(
+            f"{key} is {config[key]!r}: {purpose} would need {needed / 2**30:,.0f} GiB of memory at the least, and "
+            f"this machine has {present / 2**30:,.0f}; expected a smaller value"
+        )
 
 
 @contextmanager

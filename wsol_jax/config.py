@@ -24,6 +24,8 @@ def default_config() -> ConfigDict:
     # some of STAGES, in this order; -Joint has 'joint' in place of 'localizer,classifier'; or 'ablation'
     config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
     config.overwrite = False  # redo finished stages whose configuration has changed
+    # a folder for compiled programs; 'auto': in the user's cache folder, or where JAX keeps them; '': none is used
+    config.compilation_cache = "auto"
     config.data = data.defaults()
     for stage in STAGES.values():
         config[stage.key] = stage.defaults()
@@ -52,6 +54,7 @@ def check_config(config: ConfigDict, devices: int) -> None:
     _check_types(default_config(), config, "")
     with checks.prefixed("--config."):
         checks.not_negative(config, "seed")
+        checks.at_most(config, "seed", 2**32 - 1)
     with checks.prefixed("--config.data."):
         data.check_keys(config.data)
     for stage in STAGES.values():

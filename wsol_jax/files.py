@@ -1,10 +1,14 @@
 """Files that are complete or absent, and file names that are safe on every system."""
 
+import contextlib
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+UNFINISHED = ".part"  # the ending of files that are not whole
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -15,12 +19,54 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Args:
         path: the file; its folder is created if it does not exist.
         write: writes the content into the open binary file that it receives.
+
+    Raises:
+        OSError: it cannot be written; the error names it, and nothing is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with unfinished.open("wb") as file:
-        write(file)
-    os.replace(unfinished, path)  # noqa: PTH105 - Path.replace does not document that it is atomic
+    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{UNFINISHED}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            write(file)
+        os.replace(unfinished, path)  # noqa: PTH105 - Path.replace does not document that it is atomic
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        if isinstance(error, OSError):  # those of numpy and Arrow name no file
+            reason = error.strerror or " ".join(str(error).split())
+            raise OSError(f"{path} cannot be written ({reason}); is the disk full, or read-only?") from error
+        raise
+
+
+def clear_unfinished(folder: Path) -> list[Path]:
+    """Put away the unfinished files of `write_atomically` in a folder whose writers are dead; return them.
+
+    Those of other hosts stay, since it is not known here whether their writers live.
+
+    Args:
+        folder: with its folders.
+    """
+    dead = [path for path in folder.rglob(f"*{UNFINISHED}") if _is_dead(path.name)]
+    for path in dead:
+        path.unlink(missing_ok=True)
+    return dead
+
+
+def is_alive(process: int) -> bool:
+    """Return whether a process of this host runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # another user's; or no number of a process, of which nothing is known
+    return True
+
+
+def _is_dead(name: str) -> bool:
+    """Whether the writer of an unfinished file is a process of this host that does not run."""
+    whole, _, process = name.removesuffix(UNFINISHED).rpartition(".")
+    return process.isdecimal() and whole.endswith(f".{socket.gethostname()}") and not is_alive(int(process))
 
 
 def file_name(number: int, name: str) -> str:

@@ -1,8 +1,10 @@
-"""The progress of a long loop: a bar on a terminal, a log line every half minute elsewhere."""
+"""The progress of a long loop: a bar on a terminal, log lines elsewhere, with the rate and the time left."""
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from absl import logging
@@ -11,7 +13,31 @@ from rich.console import Console
 
 Item = TypeVar("Item")
 
-SECONDS_BETWEEN_LINES = 30.0
+FIRST_LINE, SECONDS_BETWEEN_LINES = 5.0, 30.0
+WINDOW = 30.0  # seconds of a moving average, at least
+
+Advance = Callable[..., None]
+"""(units done so far, detail='') -> None; the detail is shown behind the name, e.g. 'step 3 of 9'."""
+
+
+class _Rate:
+    """Units per second of the last half minute, without the first item as soon as there is a second: it compiles."""
+
+    def __init__(self) -> None:
+        self.seen = deque([(time.monotonic(), 0)])
+        self.updates = 0
+
+    def update(self, done: int) -> float:
+        """Return the rate once `done` units are done in all."""
+        now = time.monotonic()
+        self.seen.append((now, done))
+        self.updates += 1
+        if self.updates == 2:
+            self.seen.popleft()
+        while len(self.seen) > 2 and now - self.seen[1][0] >= WINDOW:
+            self.seen.popleft()
+        since, before = self.seen[0]
+        return (done - before) / max(now - since, 1e-9)
 
 
 def track(items: Iterable[Item], total: int, name: str, unit: str = "photos", weight: int = 1) -> Iterator[Item]:
@@ -27,49 +53,66 @@ def track(items: Iterable[Item], total: int, name: str, unit: str = "photos", we
     Yields:
         The items. One counts as done when the next is requested.
     """
-    show = _bar if sys.stderr.isatty() else _lines
-    yield from show(items, total, name, unit, weight)
+    with meter(total, name, unit) as advance:
+        for number, item in enumerate(items, start=1):
+            yield item
+            advance(min(number * weight, total))
 
 
-def _bar(items: Iterable[Item], total: int, name: str, unit: str, weight: int) -> Iterator[Item]:
+def meter(total: int, name: str, unit: str = "photos") -> AbstractContextManager[Advance]:
+    """Return a context whose value is a function to be called with the number of units that are done so far.
+
+    `track` suits a loop whose items are done in their order; on devices a step is done later than it is called.
+
+    Args:
+        total: the number of units in all.
+        name: of the loop.
+        unit: the name of a unit, in the plural.
+    """
+    return (_bar if sys.stderr.isatty() else _lines)(total, name, unit)
+
+
+@contextmanager
+def _bar(total: int, name: str, unit: str) -> Iterator[Advance]:
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"),
-        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[left]}"),
     )
-    start = time.monotonic()
+    measured = _Rate()
     with bars.Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(name, total=total, rate="")
-        for done, item in _counted(items, total, weight):
-            yield item
-            rate = done / max(time.monotonic() - start, 1e-9)
-            progress.update(task, completed=done, rate=f"{rate:.1f} {unit}/s")
+        task = progress.add_task(name, total=total, rate="", left="")
+
+        def advance(done: int, detail: str = "") -> None:
+            rate = measured.update(done)
+            left = f"{clock((total - done) / rate)} left" if rate else ""
+            title = f"{name}, {detail}" if detail else name
+            progress.update(task, completed=done, description=title, rate=f"{rate:.1f} {unit}/s", left=left)
+
+        yield advance
 
 
-def _lines(items: Iterable[Item], total: int, name: str, unit: str, weight: int) -> Iterator[Item]:
+@contextmanager
+def _lines(total: int, name: str, unit: str) -> Iterator[Advance]:
     start = last = time.monotonic()
-    done = 0
-    for done, item in _counted(items, total, weight):
-        yield item
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
-            last = now
-            rate = done / (now - start)
-            left = _clock((total - done) / rate)
-            logging.info("%s: %d of %d %s, %.1f %s/s, %s left", name, done, total, unit, rate, unit, left)
+    wait, finished, measured = FIRST_LINE, 0, _Rate()
+
+    def advance(done: int, detail: str = "") -> None:
+        nonlocal last, wait, finished
+        finished, rate, now = done, measured.update(done), time.monotonic()
+        if now - last >= wait and done < total and rate:
+            last, wait = now, min(2 * wait, SECONDS_BETWEEN_LINES)
+            title, left = f"{name}, {detail}" if detail else name, clock((total - done) / rate)
+            logging.info("%s: %d of %d %s, %.1f %s/s, %s left", title, done, total, unit, rate, unit, left)
+
+    yield advance
     took = max(time.monotonic() - start, 1e-9)
-    logging.info("%s: %d %s in %s, %.1f %s/s", name, done, unit, _clock(took), done / took, unit)
+    logging.info("%s: %d %s in %s, %.1f %s/s", name, finished, unit, clock(took), finished / took, unit)
 
 
-def _counted(items: Iterable[Item], total: int, weight: int) -> Iterator[tuple[int, Item]]:
-    """Each item with the units that are done once it is; never more than `total`, as the last may hold fewer."""
-    for number, item in enumerate(items, start=1):
-        yield min(number * weight, total), item
-
-
-def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds as h:mm:ss."""
+def clock(seconds: float) -> str:
+    """Return hours, minutes and seconds as h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -11,16 +11,17 @@ Result = TypeVar("Result")
 AT_ONCE = 4096  # items submitted at a time, so that the results of a long sequence are never held all at once
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item], at_once: int = AT_ONCE) -> Iterator[Result]:
     """Yield the results of a function for every item, computed by one thread for each core.
 
     Args:
         function: item -> result; runs in several threads at once.
         items: of any number.
+        at_once: the number of items whose results may be held in memory.
 
     Yields:
         The results, in the order of the items.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(items), AT_ONCE):
-            yield from pool.map(function, items[start : start + AT_ONCE])
+        for start in range(0, len(items), at_once):
+            yield from pool.map(function, items[start : start + at_once])

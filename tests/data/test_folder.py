@@ -91,12 +91,23 @@ def test_the_home_folder(root, data_config, monkeypatch):
     assert load_dataset(data_config("folder", f"~/{root.name}"), seed=0).classes == ["Zoë 🦋", "a b"]
 
 
+def test_photos_without_folders_have_no_label(root, data_config, caplog):
+    caplog.set_level("INFO")
+    logging.use_python_logging(quiet=True)
+    dataset = load_dataset(data_config("folder", root / "Zoë 🦋"), seed=0)
+    assert paths(dataset, "train") == [f"{i}.JPG" for i in range(10)] and list(dataset.splits) == ["train"]
+    assert {record.label for record in dataset.splits["train"]} == {-1} and list(dataset.classes) == ["object"]
+    assert "its 10 photos no labels" in caplog.text
+    dataset = load_dataset(data_config("folder", root / "Zoë 🦋", {"val_per_class": 2}), seed=0)
+    assert [len(records) for records in dataset.splits.values()] == [8, 2]
+
+
 def test_wrong_folders_and_fractions_are_named(root, write_photo, data_config):
     with pytest.raises(InputError, match="expected 0 <= fraction < 1, got 1"):
         load_dataset(data_config("folder", root, {"folder.test_fraction": 1.0}), seed=0)
-    with pytest.raises(InputError, match="has no folder; expected one for each class"):
-        load_dataset(data_config("folder", root / "Zoë 🦋"), seed=0)
     (root / "empty").mkdir()
+    with pytest.raises(InputError, match="has no folder; expected one for each class"):
+        load_dataset(data_config("folder", root / "empty"), seed=0)
     with pytest.raises(InputError, match="class 'empty' has no training photo"):
         load_dataset(data_config("folder", root), seed=0)
     (root / "train").mkdir()

@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from wsol_jax.data import photos
+from wsol_jax.data.photos import PhotoFiles, read_photo
+from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -182,3 +184,43 @@ def test_sizes_of_many(tmp_path, write_photo):
     assert sizes == [(10, 7), (11, 7), (12, 7), (0, 0), (14, 7)]
     with pytest.raises(InputError, match=r"gone\.png: no such photo"):
         photos.photo_sizes(tmp_path, ["gone.png"], "sizes")
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"), [((100, 100), (100, 150)), ((51, 40), (100, 150)), ((50, 75), (50, 75))]
+)
+def test_a_jpeg_is_decoded_at_the_smallest_size_that_is_enough(tmp_path, least, expected):
+    ramp = np.linspace(0, 255, 400 * 600 * 3).reshape(600, 400, 3).astype(np.uint8)
+    for name, scaled_size in (("a.jpg", expected), ("a.png", (400, 600))):
+        Image.fromarray(ramp).save(tmp_path / name)
+        pixels = read_photo(tmp_path / name, least=least)
+        assert pixels.shape == (*scaled_size[::-1], 3)
+    whole, small = read_photo(tmp_path / "a.jpg"), read_photo(tmp_path / "a.jpg", least=least)
+    shrunk = np.asarray(Image.fromarray(whole).resize(small.shape[1::-1], Image.Resampling.BOX)).astype(int)
+    assert np.abs(shrunk - small).mean() < 2
+
+
+def test_a_size_that_is_enough_is_that_of_the_upright_photo(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (600, 400)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_photo(tmp_path / "a.jpg", least=(100, 150)).shape == (150, 100, 3)
+    assert read_photo(tmp_path / "a.jpg", least=(100, 151)).shape == (300, 200, 3)
+
+
+def test_files_are_read_whole_unless_scaled_is_enough(tmp_path):
+    Image.new("RGB", (160, 80)).save(tmp_path / "a.jpg")
+    record = Record("a.jpg", 0, (160, 80), NO_BOXES)
+    assert PhotoFiles(tmp_path).at_least(record, (20, 10)).shape == (80, 160, 3)
+    assert PhotoFiles(tmp_path, is_exact=False).at_least(record, (20, 10)).shape == (10, 20, 3)
+    assert PhotoFiles(tmp_path, is_exact=False)(record).shape == (80, 160, 3)
+
+
+@pytest.mark.parametrize("end", [0.3, 0.99])
+def test_a_truncated_photo_is_named_at_any_size(tmp_path, end):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[: int(end * len(content))])
+    with pytest.raises(InputError, match=r"a\.jpg: not a readable photo"):
+        read_photo(tmp_path / "a.jpg", least=(1, 1))

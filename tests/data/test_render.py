@@ -6,7 +6,10 @@ import tiny
 from PIL import Image
 
 from wsol_jax.data import load_dataset, plan
+from wsol_jax.data import render as rendering
+from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
+from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.data.render import Batch, cut, render
 from wsol_jax.errors import InputError
 
@@ -180,3 +183,17 @@ def test_an_error_of_another_kind_is_not_hidden(scenes):
 
     with pytest.raises(tf.errors.OpError, match="a mistake in a reader"):
         next(render(read, scenes.splits["train"], whole_views(2), SIZE, 2))
+
+
+@pytest.mark.parametrize(("window", "shape"), [(plan.WHOLE, (100, 150)), (np.array([0.5, 0.5, 1, 1]), (200, 300))])
+def test_scaled_photos_keep_twice_the_pixels_that_are_shown(tmp_path, monkeypatch, window, shape):
+    coarse = Image.fromarray(photo(60, 40))
+    coarse.resize((600, 400), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=95)
+    records, decoded = [Record("a.jpg", 0, (600, 400), NO_BOXES)], []
+    monkeypatch.setattr(rendering, "cut", lambda pixels, *more: decoded.append(pixels.shape) or cut(pixels, *more))
+    images = [
+        next(render(PhotoFiles(tmp_path, is_exact), records, [View(0, window, False, True)], 48, 1)).image.astype(int)
+        for is_exact in (True, False)
+    ]
+    assert decoded == [(400, 600, 3), (*shape, 3)]
+    assert 0 < np.abs(images[0] - images[1]).mean() < 2

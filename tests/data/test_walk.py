@@ -49,6 +49,14 @@ def test_links_that_lead_to_each_other_and_twice_to_one_folder(root, caplog):
     assert "3 links lead to folders that are read already and are left out: b/y, a/z/back, a/z/self" in caplog.text
 
 
+def test_the_root_itself(root):
+    everything = [["a/1.jpg", "a/deep/2.JPG", "b/1.jfif", "b/deep/1.mpo"]]
+    (root / "a" / "loop").symlink_to(root)
+    assert photos_below(root, [root]) == everything
+    (root.parent / "link").symlink_to(root)
+    assert photos_below(root.parent / "link", [root.parent / "link"]) == everything
+
+
 def test_a_link_to_nothing_is_a_photo_to_be_named(root):
     (root / "b" / "gone.jpg").symlink_to(root / "nothing.jpg")
     assert below(root, "b") == [["b/1.jfif", "b/deep/1.mpo", "b/gone.jpg"]]

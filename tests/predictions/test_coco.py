@@ -37,9 +37,13 @@ def test_boxes_are_xywh_in_pixels_and_inside_their_image(tmp_path):
     ]
     assert coco["categories"] == [{"id": 1, "name": "wren"}, {"id": 2, "name": "crow"}, {"id": 3, "name": "gull"}]
     assert coco["annotations"] == [
-        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 20, 100, 50], "area": 5000, "iscrowd": 0},
-        {"id": 2, "image_id": 2, "category_id": 2, "bbox": [0, 20, 15, 20], "area": 300, "iscrowd": 0},
+        annotation | {"segmentation": [], "iscrowd": 0}
+        for annotation in (
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 20, 100, 50], "area": 5000},
+            {"id": 2, "image_id": 2, "category_id": 2, "bbox": [0, 20, 15, 20], "area": 300},
+        )
     ]
+    assert "version" in coco["info"]
 
 
 def test_the_category_is_the_photos_own_class(tmp_path):
@@ -56,6 +60,12 @@ def test_a_box_of_no_class_has_no_annotation(tmp_path):
     coco = written(tmp_path, Predictions(box=BOX), UNLABELLED)
     assert (len(coco["images"]), coco["annotations"]) == (2, [])
     assert categories(tmp_path, Predictions(box=BOX), [UNLABELLED[0], RECORDS[1]]) == {2: 2}
+
+
+def test_a_box_without_a_class_is_of_the_only_one(tmp_path):
+    write_coco(tmp_path / "boxes.json", UNLABELLED, Predictions(box=BOX), ["object"])
+    coco = json.loads((tmp_path / "boxes.json").read_text())
+    assert [annotation["category_id"] for annotation in coco["annotations"]] == [1, 1]
 
 
 def test_the_score_is_that_of_the_box(tmp_path):

@@ -54,10 +54,12 @@ def test_join():
 def test_box_classes_are_labels_or_else_predictions():
     records = [Record("", label, (20, 10), NO_BOXES) for label in (2, -1, 0)]
     top5 = np.array([[1, 2], [4, 3], [3, 0]], np.int32)
-    classes = box_classes(records, Predictions(top5_class=top5))
+    names = list("abcde")
+    classes = box_classes(records, Predictions(top5_class=top5), names)
     assert (classes.dtype, classes.tolist()) == (np.int32, [2, 4, 0])
-    assert box_classes(records, Predictions()).tolist() == [2, -1, 0]
-    assert box_classes([], Predictions()).tolist() == []
+    assert box_classes(records, Predictions(), names).tolist() == [2, -1, 0]
+    assert box_classes([], Predictions(), names).tolist() == []
+    assert box_classes(records[1:], Predictions(), ["object"]).tolist() == [0, 0]
 
 
 def test_concatenated_predictions_have_the_fields_of_every_part():

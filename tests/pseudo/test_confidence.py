@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsol_jax.pseudo.confidence import heat_confidence, heat_inside, log_area, mirror_confidence
+from wsol_jax.pseudo.confidence import heat_confidence, heat_inside, log_area, mean_confidence, mirror_confidence
 from wsol_jax.pseudo.regions import NO_REGION, heat_box
 
 LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)
@@ -48,3 +48,11 @@ def test_mirror_images_that_agree_are_more_certain():
     found = mirror_confidence(box, np.array([0.0, 0.5, 1.0]))
     assert found.dtype == np.float32 and (np.diff(found) > 0).all() and 0 < found.min() < found.max() < 1
     assert found[2] == pytest.approx(1 / (1 + np.exp(-(0.758 + 4.296 + 1.861 * np.log(0.3)))), abs=1e-6)
+
+
+def test_a_mean_of_boxes_that_agree_is_more_certain_than_the_pseudo_box_and_of_others_less():
+    pseudo = np.array([0.5, 0.5, 0.9, 0.9, 1.0, 0.0], np.float32)
+    mean = mean_confidence(pseudo, np.array([0.2, 0.9, 0.2, 1.0, 1.0, 1.0]))
+    assert mean.dtype == np.float32 and ((mean > 0) & (mean < 1)).all()
+    assert mean[0] < 0.5 < mean[1] and mean[2] < 0.9 < mean[3] < mean[4] and mean[5] < 1e-3
+    assert mean[1] == pytest.approx(1 / (1 + np.exp(1.061 - 1.610 * 0.9)), abs=1e-6)

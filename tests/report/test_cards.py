@@ -1,13 +1,12 @@
 """Cards: shapes at their places, and tiles of the given maps only."""
 
-import base64
 import io
 import re
 
 import numpy as np
 from PIL import Image
 
-from wsol_jax.report.cards import Photo, View, gallery, outline
+from wsol_jax.report.cards import Card, Photo, View, make_card, outline
 from wsol_jax.report.figures import COLORS
 
 IMAGE = np.full((300, 400, 3), 128, np.uint8)
@@ -16,16 +15,16 @@ BOX = np.array([0.25, 0.5, 0.75, 1])
 
 
 def card(**more):
-    return gallery([Photo("a.jpg", 0, IMAGE, TRUTH, **more)], ["wren"])[0]
+    return make_card(Photo("a.jpg", 0, IMAGE, TRUTH, **more))
 
 
-def pixels(uri: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))), int)
+def pixels(jpeg: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(jpeg)), int)
 
 
 def test_boxes_are_drawn_in_pixels_of_the_thumbnail():
     boxed = card(pseudo=np.array([0, 0, 0.5, 0.5]), predicted=BOX)
-    assert (boxed.width, boxed.height) == (256, 192)
+    assert boxed.size == (256, 192) and pixels(boxed.tiles[0].picture).shape == (288, 384, 3)
     expected = {"pseudo": [0, 0, 128, 96], "localizer": [64, 96, 128, 96], "truth": [25.6, 38.4, 102.4, 115.2]}
     assert dict(boxed.tiles[0].rectangles) == expected
     assert list(dict(boxed.tiles[0].rectangles)) == ["pseudo", "localizer", "truth"]  # the true one on top
@@ -35,7 +34,7 @@ def test_each_map_has_a_picture_of_its_own():
     left, right = np.zeros((2, 2)), np.zeros((2, 2))
     left[:, 0], right[:, 1] = 1, 1
     photo, a, b = card(views=[View("a", left, box=BOX, iou=0.5, kind="right"), View("b", right, fixed=BOX)]).tiles
-    hot = [pixels(tile.picture)[96, [20, 236], 0] for tile in (photo, a, b)]
+    hot = [pixels(tile.picture)[96, [20, -20], 0] for tile in (photo, a, b)]
     assert abs(hot[0] - 128).max() < 3 and hot[1][0] > hot[1][1] and hot[2][0] < hot[2][1]
     assert (a.title, a.iou, a.kind, b.title, b.iou, b.kind) == ("a", 0.5, "right", "b", None, None)
     assert [name for name, _ in a.rectangles] == ["maps", "truth"]
@@ -87,3 +86,11 @@ def test_a_mask_is_outlined_and_compared_with_a_region():
     assert [name for name, _ in view.outlines] == ["mask", "region"]
     assert view.outlines[0][1] == view.outlines[1][1] == photo.outlines[0][1]
     assert card(mask=mask, views=[View("a", np.eye(50))]).tiles[1].outlines == []
+
+
+def test_a_photo_without_a_class_and_with_a_confidence():
+    plain = card(score=0.25, fallback=True, split="test")._replace(tiles=[])
+    assert plain == Card("a.jpg", "test", 0, [], None, 0.25, True, None, (256, 192), [])
+    assert make_card(Photo("a.jpg", -1, IMAGE[:20, :10], TRUTH[:0], score=float("nan"), top5=[(1, 0.5)]))._replace(
+        tiles=[]
+    ) == Card("a.jpg", "", -1, [(1, 50.0)], None, None, False, None, (10, 20), [])

@@ -1,12 +1,22 @@
 """Figures: well-formed, the same every time, and of the given numbers."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
 
-from wsol_jax.report.figures import COLORS, flat_overlay, heat_overlay, iou_histogram, loss_curve, recall_curve
+from wsol_jax.report.figures import (
+    COLORS,
+    INK,
+    RULE,
+    flat_overlay,
+    heat_overlay,
+    iou_histogram,
+    loss_curve,
+    recall_curve,
+)
 
 RESULTS = {"localizer": np.linspace(0, 1, 30), "pseudo": np.linspace(0.3, 0.9, 10), "center_box": np.full(5, np.nan)}
 
@@ -14,9 +24,10 @@ RESULTS = {"localizer": np.linspace(0, 1, 30), "pseudo": np.linspace(0.3, 0.9, 1
 @pytest.mark.parametrize("draw", [iou_histogram, recall_curve])
 def test_curves_show_the_sources_with_ious(draw):
     before = dict(matplotlib.rcParams)
-    svg = draw(RESULTS)
+    drawing = draw(RESULTS)
+    svg = drawing.svg
     ElementTree.fromstring(svg)
-    assert draw(RESULTS) == svg
+    assert draw(RESULTS) == drawing and drawing.pdf.startswith(b"%PDF-") and draw.__name__ == drawing.name
     assert COLORS["localizer"] in svg
     assert COLORS["pseudo"] in svg
     assert COLORS["center_box"] not in svg
@@ -25,11 +36,11 @@ def test_curves_show_the_sources_with_ious(draw):
 
 
 def test_an_unknown_source_has_its_own_name_in_the_legend():
-    assert "another" in recall_curve({"another": np.array([0.5])})
+    assert "another" in recall_curve({"another": np.array([0.5])}).svg
 
 
 def test_losses():
-    svg = loss_curve("localizer", np.arange(0, 500, 10), np.linspace(3, 1, 50))
+    svg = loss_curve("localizer", np.arange(0, 500, 10), np.linspace(3, 1, 50)).svg
     ElementTree.fromstring(svg)
     assert ">step<" in svg
 
@@ -57,3 +68,19 @@ def test_flat_colours_have_sharp_borders_and_are_not_tinted_by_the_photo():
 def test_heat_without_a_positive_value():
     overlay = heat_overlay(np.zeros((8, 8, 3), np.uint8), np.full((2, 2), -1.0))
     assert (overlay == overlay[0, 0]).all()
+
+
+def test_ink_and_rules_follow_the_page_which_is_light_or_dark():
+    svg = recall_curve(RESULTS).svg
+    assert "var(--soft)" in svg and "var(--rule)" in svg and INK not in svg and RULE not in svg
+
+
+def test_no_line_touches_the_top():
+    for figure in (loss_curve("a", np.arange(5), np.full(5, 7.0)), iou_histogram(RESULTS), recall_curve(RESULTS)):
+        tree = ElementTree.fromstring(figure.svg)
+        paths = [path.get("d") for path in tree.iter("{http://www.w3.org/2000/svg}path") if path.get("clip-path")]
+        heights = [float(y) for d in paths for y in re.findall(r"[ML] [-\d.]+ ([-\d.]+)", d)]
+        (clip,) = tree.iter("{http://www.w3.org/2000/svg}clipPath")
+        top = float(clip[0].get("y"))
+        curves = [y for y in heights if abs(y - top) > 1e-3]  # not the grid and the dashed line, which fill the plot
+        assert min(curves) > top + 2

@@ -20,26 +20,26 @@ def test_all_figures():
         "Pixel precision over recall",
         "Pixel IoU by threshold",
     ]
-    for svg in figures.values():
+    for svg in (figure.svg for figure in figures.values()):
         ElementTree.fromstring(svg)
         assert "CAM" in svg and "Centre Gaussian" in svg
-    accuracy = figures["Box accuracy by threshold"]
+    accuracy = figures["Box accuracy by threshold"].svg
     assert all(color in accuracy for shades in SHADES.values() for color in shades.values())
     assert map_figures(curves) == figures
 
 
 def test_several_methods_are_compared():
     figures = map_figures({"CAM": ACCURACY, "ADL": ACCURACY | PIXELS, "center_gaussian": {}})
-    methods = figures["Box accuracy of each method, IoU ≥ 0.5"]
+    methods = figures["Box accuracy of each method, IoU ≥ 0.5"].svg
     assert "CAM" in methods and "ADL" in methods and COLORS["center_gaussian"] not in methods
-    assert "ADL" not in figures["Box accuracy by threshold"]
-    assert "CAM" not in figures["Pixel precision over recall"]
+    assert "ADL" not in figures["Box accuracy by threshold"].svg
+    assert "CAM" not in figures["Pixel precision over recall"].svg
 
 
 def test_names_are_neither_markup_nor_mathematics():
     name = "<b>&$\\frac{$"
-    for svg in map_figures({name: ACCURACY | PIXELS}).values():
-        assert name in "".join(ElementTree.fromstring(svg).itertext())
+    for figure in map_figures({name: ACCURACY | PIXELS}).values():
+        assert name in "".join(ElementTree.fromstring(figure.svg).itertext())
 
 
 def test_no_curves_no_figures():

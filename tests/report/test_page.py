@@ -1,17 +1,20 @@
-"""The page: complete, self-contained, and safe to open for any file names."""
+"""The page: complete, self-contained, and safe to open for any names."""
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
 import numpy as np
-from markupsafe import Markup
+import pages
 from PIL import Image
 
 from wsol_jax.evaluation.failures import PART, RIGHT, TOO_LARGE
+from wsol_jax.report import gallery
 from wsol_jax.report.cards import Photo, View
 from wsol_jax.report.domains import CaptionedFigure
+from wsol_jax.report.figures import Drawing
 from wsol_jax.report.page import Page, write_page
 from wsol_jax.report.published import Row
 
@@ -82,17 +85,21 @@ class Reader(HTMLParser):
 
 def read(tmp_path, **changes) -> tuple[str, Reader]:
     write_page(tmp_path / "report", page(**changes))
-    assert [file.name for file in (tmp_path / "report").iterdir()] == ["index.html"]
+    assert {file.name for file in (tmp_path / "report").iterdir()} <= {"index.html", "figures", "tables"}
     html = (tmp_path / "report" / "index.html").read_text()
     return html, Reader(html)
 
 
-def test_the_page_refers_to_no_other_file(tmp_path):
+def test_the_page_loads_no_other_file_and_its_links_lead_to_its_own(tmp_path):
     html, reader = read(tmp_path)
-    for _, attributes in reader.tags:
+    for tag, attributes in reader.tags:
         for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
-            assert attributes.get(name, "#").startswith(("#", "data:image/jpeg;base64,"))
-    assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest", html)
+            assert attributes.get(name, "#").startswith("#") or tag == "a"
+    links = [attributes["href"] for attributes in reader.all("a")]
+    assert {(tmp_path / "report" / link).exists() for link in links} == {True}
+    kept = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.*")}
+    assert kept == {*links, "index.html"} and len(links) == 6
+    assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttpRequest|innerHTML|insertAdjacentHTML", html)
     assert set(re.findall(r"https?://[^\"'\s]*", html)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -103,34 +110,53 @@ def test_the_page_refers_to_no_other_file(tmp_path):
 
 def test_names_are_text_and_never_markup(tmp_path):
     html, reader = read(tmp_path)
-    assert len(reader.all("script")) == 1
+    assert [attributes.get("type") for attributes in reader.all("script")] == ["application/json", None]
     assert not reader.all("img")
-    assert "alert(1)</script>" not in html
-    for text in (f"birds{EVIL}", f"crow{EVIL}", f"b{EVIL}.jpg", f'"dir": "{EVIL}"'):
+    assert "alert(1)</script>" not in html and html.count("</script>") == 2
+    for text in (f"birds{EVIL}", f'"dir": "{EVIL}"'):
         assert text in reader.text
-    assert reader.all("svg", **{"aria-label": f"b{EVIL}.jpg"})
+    data = json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
+    assert data["classes"] == CLASSES and f"b{EVIL}.jpg" in [photo["name"] for photo in data["photos"]]
 
 
-def test_every_photo_is_shown_highest_iou_first(tmp_path):
-    _, reader = read(tmp_path)
-    names = [a["aria-label"] for a in reader.all("svg", role="img")]
-    assert names == [f"b{EVIL}.jpg", "a.jpg", "c.jpg", "d.jpg"]
-    assert [a["data-iou"] for a in reader.all("article")] == ["0.9", "0.4", "", ""]
-    assert len(reader.all("image", **{"class": "heat"})) == 1
+def test_every_photo_is_there_highest_iou_first(tmp_path):
+    html, _ = read(tmp_path)
+    assert [photo["name"] for photo in pages.photos(html)] == [f"b{EVIL}.jpg", "a.jpg", "c.jpg", "d.jpg"]
+    assert [photo.get("iou") for photo in pages.photos(html)] == [0.9, 0.4, None, None]
+    assert ["heat" in tile for tile in pages.tiles(html)] == [True, False, False, False]
     sizes = []
-    for attributes in (a for a in reader.all("image") if "class" not in a):
-        data = base64.b64decode(attributes["href"].removeprefix("data:image/jpeg;base64,"))
-        sizes.append(Image.open(io.BytesIO(data)).size)
-        assert sizes[-1] == (int(attributes["width"]), int(attributes["height"]))
-    assert sizes == [(256, 192), (256, 192), (256, 192), (20, 60)]
+    for photo in pages.photos(html):
+        data = base64.b64decode(photo["tiles"][0]["picture"].removeprefix("data:image/jpeg;base64,"))
+        sizes.append((*photo["size"], *Image.open(io.BytesIO(data)).size))
+    assert sizes == [(256, 192, 384, 288)] * 3 + [(20, 60, 20, 60)]
+
+
+def test_without_a_truth_the_most_doubtful_photo_is_first(tmp_path):
+    scores = [("a.jpg", 0.9), ("b.jpg", 0.2), ("c.jpg", None), ("d.jpg", 0.5)]
+    html, reader = read(tmp_path, photos=[photo(name, None, score=score) for name, score in scores])
+    assert [entry["name"] for entry in pages.photos(html)] == ["b.jpg", "d.jpg", "a.jpg", "c.jpg"]
+    orders = [attributes["value"] for attributes in reader.all("option") if attributes["value"]]
+    assert orders == ["doubtful", "surest", "name"]
+
+
+def test_pictures_of_many_photos_are_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "INLINE", 3)
+    write_page(tmp_path, page())
+    html = (tmp_path / "index.html").read_text()
+    assert "data:image" not in html
+    addresses = [tile[name] for tile in pages.tiles(html) for name in ("picture", "heat") if name in tile]
+    expected = ["000000_0", "000001_0", "000001_0_heat", "000002_0", "000003_0"]
+    assert sorted(addresses) == [f"photos/000/{name}.jpg" for name in expected]
+    assert {Image.open(tmp_path / address).format for address in addresses} == {"JPEG"}
+    assert {path.name for path in (tmp_path / "photos").rglob("*.*")} == {f"{name}.jpg" for name in expected}
 
 
 def test_numbers_intervals_and_gaps(tmp_path):
     _, reader = read(tmp_path)
     text = re.sub(r"\s+", " ", reader.text)
-    assert "Localizer 81.2 78.0 – 84.0 60.0 – – –" in text
-    assert "Pseudo boxes 77.0 – – – –" in text
-    assert "Best centred box 55.0 – – – –" in text
+    assert "Localizer 81.2 78.0 – 84.0 60.0 Pseudo" in text
+    assert "Pseudo boxes 77.0 – Best" in text
+    assert "Best centred box 55.0 – Percent" in text
     assert "Evaluated on 4 test photos; boxes on the 3 of them that have true boxes." in text
     assert text.index("Best centred box 55.0") < text.index("More metrics") < text.index("Localizer · PSOL code")
     assert "Pseudo boxes · training photos 79.0" in text
@@ -173,14 +199,16 @@ def test_figures_do_not_share_ids(tmp_path):
 
 
 def test_without_truth_classes_or_losses(tmp_path):
-    bare = [photo("b.jpg", None), photo("a.jpg", None)]
+    bare = [photo("b.jpg", None)]
     metrics = {"photos": 2.0, "photos_with_boxes": 0.0}
-    _, reader = read(tmp_path, photos=bare, metrics=metrics, results={"localizer": np.full(2, np.nan)}, losses={})
-    assert [a["aria-label"] for a in reader.all("svg", role="img")] == ["a.jpg", "b.jpg"]
+    html, reader = read(tmp_path, photos=bare, metrics=metrics, results={"localizer": np.full(2, np.nan)}, losses={})
+    assert [entry["name"] for entry in pages.photos(html)] == ["b.jpg"]
     assert "without true boxes" in reader.text
     assert not reader.all("figure")
     assert not reader.all("table")
-    assert not reader.all("button")
+    assert not reader.all("button", **{"aria-pressed": "false"}) and not reader.all("select")
+    _, reader = read(tmp_path, metrics={"photos": 2.0, "photos_with_boxes": 0.0, "top1_cls": 50.0})
+    assert "–" not in reader.text[: reader.text.index("Curves")] and "GT-known" not in reader.text
     read(tmp_path, photos=[], metrics={}, results={}, losses={})
 
 
@@ -223,15 +251,14 @@ def map_page(tmp_path, **changes) -> tuple[str, Reader]:
 
 def test_maps_of_several_methods_side_by_side(tmp_path):
     html, reader = map_page(tmp_path)
-    pictures = [a["aria-label"] for a in reader.all("svg", role="img")]
-    assert pictures == ["a.jpg", "a.jpg, CAM", f"a.jpg, {EVIL}", "b.jpg", "b.jpg, CAM", f"b.jpg, {EVIL}"]
-    for shape, count in {"truth": 3, "maps": 2, "fixed": 1}.items():
-        assert len(reader.all("rect", **{"class": shape})) == count
-    assert len(reader.all("path", **{"class": "mask"})) == 2  # on the photo, and with the region
-    assert len(reader.all("path", **{"class": "region"})) == 1
-    text = re.sub(r"\s+", " ", reader.text[reader.text.index("Score map, from 0 to 1") :])
-    assert f"CAM IoU 0.60 right {EVIL} IoU 0.20 a part only" in text
-    assert len(reader.all("script")) == 1 and not reader.all("img") and "alert(1)</script>" not in html
+    assert [tile.get("title", "") for tile in pages.tiles(html)] == ["", "CAM", EVIL, "", "CAM", EVIL]
+    # the mask: on the photo, and with the region
+    for shape, count in {"truth": 3, "maps": 2, "fixed": 1, "mask": 2, "region": 1}.items():
+        assert pages.shapes(html, shape) == count
+    measured = [(tile.get("iou"), tile.get("kind")) for tile in pages.tiles(html)[:3]]
+    assert measured == [(None, None), (0.6, "right"), (0.2, "a part only")]
+    assert "Score map, from 0 to 1" in reader.text
+    assert len(reader.all("script")) == 2 and not reader.all("img") and "alert(1)</script>" not in html
 
 
 def test_the_table_of_maps(tmp_path):
@@ -249,10 +276,10 @@ def test_the_table_of_maps(tmp_path):
 
 
 def test_kinds_of_failure_are_counted_and_can_be_chosen(tmp_path):
-    _, reader = map_page(tmp_path)
+    html, reader = map_page(tmp_path)
     text = re.sub(r"\s+", " ", reader.text[reader.text.index("Error analysis") :])
     assert f"Box at the best threshold 1 – – 1 – – {EVIL} – – 3 – – –" in text
-    assert [a["data-kind"] for a in reader.all("article")] == ["right", "too large"]
+    assert [photo["kind"] for photo in pages.photos(html)] == ["right", "too large"]
     assert [a["data-kind"] for a in reader.all("button", **{"class": "kind"})] == ["right", "too large"]
     assert reader.all("i", title="too large 50.0 %")
     _, reader = read(tmp_path)
@@ -260,15 +287,15 @@ def test_kinds_of_failure_are_counted_and_can_be_chosen(tmp_path):
 
 
 def test_domain_adaptation_is_explained(tmp_path):
-    gap = [CaptionedFigure(f"Gap{EVIL}", Markup("<svg><text>epoch</text></svg>"), f"CAM{EVIL} 1.00.")]
+    gap = [CaptionedFigure(f"Gap{EVIL}", Drawing("gap", "<svg><text>epoch</text></svg>", b"%PDF"), f"CAM{EVIL} 1.00.")]
     sets = [view(EVIL, assignment=np.array([[0, 1], [2, 2]], np.int8)), view("CAM")]
     photos = [photo("a.jpg", 0.6, views=sets), photo("b.jpg", 0.5, views=sets)]
     html, reader = map_page(tmp_path, domains=gap, photos=photos)
     assert f"Gap{EVIL}" in reader.text and f"CAM{EVIL} 1.00." in reader.text and "<text>epoch</text>" in html
-    pictures = [a["aria-label"] for a in reader.all("svg", role="img")]
-    assert pictures[:4] == ["a.jpg", f"a.jpg, {EVIL}", f"a.jpg, {EVIL}, target samples", "a.jpg, CAM"]
+    titles = [tile.get("title", "") for tile in pages.tiles(html)]
+    assert titles[:4] == ["", EVIL, f"{EVIL}, target samples", "CAM"]
     assert [len(reader.all("i", **{"class": name})) for name in ("universum", "fake", "real")] == [1, 1, 1]
-    assert len(reader.all("script")) == 1 and not reader.all("img") and "alert(1)</script>" not in html
+    assert len(reader.all("script")) == 2 and not reader.all("img") and "alert(1)</script>" not in html
     html, reader = map_page(tmp_path)
     assert "Domain adaptation" not in html and not reader.all("i", **{"class": "universum"})
 

@@ -17,6 +17,7 @@ from wsol_jax.predictions.table import write_predictions
 from wsol_jax.runs.run import identities
 from wsol_jax.stages.table import STAGES
 from wsol_jax.training.checkpoints import load_variables
+from wsol_jax.training.log import read_log
 
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
@@ -35,8 +36,11 @@ FOLLOWERS = {  # configuration -> the stages that are made from it
     "seed": set(STAGES),
     "stages": set(),
     "overwrite": set(),
+    "compilation_cache": set(),
     "data": set(),  # what matters of it is in the records
 }
+
+WITHOUT_EFFECT = {"checkpoint_every", "checkpoint_minutes", "log_every"}  # of trainings
 
 
 @pytest.fixture(scope="module")
@@ -268,4 +272,66 @@ def test_a_key_changes_what_is_made_from_it_and_nothing_else(key, tmp_path):
     part[name] = other(part[name])
     after = identities(config, dataset, tmp_path, list(STAGES))
     changed = {stage for stage in STAGES if before[stage].fingerprint != after[stage].fingerprint}
-    assert changed == FOLLOWERS[key.partition(".")[0]]
+    no_effect = name in WITHOUT_EFFECT or key == "predict.batch_size"
+    assert changed == (set() if no_effect else FOLLOWERS[key.partition(".")[0]])
+
+
+def test_keys_without_an_effect_and_those_of_the_page_need_no_overwrite(workdir):
+    before = written(workdir)
+    changes = {"localizer.log_every": 7, "classifier.checkpoint_minutes": 1.0, "predict.batch_size": 16}
+    run(experiments.tiny(**changes), workdir)
+    assert redone(workdir, before) == set()
+    run(experiments.tiny(**changes, **{"report.photos": 2}), workdir)
+    assert redone(workdir, before) == {"report"}
+
+
+def test_more_epochs_continue_and_end_as_if_they_had_been_there_from_the_start(workdir, tmp_path):
+    longer = {"localizer.epochs": 4 * experiments.BATCH / experiments.TRAIN}
+    before = written(workdir)
+    run(experiments.tiny(**longer), workdir)
+    assert redone(workdir, before) == {"localizer", "predict", "evaluate", "report"}
+    assert [line["step"] for line in read_log(workdir / "localizer")] == [1, 2, 3, 4]
+    run(experiments.tiny(**longer, stages="pseudo_boxes,localizer"), tmp_path / "at_once")
+    logs, states = zip(
+        *(
+            (read_log(place / "localizer"), load_variables(place / "localizer" / "checkpoints"))
+            for place in (workdir, tmp_path / "at_once")
+        ),
+        strict=True,
+    )
+    assert logs[0] == logs[1]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"localizer.epochs": 0.5}, r"localizer\.epochs was 1\.33\d*, is 0\.5; --config"),
+        (
+            {"localizer.epochs": 9.0, "localizer.momentum": 0.5},
+            r"localizer\.epochs .*; localizer\.momentum was 0.9, is 0.5; -",
+        ),
+    ],
+)
+def test_fewer_epochs_and_other_keys_do_not_continue(changes, reason, workdir):
+    before = written(workdir)
+    with pytest.raises(InputError, match=reason):
+        run(experiments.tiny(**changes), workdir)
+    assert redone(workdir, before) == set()
+
+
+def test_a_schedule_that_depends_on_the_epochs_does_not_continue(tmp_path):
+    cosine = {"stages": "classifier", "classifier.schedule": "cosine"}
+    run(experiments.tiny(**cosine), tmp_path)
+    with pytest.raises(InputError) as error:
+        run(experiments.tiny(**cosine, **{"classifier.epochs": 2.0}), tmp_path)
+    assert "classifier cannot continue: with schedule 'cosine' the rates of its 1.33" in one_line(error)
+
+
+def test_only_a_configuration_is_run(tmp_path):
+    with pytest.raises(InputError, match="the configuration is a dict; expected a ConfigDict"):
+        run({"stages": "predict"}, tmp_path)
+    config = experiments.tiny().unlock()
+    config.localizer.epoch = 3.0
+    with pytest.raises(InputError, match=r"--config\.localizer\.epoch: there is no key 'epoch'; expected epochs"):
+        run(config, tmp_path)

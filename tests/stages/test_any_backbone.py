@@ -12,16 +12,25 @@ from wsol_jax.config import check_config
 from wsol_jax.errors import InputError
 from wsol_jax.pseudo.heat_maps import make_forward
 
-NARROW = {arch: small.NARROW[arch] for arch in ("densenet161", "efficientnet_lite0", "dpn68")}
-NARROW["convnext_tiny"] = small.NARROW["convnext_tiny"] | dict(depths=(1, 1, 1, 1))
-FREEZE = {"convnext_tiny": "stages.2"}  # the gradient of each 7x7 convolution compiles for seconds
+NARROW = {  # one layer a stage
+    "densenet161": small.NARROW["densenet161"] | dict(depths=(1, 1, 1, 1)),
+    "dpn68": small.NARROW["dpn68"] | dict(depths=(1, 1, 1, 1)),
+    "efficientnet_lite0": experiments.NARROW["efficientnet_lite0"],
+    "convnext_tiny": small.NARROW["convnext_tiny"] | dict(depths=(1, 1, 1, 1)),
+}
+FREEZE = {  # gradients compile for seconds, and tests/methods/test_cam.py has them
+    "densenet161": "denseblock3",
+    "dpn68": "conv4",
+    "efficientnet_lite0": "blocks.5",
+    "convnext_tiny": "stages.2",
+}
 
 
 def cam(arch: str) -> ConfigDict:
     """configs/cam_cub.py with a narrow network of another architecture, on scenes."""
     config = experiments.tiny("cam_cub", **{"data.name": "scenes", "train.arch": arch})
     with config.unlocked():
-        config.train.freeze = FREEZE.get(arch, "")
+        config.train.freeze = FREEZE[arch]
         config.train.arch_kwargs = ConfigDict(NARROW[arch] | dict(stride=config.train.arch_kwargs.stride))
     check_config(config, devices=1)
     return config

@@ -1,10 +1,10 @@
 """metrics.json and the page: whose numbers they are, on which photos, and which photos are shown."""
 
 import json
-import re
 
 import experiments
 import numpy as np
+import pages
 import pytest
 
 from wsol_jax import run
@@ -44,7 +44,7 @@ def test_whose_numbers_on_which_photos(predictions, tmp_path):
     expected = {"": 6, "train/": 9, "val/": 3}
     assert counts == {
         f"{source}{split}photos": count
-        for source in ("", "pseudo/", "center_box/")
+        for source in ("", "pseudo/", "mean_box/", "center_box/")
         for split, count in expected.items()
     }
     assert metrics["pseudo/val/gt_known_loc"] == metrics["pseudo/top1_loc"] == 100  # the truth, with right classes
@@ -56,7 +56,7 @@ def test_whose_numbers_on_which_photos(predictions, tmp_path):
 def test_every_source_is_joined_with_the_predicted_classes(predictions, dataset, tmp_path):
     run(experiments.tiny(**NO_NETWORK, **predictions), tmp_path / "w")
     sources = boxes_by_source(tmp_path / "w", dataset, "test")
-    assert list(sources) == ["localizer", "pseudo", "center_box"]
+    assert list(sources) == ["localizer", "pseudo", "mean_box", "center_box"]
     labels = [[record.label] for record in dataset.splits["test"]]
     assert all(source.top5_class.tolist() == labels for source in sources.values())
     assert np.ptp(sources["center_box"].box, axis=0).max() == 0
@@ -76,7 +76,7 @@ def page(workdir) -> str:
 
 def test_the_page_shows_photos_from_the_best_to_the_worst(predictions, tmp_path):
     run(experiments.tiny(**NO_NETWORK, **predictions, **{"report.photos": 3}), tmp_path / "w")
-    ious = [float(iou) for iou in re.findall(r'data-iou="([0-9.]+)"', page(tmp_path / "w"))]
+    ious = [photo["iou"] for photo in pages.photos(page(tmp_path / "w"))]
     assert len(ious) == 3
     assert ious == sorted(ious, reverse=True)
     assert ious[0] > 2 * ious[-1]

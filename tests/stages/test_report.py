@@ -4,6 +4,7 @@ import re
 import shutil
 
 import experiments
+import pages
 import pytest
 
 from wsol_jax import run
@@ -45,11 +46,11 @@ def test_the_page_of_a_score_map_run(finished, workdir):
     assert "<h1>CAM: w</h1>" in html and "Localizer" not in html
     for text in ("MaxBoxAccV2", "PxAP", "Box accuracy by threshold", "Pixel precision over recall"):
         assert text in html
-    assert html.count('role="img"') == 2 * experiments.TEST
-    assert html.count('class="mask"') >= experiments.TEST and html.count('<rect class="fixed"') == experiments.TEST
+    assert len(pages.tiles(html)) == 2 * experiments.TEST
+    assert pages.shapes(html, "mask") >= experiments.TEST and pages.shapes(html, "fixed") == experiments.TEST
     for name in ("CAM", "Box at the fixed threshold"):
         assert sum(counts(html, name)) == experiments.TEST
-    ious = [float(iou) for iou in re.findall(r'data-iou="([^"]+)"', html)]
+    ious = [photo["iou"] for photo in pages.photos(html)]
     right, wrong_class, *_ = counts(html, "CAM")
     assert right + wrong_class == sum(iou >= 0.5 for iou in ious) and len(ious) == experiments.TEST
     assert abs(right + wrong_class - metrics["max_box_acc"] * experiments.TEST / 100) <= 1
@@ -59,7 +60,7 @@ def test_compared_runs(finished, workdir, tmp_path):
     changes = {"report.beside": f"ADL={finished / 'w'},CAM={finished / 'w'}", "stages": "report"}
     run(config(finished, **changes), workdir)
     html = page(workdir)
-    assert html.count('role="img"') == 4 * experiments.TEST
+    assert len(pages.tiles(html)) == 4 * experiments.TEST
     assert "<h1>CAM (this run): w</h1>" in html
     assert counts(html, "ADL") == counts(html, "CAM") == counts(html, "CAM (this run)")
     assert "Box accuracy of each method, IoU ≥ 0.5" in html
@@ -73,7 +74,7 @@ def test_a_psol_run_compared_with_maps(finished, tmp_path):
     keys.data.lists.update(lists.lists)
     run(keys, tmp_path / "w")
     html = page(tmp_path / "w")
-    assert "<h1>PSOL: w</h1>" in html and html.count('role="img"') == 2 * 3
+    assert "<h1>PSOL: w</h1>" in html and len(pages.tiles(html)) == 2 * 3
     assert {"Pseudo boxes", "CAM"} <= set(re.findall(r"<tr><th>([^<]*)</th>", html))
 
 

@@ -198,7 +198,7 @@ def test_another_architecture_than_was_trained_is_refused(trained, out, capsys):
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "wsol_jax.tools.convert_weights", *map(str, arguments)]
+    command = [sys.executable, "-m", "wsol_jax", "convert", *map(str, arguments)]
     done = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 

@@ -35,7 +35,7 @@ def test_a_row_holds_the_features_of_its_view(spatial, tmp_path):
     assert len(kept.features) == VIEWS * len(records) and kept.features.dtype == np.float16
     view = kept_view(0, 7, 2)
     image = cut(spatial.dataset.read(records[7]), view.window, tiny.SIZE, view.flip)[None]
-    expected = features_of(spatial.method, spatial.variables, image)
+    expected = jax.jit(partial(features_of, spatial.method))(spatial.variables, image)
     np.testing.assert_allclose(kept.features[7 * VIEWS + 2], expected[0], rtol=2e-3, atol=2e-3)
 
 
@@ -80,7 +80,7 @@ def test_an_epoch_is_every_view_once(spatial, tmp_path):
 def test_the_head_sees_what_the_whole_network_sees(spatial):
     batch = next(spatial.batches(range(1), tiny.mesh(1)))
     whole, _ = spatial.method.network(spatial.variables, spatial.method.prepare(batch.image), None, None, False)
-    features = features_of(spatial.method, spatial.variables, batch.image)
+    features = jax.jit(partial(features_of, spatial.method))(spatial.variables, batch.image)
     head = on_features(spatial.method)
     kept, _ = head.network(spatial.variables, head.prepare(features), None, None, False)
     np.testing.assert_allclose(kept.box, whole.box, atol=1e-5)

@@ -7,6 +7,7 @@ import tiny
 
 from wsol_jax.data import plan
 from wsol_jax.data.render import Batch, cut
+from wsol_jax.errors import InputError
 from wsol_jax.training.predict import predict_photos
 
 WINDOW = plan.test_window("center_crop", 224 / 256)
@@ -55,3 +56,17 @@ def test_predictions_follow_their_records(experiment, expected):
     predictions = predicted(experiment, [experiment.dataset.splits["test"][i] for i in order], 4)
     for array, wanted in zip(jax.tree.leaves(predictions), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(array, wanted[order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_stops_at_once_with_photo_and_network(value, experiment):
+    def predict(variables, batch, label):
+        prediction = experiment.method.predict(variables, batch, label)
+        return jax.tree.map(
+            lambda array: array.at[:, 0].set(np.where(batch.index == 5, value, array[:, 0])), prediction
+        )
+
+    broken = experiment._replace(method=experiment.method._replace(predict=predict))
+    records = experiment.dataset.splits["test"]
+    with pytest.raises(InputError, match=f"^test: the (box|logits) of {records[5].path} is NaN or infinite; expected"):
+        predicted(broken, records, 4)

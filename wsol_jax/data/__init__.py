@@ -11,6 +11,7 @@ from wsol_jax.data.cub import CUB
 from wsol_jax.data.folder import FOLDER
 from wsol_jax.data.imagenet import IMAGENET
 from wsol_jax.data.lists import LISTS
+from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset
 from wsol_jax.data.scenes import SCENES
@@ -40,6 +41,7 @@ def defaults() -> ConfigDict:
             on_error="skip",  # an unreadable photo is named, counted and left out; 'stop' ends the run instead
             annotation_frame="auto",  # of photos that EXIF turns: 'auto', or all boxes and masks 'stored' or 'upright'
             levels=(0.0, 0.0),  # black and white of photos of more than 8 bits; equal: from all of them together
+            exact_decode=True,  # of JPEGs; False: at 1/2, 1/4 or 1/8 where twice the needed size remains
             val_per_class=0,  # training photos of each class set aside as 'val', chosen by seed
         )
     )
@@ -77,6 +79,8 @@ def load_dataset(config: ConfigDict, seed: int) -> Dataset:
     """
     dataset = DATASETS[config.name].load(config, seed)
     splits.require_sound(dataset)
+    if isinstance(dataset.read, PhotoFiles):
+        dataset = dataset._replace(read=dataset.read._replace(is_exact=config.exact_decode))
     if config.val_per_class:
         dataset = splits.set_aside(dataset, config.val_per_class, seed)
     return dataset

@@ -16,6 +16,7 @@ Checked = dict[str, list]
 """Path of a photo -> [bytes, time of the last change in nanoseconds, why it is unreadable or '']"""
 
 _NAMED = 10
+SMALL = (1, 1)  # enough to know whether a photo can be decoded: libjpeg reads the whole file for it
 
 
 def check_photos(
@@ -24,6 +25,7 @@ def check_photos(
     on_error: str,
     cache: Path | None,
     report: Callable[[str], None],
+    decode: bool = True,
 ) -> tuple[Dataset, list[tuple[str, str]]]:
     """Return the dataset without its unreadable photos, after decoding every photo of some splits; or stop.
 
@@ -35,6 +37,7 @@ def check_photos(
         split_names: the splits to check.
         on_error: 'skip' leaves unreadable photos out, 'stop' raises.
         cache: the JSON file of the results, read and written; None for no cache.
+        decode: False for the results in `cache` alone: new photos are not decoded, and nothing is written.
         report: receives one line that counts and names the unreadable photos, if some are left out.
 
     Returns:
@@ -49,7 +52,7 @@ def check_photos(
     if not isinstance(dataset.read, PhotoFiles):
         return dataset, []
     records = [record for name in split_names for record in dataset.splits[name]]
-    unreadable = _unreadable(dataset.read, records, cache)
+    unreadable = _unreadable(dataset.read, records, cache, decode)
     if not unreadable:
         return dataset, []
     count = f"{len(unreadable)} of {len(records)} photos are unreadable"
@@ -62,15 +65,29 @@ def check_photos(
     return dataset, unreadable
 
 
-def _unreadable(read: PhotoFiles, records: Sequence[Record], cache: Path | None) -> list[tuple[str, str]]:
+def unreadable_photos(cache: Path, root: Path) -> dict[str, str]:
+    """Return the photos below `root` that a check could not decode: path -> reason, in alphabetical order.
+
+    Args:
+        cache: of `check_photos`.
+        root: of the dataset; photos that are no longer there are left out.
+    """
+    checked = sorted(_read_cache(cache).items())
+    return {path: reason for path, (_, _, reason) in checked if reason and (root / path).is_file()}
+
+
+def _unreadable(read: PhotoFiles, records: Sequence[Record], cache: Path | None, decode: bool) -> list[tuple[str, str]]:
     """(path, error) of each photo that cannot be decoded, in order."""
     checked = _read_cache(cache)
     stamps = dict(zip((r.path for r in records), in_threads(lambda r: _stamp(read.root, r), records), strict=True))
     new = [r for r in records if r.size == UNREADABLE_SIZE or checked.get(r.path, [])[:2] != stamps[r.path]]
+    if not decode:
+        checked |= {record.path: [*stamps[record.path], ""] for record in new}
+        new = [record for record in new if record.size == UNREADABLE_SIZE]
     reasons = track(in_threads(lambda record: _reason(read, record), new), len(new), "photo check") if new else ()
     for record, reason in zip(new, reasons, strict=True):
         checked[record.path] = [*stamps[record.path], reason]
-    if new and cache is not None:
+    if decode and new and cache is not None:
         write_atomically(cache, lambda file: file.write(json.dumps(checked).encode()))
     return [(record.path, checked[record.path][2]) for record in records if checked[record.path][2]]
 
@@ -85,7 +102,7 @@ def _stamp(root: Path, record: Record) -> list[int]:
 
 def _reason(read: PhotoFiles, record: Record) -> str:
     try:
-        read(record)
+        read.at_least(record, SMALL)
     except InputError as error:
         return str(error)
     return ""

@@ -1,4 +1,4 @@
-"""A folder of photos for each class, without boxes: the user's own photos."""
+"""A folder of photos for each class: the user's own photos, with true boxes only where a file of them is given."""
 
 from pathlib import Path
 
@@ -7,11 +7,15 @@ from ml_collections import ConfigDict
 
 from wsol_jax.data import masks, photos
 from wsol_jax.data.annotated import to_records
+from wsol_jax.data.matching import with_true_boxes
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Annotated, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
 from wsol_jax.data.walk import photos_below
 from wsol_jax.errors import InputError
+
+UNLABELLED = ["object"]
+"""The classes of photos without labels: labelling tools need a name for a box."""
 
 VAL = ("val", "valid", "validation")
 
@@ -21,7 +25,8 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
     If the root has train/ and test/ or val/ (also valid/ or validation/), the classes' folders are in them; without
     test/, the photos of val/ are those of 'test'. Otherwise `folder.test_fraction` of each class's photos, rounded, is
-    drawn for 'test'; at least one stays in 'train'. Hidden files and folders (.NAME) are ignored; what else is left out
+    drawn for 'test'; at least one stays in 'train'. Photos in a root without folders have no label,
+    and all are in 'train'. Hidden files and folders (.NAME) are ignored; what else is left out
     is counted in the log, see `walk.photos_below`.
 
     Args:
@@ -30,18 +35,33 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
     Raises:
         InputError: there is no class's folder; of train/, test/ and val/ only one exists; the fraction is not in
-            [0, 1); as `annotated.to_records`.
+            [0, 1); as `annotated.to_records`, and as `matching.with_true_boxes` for `folder.boxes`.
     """
     root, fraction = photos.root_folder(config.dir, "folder"), config.folder.test_fraction
     if not 0 <= fraction < 1:
         raise InputError(f"--config.data.folder.test_fraction: expected 0 <= fraction < 1, got {fraction}")
+    if not _folders(root) and (names := photo_names(root, root)):
+        dataset = _unlabelled(root, names, config)
+    else:
+        dataset = _labelled(root, config, seed)
+    return with_true_boxes(dataset, Path(config.folder.boxes).expanduser()) if config.folder.boxes else dataset
+
+
+def _labelled(root: Path, config: ConfigDict, seed: int) -> Dataset:
     parts = _parts(root)
     classes = sorted({folder.name for part in parts.values() for folder in class_folders(part)})
     _hint_at_one_class(root, parts, classes)
     splits = to_records(root, _items(root, parts, classes), config)
     if list(parts) == ["all"]:
-        splits = _split(splits["all"], fraction, seed)
+        splits = _split(splits["all"], config.folder.test_fraction, seed)
     return Dataset(classes, splits, photos.PhotoFiles(root), masks.MaskFiles(root))
+
+
+def _unlabelled(root: Path, names: list[str], config: ConfigDict) -> Dataset:
+    """Photos of no known class, all of them for training."""
+    logging.info("%s has no folders, its %d photos no labels; folders for classes give them some", root, len(names))
+    records = to_records(root, {"train": [Annotated(name, -1) for name in names]}, config)
+    return Dataset(UNLABELLED, records, photos.PhotoFiles(root), masks.MaskFiles(root))
 
 
 def _parts(root: Path) -> dict[str, Path]:
@@ -80,7 +100,7 @@ def class_folders(folder: Path) -> list[Path]:
     """
     folders = _folders(folder)
     if not folders:
-        raise InputError(f"{folder} has no folder; expected one for each class, with its photos inside")
+        raise InputError(f"{folder} has no folder; expected one for each class, with its photos inside, or photos")
     loose = sum(path.suffix.lower() in photos.SUFFIXES for path in folder.iterdir() if path.is_file())
     if loose:
         logging.warning("%s: %d photos lie in no class's folder and are left out", folder, loose)
@@ -119,5 +139,8 @@ def _split(records: list[Record], fraction: float, seed: int) -> dict[str, list[
 
 FOLDER = Reader(
     load,
-    defaults=dict(test_fraction=0.2),  # of each class's photos, where there are no train/ and test/ folders
+    defaults=dict(
+        test_fraction=0.2,  # of each class's photos, where there are no train/ and test/ folders
+        boxes="",  # true boxes, for evaluation: a COCO or Label Studio FILE.json, or a folder of VOC XML; '' for none
+    ),
 )

@@ -1,5 +1,6 @@
 """Photos: from files of any format and mode to upright RGB pixels."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -24,6 +25,7 @@ UNREADABLE_SIZE = (0, 0)
 ORIENTATION = 0x0112
 """The number of EXIF's orientation."""
 
+SIDEWAYS = 5  # and larger orientations exchange width and height
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,13 +38,24 @@ _UPRIGHT = {
 
 
 class PhotoFiles(NamedTuple):
-    """A `Dataset.read` of photos that are files below `root`."""
+    """A `Dataset.read` of photos that are files below `root`.
+
+    Attributes:
+        root: the folder.
+        is_exact: False allows `at_least` to decode a JPEG at a part of its size.
+    """
 
     root: Path
+    is_exact: bool = True
 
     def __call__(self, record: Record) -> np.ndarray:
         """Return the record's photo, see `read_photo`."""
         return read_photo(inside(self.root, record.path), levels=record.levels)
+
+    def at_least(self, record: Record, size: tuple[int, int]) -> np.ndarray:
+        """Return the record's photo with at least `size` pixels, see `read_photo`, or all of them if `is_exact`."""
+        least = None if self.is_exact else size
+        return read_photo(inside(self.root, record.path), least=least, levels=record.levels)
 
 
 def blank(record: Record) -> np.ndarray:
@@ -51,7 +64,12 @@ def blank(record: Record) -> np.ndarray:
     return np.full((height, width, 3), 255, np.uint8)
 
 
-def read_photo(source: Path | BinaryIO, name: str = "", levels: depth.Levels | None = None) -> np.ndarray:
+def read_photo(
+    source: Path | BinaryIO,
+    name: str = "",
+    least: tuple[int, int] | None = None,
+    levels: depth.Levels | None = None,
+) -> np.ndarray:
     """Return the pixels of a photo, as a viewer shows them.
 
     The EXIF orientation is applied. Without `levels`, samples of 16 bits are cut to their high byte, as TensorFlow
@@ -61,6 +79,8 @@ def read_photo(source: Path | BinaryIO, name: str = "", levels: depth.Levels | N
     Args:
         source: the file, or its content opened for reading.
         name: of the photo, for errors; '' for its path.
+        least: width and height that are enough: a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, by libjpeg's
+            smaller inverse transforms, which is several times as fast; None for the whole size.
         levels: of black and white, for samples of more than 8 bits, see `depth.eight_bits`.
 
     Returns:
@@ -69,7 +89,33 @@ def read_photo(source: Path | BinaryIO, name: str = "", levels: depth.Levels | N
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
-    return opened(source, name, lambda image: np.asarray(_upright(image, _rgb(image, levels))))
+
+    def decode(image: Image.Image) -> np.ndarray:
+        if least is not None and image.format in ("JPEG", "MPO"):
+            width, height = least[::-1] if orientation_of(image) >= SIDEWAYS else least
+            image.draft(None, (max(1, math.ceil(width)), max(1, math.ceil(height))))
+        return np.asarray(_upright(image, _rgb(image, levels)))
+
+    return opened(source, name, decode)
+
+
+def pixels_of(image: Image.Image, name: str) -> np.ndarray:
+    """Return the pixels of an image that Pillow has opened or made, as `read_photo` does those of a file.
+
+    Args:
+        image: of any mode.
+        name: of the photo, for errors.
+
+    Returns:
+        uint8 [h, w, 3], RGB.
+
+    Raises:
+        InputError: it cannot be decoded to its end.
+    """
+    try:
+        return np.asarray(_upright(image, _rgb(image)))
+    except Exception as error:  # as in `opened`
+        raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 
 
 def extremes(path: Path) -> tuple[float, float]:

@@ -6,9 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
+
+OVERSAMPLED = 2  # pixels of a photo for each of the result, along a side, that decoding keeps at least
+TINY = 1e-3  # of a photo's side: the narrowest window that the size to decode is computed for
 
 
 class Batch(NamedTuple):
@@ -82,11 +86,17 @@ def render(
             box = np.zeros(4) if target is None else target(view)
             yield view.index, view.window, view.flip, records[view.index].label, box, view.valid
 
+    def decode(record: Record, window: np.ndarray) -> np.ndarray:
+        if not isinstance(read, PhotoFiles):
+            return read(record)
+        shown = window[2:] - window[:2]
+        return read.at_least(record, tuple(OVERSAMPLED * size / np.maximum(shown, TINY)))
+
     unreadable: list[InputError] = []  # kept here, as tf.data turns an error into many lines of its own
 
     def draw(index: np.ndarray, window: np.ndarray, flip: np.ndarray) -> np.ndarray:
         try:
-            return cut(read(records[index]), window, size, bool(flip))
+            return cut(decode(records[index], window), window, size, bool(flip))
         except InputError as error:
             unreadable.append(error)
             raise

@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image, ImageChops, ImageDraw
 
+from wsol_jax import checks
 from wsol_jax.data import masks
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
@@ -57,6 +58,9 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     for key, least in (("classes", 1), ("train", 1), ("test", 1), ("size", 16)):
         if keys[key] < least:
             raise InputError(f"--config.data.scenes.{key}: expected at least {least}, got {keys[key]}")
+    with checks.prefixed("--config.data.scenes."):
+        checks.memory(keys, "size", keys.size**2 * 3 * 8 * 4, "a scene")
+        checks.memory(keys, "classes", keys.classes * 64, "the names of the classes")
     splits = {split: [_record(seed, split, i, keys.classes, keys.size) for i in range(keys[split])] for split in SPLITS}
     return Dataset(
         [_name(label) for label in range(keys.classes)], splits, partial(read, seed), partial(read_mask, seed)

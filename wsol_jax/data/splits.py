@@ -27,7 +27,7 @@ def choose(positions: Sequence[int], count: int, seed: int, label: int) -> set[i
         seed: of the run.
         label: of the class.
     """
-    order = np.random.Generator(np.random.Philox([seed, label])).permutation(len(positions))
+    order = np.random.Generator(np.random.Philox([seed, max(label, 0)])).permutation(len(positions))
     return {positions[i] for i in order[:count]}
 
 
@@ -87,7 +87,7 @@ def require_sound(dataset: Dataset) -> None:
 
 
 def require_every_class(dataset: Dataset) -> None:
-    """Raise InputError if a class has no training photo; a dataset without training photos is valid.
+    """Raise InputError if a class has no training photo; a dataset without labels or training photos is valid.
 
     Raises:
         InputError: a class has no training photo.
@@ -95,6 +95,8 @@ def require_every_class(dataset: Dataset) -> None:
     if "train" not in dataset.splits:
         return
     present = {record.label for record in dataset.splits["train"]}
+    if present == {-1}:
+        return
     missing = [name for label, name in enumerate(dataset.classes) if label not in present]
     if missing:
         more = f", nor have {len(missing) - 1} others" if len(missing) > 1 else ""

@@ -23,11 +23,12 @@ def photos_below(root: Path, folders: Sequence[Path]) -> list[list[str]]:
     Raises:
         InputError: a name is not UTF-8, in which tables are written.
     """
-    walk = _Walk(root)
+    walk = _Walk(root, root_is_read=root not in folders)
     found: list[list[Path]] = [[] for _ in folders]
-    links = [(photos, folder) for photos, folder in zip(found, folders, strict=True) if folder.is_symlink()]
-    for photos, folder in zip(found, folders, strict=True):
-        if not folder.is_symlink():
+    linked = [folder.is_symlink() and folder != root for folder in folders]
+    links = [(photos, folder) for photos, folder, is_link in zip(found, folders, linked, strict=True) if is_link]
+    for photos, folder, is_link in zip(found, folders, linked, strict=True):
+        if not is_link:
             links += [(photos, link) for link in walk.read(folder, photos)]
     while links:
         photos, link = links.pop(0)
@@ -39,9 +40,11 @@ def photos_below(root: Path, folders: Sequence[Path]) -> list[list[str]]:
 class _Walk:
     """The folders that are read already, and what was left out of them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, root_is_read: bool) -> None:
         self.root = root
-        self.read_already = {_key(parent) for parent in (root.resolve(), *root.resolve().parents)}
+        self.read_already = {_key(parent) for parent in root.resolve().parents} | (
+            {_key(root)} if root_is_read else set()
+        )
         self.left_out: dict[str, list[Path]] = defaultdict(list)
 
     def read(self, folder: Path, photos: list[Path]) -> list[Path]:

@@ -27,11 +27,11 @@ class BoxResults(NamedTuple):
     """The state of the metrics: one entry per photo, so that states of parts merge into the state of the whole.
 
     Attributes:
-        label: int32 [n], the true class.
+        label: int32 [n], the true class, -1 where it is unknown.
         iou: float64 [n], IoU in the original frame, best over the photo's true boxes; NaN if no box can be compared.
         iou_code: float64 [n], the same in the frame and with the clipping of `psol_code/`.
         rank: int32 [n], place of the true class among the predicted ones, 0 if it is the most probable; ABSENT_RANK
-            if it is not among them, UNKNOWN_RANK if no classes were predicted.
+            if it is not among them, UNKNOWN_RANK if no classes were predicted or the true one is unknown.
     """
 
     label: np.ndarray
@@ -143,7 +143,8 @@ def _rank(label: np.ndarray, top5_class: np.ndarray | None) -> np.ndarray:
     if top5_class is None:
         return np.full(len(label), UNKNOWN_RANK, np.int32)
     same = top5_class == label[:, None]
-    return np.where(same.any(axis=-1), same.argmax(axis=-1), ABSENT_RANK).astype(np.int32)
+    rank = np.where(same.any(axis=-1), same.argmax(axis=-1), ABSENT_RANK)
+    return np.where(label < 0, UNKNOWN_RANK, rank).astype(np.int32)
 
 
 def _hits(box: np.ndarray, rank: np.ndarray) -> dict[str, np.ndarray]:

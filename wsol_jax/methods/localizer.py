@@ -52,7 +52,7 @@ def localizer(config: ConfigDict) -> Method:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return Prediction(box=box_in_photo(outputs.box, batch))
 
-    group = parameter_group(network, True, config.trainable)
+    group = parameter_group(network, config.new_head, config.trainable)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
 
 

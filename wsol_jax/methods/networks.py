@@ -53,7 +53,20 @@ def make_network(config: ConfigDict, head: str | int, joint: bool = False, **cha
     Raises:
         InputError: there is no such architecture, argument or stage.
     """
-    return build(config.arch, head, config.dtype, _freeze(config), joint, **config.arch_kwargs, **changes)
+    return build(config.arch, head, config.dtype, _freeze(config), joint, **backbone_arguments(config), **changes)
+
+
+def backbone_arguments(config: ConfigDict) -> dict[str, Any]:
+    """Return the arguments of the backbone of a configuration, `arch_kwargs`.
+
+    Raises:
+        InputError: one is an argument of the whole network, which has a key of its own, or its name is no text.
+    """
+    own = ("arch", "head", "dtype", "freeze", "joint", "pointwise", "hook", "parent", "name")
+    for name in config.arch_kwargs:
+        if name in own or type(name) is not str:
+            raise InputError(f"arch_kwargs has {name!r}; expected arguments of the backbone alone, such as stride")
+    return dict(config.arch_kwargs)
 
 
 def make_spatial_network(config: ConfigDict) -> Network:
@@ -94,7 +107,7 @@ def check_pooling(network: Network, config: ConfigDict) -> None:
 
 def make_trunk(config: ConfigDict, **changes: Any) -> nn.Module:
     """Return the backbone of a configuration alone; see `make_network`."""
-    return trunk(config.arch, config.dtype, freeze=_freeze(config), **config.arch_kwargs, **changes)
+    return trunk(config.arch, config.dtype, freeze=_freeze(config), **backbone_arguments(config), **changes)
 
 
 def _freeze(config: ConfigDict) -> str:
@@ -103,7 +116,7 @@ def _freeze(config: ConfigDict) -> str:
 
 def _last_published_stage(config: ConfigDict) -> str:
     """The last stage up to which a variant of a backbone adds no layer to the published ones."""
-    backbone = trunk(config.arch, config.dtype, **config.arch_kwargs)
+    backbone = trunk(config.arch, config.dtype, **backbone_arguments(config))
     published = takewhile(lambda stage: not set(stage[1]) & set(backbone.added), backbone.stages.items())
     return list(published)[-1][0]
 

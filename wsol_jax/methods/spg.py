@@ -113,7 +113,7 @@ def guidance(maps: dict[str, jax.Array], label: jax.Array, size: tuple[int, int]
     """
 
     def large(x: jax.Array) -> jax.Array:
-        return jax.image.resize(x.astype(jnp.float32), (len(x), *size), "bilinear")
+        return jax.image.resize(x.astype(jnp.float32), (x.shape[0], *size), "bilinear")
 
     b1, b2, c = (large(maps[name][..., 0]) for name in ("b1", "b2", "c"))
     attention = unit_range(large(of_class(maps["classes"], label)))

@@ -11,6 +11,9 @@ from wsol_jax.data.records import Record
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.predictions import Predictions, box_classes, image_sizes
 
+INFO = {"description": "wsol_jax", "version": "1.0"}
+"""pycocotools needs it, and `segmentation` of every annotation."""
+
 
 def write_coco(path: Path, records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> None:
     """Write one box per photo as a COCO detection file, whole or not at all.
@@ -30,13 +33,13 @@ def write_coco(path: Path, records: Sequence[Record], predictions: Predictions, 
         for number, record in enumerate(records, start=1)
     ]
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
-    annotations = [] if predictions.box is None else _annotations(records, predictions)
-    coco = {"images": images, "categories": categories, "annotations": annotations}
+    annotations = [] if predictions.box is None else _annotations(records, predictions, classes)
+    coco = {"info": INFO, "images": images, "categories": categories, "annotations": annotations}
     write_atomically(path, lambda file: file.write(json.dumps(coco).encode()))
 
 
-def _annotations(records: Sequence[Record], predictions: Predictions) -> list[dict]:
-    labels = box_classes(records, predictions)
+def _annotations(records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> list[dict]:
+    labels = box_classes(records, predictions, classes)
     corners = boxes.scale(boxes.clip(np.asarray(predictions.box, np.float64)), image_sizes(records))
     rectangles = boxes.xyxy_to_xywh(corners).round(3)
     annotations = [
@@ -46,6 +49,7 @@ def _annotations(records: Sequence[Record], predictions: Predictions) -> list[di
             "category_id": int(label) + 1,
             "bbox": rectangle.tolist(),
             "area": round(float(rectangle[2] * rectangle[3]), 3),
+            "segmentation": [],
             "iscrowd": 0,
         }
         for number, (label, rectangle) in enumerate(zip(labels, rectangles, strict=True), start=1)

@@ -29,7 +29,7 @@ def write_label_studio(
         classes: the classes' names.
         version: of the model, as Label Studio shows it.
     """
-    labels = box_classes(records, predictions)
+    labels = box_classes(records, predictions, classes)
     tasks = []
     for i, record in enumerate(records):
         task = {"data": {IMAGE: record.path}, "predictions": []}

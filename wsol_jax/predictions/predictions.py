@@ -47,14 +47,19 @@ def most_probable(probability: np.ndarray) -> Predictions:
     return Predictions(top5_class=best.astype(np.int32), top5_prob=likely.astype(np.float32))
 
 
-def box_classes(records: Sequence[Record], predictions: Predictions) -> np.ndarray:
+def box_classes(records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> np.ndarray:
     """Return the class that each box is of, int32 [n].
 
     It is the photo's own class, whose map a score-map method thresholds; of an unlabelled photo it is the most
-    probable class, or -1 where no class was predicted.
+    probable class, or, where no class was predicted, the only one there is, and -1 if there are several.
+
+    Args:
+        records: n records.
+        predictions: in the same order.
+        classes: the classes' names.
     """
-    own = np.array([record.label for record in records], np.int32)
-    predicted = np.full(len(records), -1) if predictions.top5_class is None else predictions.top5_class[:, 0]
+    own, only = np.array([record.label for record in records], np.int32), 0 if len(classes) == 1 else -1
+    predicted = np.full(len(records), only) if predictions.top5_class is None else predictions.top5_class[:, 0]
     return np.where(own < 0, predicted, own).astype(np.int32)
 
 

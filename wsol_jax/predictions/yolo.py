@@ -23,7 +23,7 @@ def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions
         predictions: with boxes, in the same order.
         classes: the classes' names.
     """
-    labels = box_classes(records, predictions)
+    labels = box_classes(records, predictions, classes)
     corners = boxes.clip(np.asarray(predictions.box, np.float64))
     centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
     for record, label, (x, y), (width, height) in zip(records, labels, centre, size, strict=True):

@@ -5,7 +5,7 @@ their true boxes (docs/results.md has how, and how well calibrated they are on o
 """
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from wsol_jax import boxes
 from wsol_jax.pseudo.regions import RegionBox, heat_box
@@ -13,6 +13,8 @@ from wsol_jax.pseudo.regions import RegionBox, heat_box
 LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)  # standard deviations of a heat map, for its stability
 LARGEST_AREA = 0.5  # of a photo; above it the area says nothing more
 HEAT = {"bias": -3.426, "stability": 4.720, "heat_inside": 4.170, "log_area": 2.033}
+MEAN = {"bias": -1.061, "pseudo_logit": 1.111, "iou": 1.610}
+SURE = 1 - 1e-6  # the highest probability whose logarithm of odds is used
 MIRROR = {"bias": 0.758, "mirror_iou": 4.296, "log_area": 1.861}
 
 
@@ -46,6 +48,20 @@ def mirror_confidence(box: np.ndarray, mirror_iou: np.ndarray) -> np.ndarray:
     """
     signals = MIRROR["mirror_iou"] * mirror_iou + MIRROR["log_area"] * log_area(box)
     return expit(MIRROR["bias"] + signals).astype(np.float32)
+
+
+def mean_confidence(pseudo: np.ndarray, iou: np.ndarray) -> np.ndarray:
+    """Return the confidence of boxes that are the means of a pseudo box and a localizer's box, float32 [n].
+
+    A localizer is too sure of its own training photos, whose pseudo boxes it has learned; its own confidence is
+    therefore not a signal.
+
+    Args:
+        pseudo: [n], the confidence of the pseudo boxes.
+        iou: [n], the IoU of the two boxes that each is the mean of.
+    """
+    odds = logit(np.clip(np.asarray(pseudo, np.float64), 1 - SURE, SURE))
+    return expit(MEAN["bias"] + MEAN["pseudo_logit"] * odds + MEAN["iou"] * iou).astype(np.float32)
 
 
 def heat_inside(heat: np.ndarray, box: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from wsol_jax import devices
+from wsol_jax.arrays import read_arrays
 from wsol_jax.backbones import BACKBONES, trunk
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data import plan
@@ -18,7 +19,7 @@ from wsol_jax.data.records import Record
 from wsol_jax.data.render import render
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
-from wsol_jax.methods.networks import preparation
+from wsol_jax.methods.networks import backbone_arguments, preparation
 from wsol_jax.progress import track
 from wsol_jax.pseudo import ddt
 from wsol_jax.pseudo.ddt import Chunk, Direction
@@ -36,7 +37,7 @@ def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
     Raises:
         InputError: no stage is called `layer`, or the weights are not those of the network.
     """
-    network = trunk(config.arch, config.dtype, **config.arch_kwargs)
+    network = trunk(config.arch, config.dtype, **backbone_arguments(config))
     layer = config.layer or list(network.stages)[-1]
     if layer not in network.stages:
         raise InputError(f"pseudo.layer is {config.layer!r}; {config.arch} has {', '.join(network.stages)}")
@@ -106,9 +107,12 @@ def fit_heat_maps(
         write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
     heat = [None] * len(groups)
     for group in present:
-        with np.load(files[group], allow_pickle=False) as saved:
-            for index, one in zip(np.flatnonzero(groups == group), saved["heat"], strict=True):
-                heat[index] = one
+        (maps,) = read_arrays(files[group], ["heat"])
+        members = np.flatnonzero(groups == group)
+        if maps.ndim != 3 or len(maps) != len(members):
+            raise InputError(f"{files[group]} has maps {list(maps.shape)}; expected {len(members)}: delete that file")
+        for index, one in zip(members, maps, strict=True):
+            heat[index] = one
     return np.stack(heat)
 
 
@@ -132,5 +136,4 @@ def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, 
 
 def read_direction(file: Path) -> Direction:
     """Return the statistics of a group from their file."""
-    with np.load(file, allow_pickle=False) as saved:
-        return Direction(*(saved[name][()] for name in Direction._fields))
+    return Direction(*(array[()] for array in read_arrays(file, Direction._fields)))

@@ -1,8 +1,7 @@
-"""The gallery: each photo as a card, with its boxes, its mask and the maps of one or several methods side by side."""
+"""Cards: a photo with its boxes and mask, and the maps of one or several methods, as pictures and shapes on them."""
 
-import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -13,7 +12,8 @@ from wsol_jax import boxes
 from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report.figures import COLORS, flat_overlay, heat_overlay
 
-THUMBNAIL = 256  # pixels, longest side
+THUMBNAIL = 256  # pixels, longest side of the frame that shapes are drawn in, and of the pictures of maps
+PHOTO = 384  # pixels, longest side of the photo's own picture, which is also shown large
 OBJECT = 1  # in the masks of data/masks.py
 
 
@@ -46,7 +46,7 @@ class Photo(NamedTuple):
 
     Attributes:
         name: its path, as in the tables.
-        label: its true class, an index of the classes.
+        label: its true class, an index of the classes; -1 where it is unknown.
         image: uint8 [h, w, 3].
         truth: [m, 4], the true boxes, m = 0 where none was annotated.
         pseudo: [4], the pseudo box, if there is one.
@@ -57,6 +57,9 @@ class Photo(NamedTuple):
         heat: float [a, b], a heat map of the whole photo, if there is one.
         mask: uint8 [s, s], the true mask of the whole photo as `Dataset.read_mask` gives it, if there is one.
         views: the maps of this run's method and of the compared ones, shown side by side.
+        split: the split that it is in; '' where there are no splits.
+        score: the confidence of its box in [0, 1]; None where it has none.
+        fallback: whether no object was detected, so that the box is the whole photo.
     """
 
     name: str
@@ -71,10 +74,13 @@ class Photo(NamedTuple):
     heat: np.ndarray | None = None
     mask: np.ndarray | None = None
     views: Sequence[View] = ()
+    split: str = ""
+    score: float | None = None
+    fallback: bool = False
 
 
 class Tile(NamedTuple):
-    """One picture of a card; pictures are data URIs, shapes are in pixels of the thumbnail.
+    """One picture of a card; pictures are JPEG files, shapes are in pixels of the card's frame.
 
     Attributes:
         title: the method; '' for the photo itself.
@@ -88,8 +94,8 @@ class Tile(NamedTuple):
     """
 
     title: str
-    picture: str
-    heat: str | None
+    picture: bytes
+    heat: bytes | None
     rectangles: list[tuple[str, list[float]]]
     outlines: list[tuple[str, str]]
     iou: float | None = None
@@ -98,57 +104,58 @@ class Tile(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A photo, ready for the template.
+    """A photo, ready for the page.
 
     Attributes:
         name: its path.
-        true_class: the name of its true class.
-        top5: the names of the most probable classes, most probable first, with their probabilities in percent.
+        split: see `Photo`.
+        label: see `Photo`.
+        top5: the most probable classes (indices of the classes), most probable first, with their percentages.
         iou: see `Photo`; None instead of NaN.
+        score: see `Photo`; None instead of NaN.
+        fallback: see `Photo`.
         kind: see `Photo`.
-        width: of its thumbnail, pixels.
-        height: of its thumbnail, pixels.
+        size: width and height of the frame of its shapes, pixels.
         tiles: the photo itself, then its maps.
     """
 
     name: str
-    true_class: str
-    top5: list[tuple[str, float]]
+    split: str
+    label: int
+    top5: list[tuple[int, float]]
     iou: float | None
+    score: float | None
+    fallback: bool
     kind: str | None
-    width: int
-    height: int
+    size: tuple[int, int]
     tiles: list[Tile]
 
 
-def gallery(photos: Iterable[Photo], classes: Sequence[str]) -> list[Card]:
-    """Return the photos as cards, highest IoU first, those without one last, by name.
-
-    Args:
-        photos: in any order; read once.
-        classes: the classes' names.
-    """
-    cards = [_card(photo, classes) for photo in photos]
-    return sorted(cards, key=lambda card: (card.iou is None, -(card.iou or 0), card.name))
-
-
-def _card(photo: Photo, classes: Sequence[str]) -> Card:
-    thumbnail = Image.fromarray(photo.image)
-    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    pixels = np.asarray(thumbnail)
+def make_card(photo: Photo) -> Card:
+    """Return a photo as a card."""
+    pixels = thumbnail(photo.image, THUMBNAIL)
     return Card(
         name=photo.name,
-        true_class=classes[photo.label],
-        top5=[(classes[label], 100 * float(probability)) for label, probability in photo.top5],
+        split=photo.split,
+        label=photo.label,
+        top5=[(label, round(100 * float(probability), 1)) for label, probability in photo.top5],
         iou=_number(photo.iou),
+        score=_number(photo.score),
+        fallback=bool(photo.fallback),
         kind=photo.kind,
-        width=thumbnail.width,
-        height=thumbnail.height,
+        size=(pixels.shape[1], pixels.shape[0]),
         tiles=[
             _photo_tile(photo, pixels),
             *(tile for view in photo.views for tile in _view_tiles(view, photo, pixels)),
         ],
     )
+
+
+def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """Return a photo, uint8 [h, w, 3], made smaller where its longest side has more pixels than `side`."""
+    small = Image.fromarray(image)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small)
 
 
 def _photo_tile(photo: Photo, pixels: np.ndarray) -> Tile:
@@ -157,7 +164,7 @@ def _photo_tile(photo: Photo, pixels: np.ndarray) -> Tile:
     named = [("pseudo", photo.pseudo), ("localizer", photo.predicted), *(("truth", box) for box in photo.truth)]
     return Tile(
         title="",
-        picture=_jpeg(pixels),
+        picture=_jpeg(thumbnail(photo.image, PHOTO)),
         heat=None if photo.heat is None else _jpeg(heat_overlay(pixels, photo.heat)),
         rectangles=_rectangles(named, size),
         outlines=_outlines([("mask", _objects(photo))], size),
@@ -229,11 +236,11 @@ def _objects(photo: Photo) -> np.ndarray | None:
     return None if photo.mask is None else photo.mask == OBJECT
 
 
-def _number(iou: float | None) -> float | None:
-    return None if iou is None or np.isnan(iou) else float(iou)
+def _number(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else round(float(value), 4)
 
 
-def _jpeg(pixels: np.ndarray) -> str:
+def _jpeg(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.report import domain_figures
 from wsol_jax.report.domain_figures import MISSED, SET_NAMES, Lines
+from wsol_jax.report.figures import Drawing
 
 
 class CaptionedFigure(NamedTuple):
@@ -17,12 +17,12 @@ class CaptionedFigure(NamedTuple):
 
     Attributes:
         caption: above it.
-        svg: an SVG element.
+        drawing: the figure.
         note: below it: its quantities, the values to expect, and the values of the last epoch.
     """
 
     caption: str
-    svg: Markup
+    drawing: Drawing
     note: str
 
 
@@ -54,7 +54,7 @@ def _gap(watched: Mapping[str, Lines]) -> CaptionedFigure:
         "applied. The classifier transfers to object pixels if the solid line is low, and not to background pixels if "
         f"the dashed line stays above it. Last epoch, object and background: {end}."
     )
-    return CaptionedFigure("Gap between pooled features and pixels", Markup(domain_figures.domain_gap(watched)), note)
+    return CaptionedFigure("Gap between pooled features and pixels", domain_figures.domain_gap(watched), note)
 
 
 def _purity(own: Lines) -> CaptionedFigure:
@@ -65,7 +65,7 @@ def _purity(own: Lines) -> CaptionedFigure:
         "meaningful if Universum, the background, stays far below the dashed line and the real targets far above it. "
         f"Last epoch: {end}."
     )
-    return CaptionedFigure("Purity of the three sets", Markup(domain_figures.purity(own)), note)
+    return CaptionedFigure("Purity of the three sets", domain_figures.purity(own), note)
 
 
 def _of_log(log: Lines, config: ConfigDict) -> list[CaptionedFigure]:
@@ -94,7 +94,7 @@ def _terms(log: Lines, config: ConfigDict) -> CaptionedFigure:
     note = f"Each term times its weight. From the dashed line on, after epoch {start}, all are minimised; {expected}."
     if not _has_missed(log):
         note += " No term was ever 0 for lack of pixels."
-    return CaptionedFigure("Loss terms", Markup(domain_figures.loss_terms(log, weights, start)), note)
+    return CaptionedFigure("Loss terms", domain_figures.loss_terms(log, weights, start), note)
 
 
 def _sizes(log: Lines) -> CaptionedFigure:
@@ -102,7 +102,7 @@ def _sizes(log: Lines) -> CaptionedFigure:
         "The share of the pixels of training photos in each set. The shares should settle; a set that nearly vanishes "
         "leaves its term without pixels."
     )
-    return CaptionedFigure("Sizes of the three sets", Markup(domain_figures.set_sizes(log)), note)
+    return CaptionedFigure("Sizes of the three sets", domain_figures.set_sizes(log), note)
 
 
 def _kept(log: Lines, samples: int) -> CaptionedFigure:
@@ -110,18 +110,18 @@ def _kept(log: Lines, samples: int) -> CaptionedFigure:
         f"A photo takes part if it has at least {samples} real and {samples - 1} fake targets. If most photos do not, "
         "dawsol.samples is too large for the size of the map."
     )
-    return CaptionedFigure("Photos in the domain loss", Markup(domain_figures.kept_photos(log)), note)
+    return CaptionedFigure("Photos in the domain loss", domain_figures.kept_photos(log), note)
 
 
 def _iterations(log: Lines) -> CaptionedFigure:
     note = "Mean over the photos of a batch. Few iterations: the anchors are good initial centres."
-    return CaptionedFigure("K-means iterations", Markup(domain_figures.kmeans_iterations(log)), note)
+    return CaptionedFigure("K-means iterations", domain_figures.kmeans_iterations(log), note)
 
 
 def _missed(log: Lines) -> CaptionedFigure:
     counts = " ".join(f"{title}: {int(log[-1].get(name, 0)):,}." for name, title in MISSED.items())
     note = f"How often a term was 0 for lack of pixels, counted since the first step; it should be rare: {counts}"
-    return CaptionedFigure("Missing loss terms", Markup(domain_figures.missed_terms(log)), note)
+    return CaptionedFigure("Missing loss terms", domain_figures.missed_terms(log), note)
 
 
 def _has_missed(log: Lines) -> bool:

@@ -3,12 +3,14 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore the photo
@@ -16,6 +18,7 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore th
     "mask": "#e5383b",
     "pseudo": "#2f6fed",
     "localizer": "#18a957",
+    "mean_box": "#8b3fd9",
     "center_box": "#8b93a1",
     "maps": "#18a957",
     "region": "#ffffff",
@@ -28,6 +31,7 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore th
 NAMES = {
     "localizer": "Localizer",
     "pseudo": "Pseudo boxes",
+    "mean_box": "Mean of both",
     "center_box": "Best centred box",
     "maps": "Box at the best threshold",
     "fixed": "Box at the fixed threshold",
@@ -36,16 +40,29 @@ NAMES = {
 FILLED = ("localizer", "maps")
 INK = "#5b6472"
 RULE = "#e3e7ed"
+VARIABLES = {INK: "var(--soft)", RULE: "var(--rule)"}  # colours that follow the page's, which is light or dark
+HEADROOM = 1.05  # of a y axis over its highest possible value, so that lines there are not cut
 
 
-def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
+class Drawing(NamedTuple):
+    """A figure in its two formats.
+
+    Attributes:
+        name: of its file without the suffix; different for every figure of a page.
+        svg: an SVG element, to be put into the page.
+        pdf: the content of a PDF file.
+    """
+
+    name: str
+    svg: str
+    pdf: bytes
+
+
+def iou_histogram(results: Mapping[str, np.ndarray]) -> Drawing:
     """Return a histogram of the IoUs in 20 bins, one outline per source of boxes.
 
     Args:
         results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] in [0, 1]; NaNs are left out.
-
-    Returns:
-        An SVG element.
     """
     figure, axes = blank_axes("IoU with the true box", "photos, %")
     edges = np.linspace(0, 1, 21)
@@ -54,45 +71,40 @@ def iou_histogram(results: Mapping[str, np.ndarray]) -> str:
         if name in FILLED:
             axes.stairs(share, edges, fill=True, color=COLORS[name], alpha=0.18)
         axes.stairs(share, edges, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
+    axes.set_ylim(0, HEADROOM * axes.get_ylim()[1])
     _finish_iou_axes(axes)
-    return to_svg(figure, "iou_histogram")
+    return drawing(figure, "iou_histogram")
 
 
-def recall_curve(results: Mapping[str, np.ndarray]) -> str:
+def recall_curve(results: Mapping[str, np.ndarray]) -> Drawing:
     """Return the share of photos whose box reaches an IoU threshold, over the threshold; at 0.5 it is gt_known_loc.
 
     Args:
         results: source ('localizer', 'pseudo', 'center_box') -> IoUs [n] in [0, 1]; NaNs are left out.
-
-    Returns:
-        An SVG element.
     """
     figure, axes = blank_axes("IoU threshold", "photos, %")
     thresholds = np.linspace(0, 1, 201)
     for name, iou in _finite(results).items():
         recall = 100 * (1 - np.searchsorted(np.sort(iou), thresholds) / len(iou))
         axes.plot(thresholds, recall, color=COLORS.get(name, INK), linewidth=1.8, label=NAMES.get(name, name))
-    axes.set_ylim(0, 100)
+    axes.set_ylim(0, 100 * HEADROOM)
     _finish_iou_axes(axes)
-    return to_svg(figure, "recall_curve")
+    return drawing(figure, "recall_curve")
 
 
-def loss_curve(stage: str, steps: np.ndarray, loss: np.ndarray) -> str:
+def loss_curve(stage: str, steps: np.ndarray, loss: np.ndarray) -> Drawing:
     """Return the training loss of one stage over its steps.
 
     Args:
         stage: its name; figures of different stages share no id.
         steps: int [n].
         loss: float [n], at these steps.
-
-    Returns:
-        An SVG element.
     """
     figure, axes = blank_axes("step", "loss")
     axes.plot(steps, loss, color=INK, linewidth=1.4)
-    axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
-    return to_svg(figure, f"loss_{stage}")
+    with_headroom(axes)
+    return drawing(figure, f"loss_{stage}")
 
 
 def heat_overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -145,15 +157,29 @@ def blank_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def to_svg(figure: Figure, name: str) -> str:
-    """Return a figure as an SVG element with text as text; figures of different names share no id."""
-    file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(
-            file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
-    text = file.getvalue()
-    return re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])
+def legend_above(axes: Axes, columns: int, handles: Sequence[Line2D] | None = None, reverse: bool = False) -> None:
+    """Put the legend above the plot, where it hides no line."""
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": columns, "reverse": reverse}
+    axes.legend(handles=handles, frameon=False, labelcolor=INK, fontsize=9, **place)
+
+
+def with_headroom(axes: Axes) -> None:
+    """Put zero at the bottom of the y axis, and space above the highest value, whatever was drawn."""
+    highest = max((float(np.nanmax(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=0)
+    axes.set_ylim(0, HEADROOM * highest if highest > 0 else 1)
+
+
+def drawing(figure: Figure, name: str) -> Drawing:
+    """Return a figure as SVG with text as text, and as PDF with its fonts; different names share no id."""
+    svg, pdf = io.StringIO(), io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}):
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(svg, format="svg", transparent=True, metadata=metadata)
+        figure.savefig(pdf, format="pdf", transparent=True, metadata={"CreationDate": None})
+    text = re.sub(r'<g id="[^"]*"', "<g", svg.getvalue())
+    for color, variable in VARIABLES.items():
+        text = text.replace(color, variable)
+    return Drawing(name, text[text.index("<svg") :], pdf.getvalue())
 
 
 def _finite(results: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -165,4 +191,4 @@ def _finish_iou_axes(axes: Axes) -> None:
     axes.axvline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 6))
-    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, labelcolor=INK)
+    legend_above(axes, 3)

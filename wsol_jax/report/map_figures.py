@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
-from markupsafe import Markup
 
-from wsol_jax.report.figures import COLORS, INK, NAMES, blank_axes, to_svg
+from wsol_jax.report.figures import COLORS, HEADROOM, NAMES, Drawing, blank_axes, drawing, legend_above, with_headroom
 
 Curve = Sequence[Sequence[float]]
 """x and y, each [k], as curves.json has them."""
@@ -16,10 +15,10 @@ SHADES = {
     "ours": {30: "#8fd9b2", 50: COLORS["maps"], 70: "#0b6636"},
     "center_gaussian": {30: "#d3d7de", 50: "#a4abb7", 70: "#6f7887"},
 }
-METHOD_COLORS = (COLORS["maps"], "#2f6fed", "#e07b00", "#8b3fd9", "#0a9fb0", "#c2255c")  # this run, then the others
+METHOD_COLORS = (COLORS["maps"], "#e07b00", "#8b3fd9", "#0a9fb0", "#d6409f", "#8a6d3b")  # this run, then the others
 
 
-def map_figures(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, Markup]:
+def map_figures(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, Drawing]:
     """Return every figure of the maps' curves, by caption.
 
     Args:
@@ -27,7 +26,7 @@ def map_figures(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, Markup]:
             except for thresholds.
 
     Returns:
-        Caption -> SVG element; a figure without curves is left out.
+        Caption -> figure; one without curves is left out.
     """
     accuracy = _of_metrics(curves, IOUS.values())
     figures = {"Box accuracy by threshold": accuracy_curves(accuracy) if accuracy else None}
@@ -37,19 +36,16 @@ def map_figures(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, Markup]:
         figures["Pixel precision over recall"] = metric_curves(pixels, "precision", "recall, %", "precision, %")
     if pixels := _of_metrics(curves, ("piou",)):
         figures["Pixel IoU by threshold"] = metric_curves(pixels, "piou", "threshold", "IoU, %")
-    return {caption: Markup(svg) for caption, svg in figures.items() if svg}
+    return {caption: figure for caption, figure in figures.items() if figure}
 
 
-def accuracy_curves(curves: Mapping[str, Mapping[str, Curve]]) -> str:
+def accuracy_curves(curves: Mapping[str, Mapping[str, Curve]]) -> Drawing:
     """Return the share of photos with a box of IoU 0.3, 0.5 and 0.7, of the first method and the centre Gaussian.
 
     A dot marks the best threshold.
 
     Args:
         curves: source -> metric -> its curve, see `map_figures`.
-
-    Returns:
-        An SVG element.
     """
     figure, axes = blank_axes("threshold", "photos, %")
     ours = next((source for source in curves if source != "center_gaussian"), "")
@@ -60,14 +56,12 @@ def accuracy_curves(curves: Mapping[str, Mapping[str, Curve]]) -> str:
             text = f"{label(source)}, IoU ≥ {percent / 100}"
             axes.plot(x, y, color=shades[percent], linewidth=1.8, label=text)
             axes.plot(x[y.argmax()], y.max(), "o", color=shades[percent], markersize=5)
-    axes.set(xlim=(0, 1), ylim=(0, 105))
-    axes.legend(
-        frameon=False, labelcolor=INK, fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), reverse=True
-    )
-    return to_svg(figure, "map_accuracy")
+    axes.set(xlim=(0, 1), ylim=(0, 100 * HEADROOM))
+    legend_above(axes, 2, reverse=True)
+    return drawing(figure, "map_accuracy")
 
 
-def metric_curves(curves: Mapping[str, Mapping[str, Curve]], metric: str, x_label: str, y_label: str) -> str:
+def metric_curves(curves: Mapping[str, Mapping[str, Curve]], metric: str, x_label: str, y_label: str) -> Drawing:
     """Return one metric's curve of every source.
 
     Args:
@@ -75,18 +69,16 @@ def metric_curves(curves: Mapping[str, Mapping[str, Curve]], metric: str, x_labe
         metric: the one to draw.
         x_label: below the x axis; in percent if it ends in '%'.
         y_label: left of the y axis.
-
-    Returns:
-        An SVG element.
     """
     figure, axes = blank_axes(x_label, y_label)
     colors = cycle(METHOD_COLORS)
     for source, of_source in curves.items():
         color = COLORS["center_gaussian"] if source == "center_gaussian" else next(colors)
         axes.plot(*of_source[metric], color=color, linewidth=1.8, label=label(source))
-    axes.set(xlim=(0, 100 if x_label.endswith("%") else 1), ylim=(0, None if metric != "precision" else 102))
-    axes.legend(frameon=False, labelcolor=INK)
-    return to_svg(figure, f"maps_{metric}")
+    axes.set_xlim(0, 100 if x_label.endswith("%") else 1)
+    with_headroom(axes)
+    legend_above(axes, 3)
+    return drawing(figure, f"maps_{metric}")
 
 
 def label(source: str) -> str:

@@ -56,8 +56,7 @@ def view_of(run: MapRun, dataset: Dataset, record: Record, i: int) -> View:
     Returns:
         The view; without a threshold, or without true boxes and masks, nothing in it is evaluated.
     """
-    score_map, truth, label = run.source(i), record.boxes, record.label
-    right_class = None if run.predictions.top5_class is None else bool(run.predictions.top5_class[i, 0] == label)
+    score_map, truth, right_class = run.source(i), record.boxes, is_right_class(record, run.predictions, i)
     fixed = None if run.predictions.box is None else run.predictions.box[i]
     view = View(run.method, score_map, fixed=fixed, assignment=run.assignments and run.assignments(i))
     if len(truth) and run.threshold is not None:
@@ -71,3 +70,16 @@ def view_of(run: MapRun, dataset: Dataset, record: Record, i: int) -> View:
         kind = failures.kind_of_region(region & known, mask == OBJECT, right_class)
         return view._replace(region=region, iou=np.count_nonzero(shared) / max(np.count_nonzero(either), 1), kind=kind)
     return view
+
+
+def is_right_class(record: Record, predictions: Predictions, i: int) -> bool | None:
+    """Return whether the most probable class is the photo's own; None where either is unknown.
+
+    Args:
+        record: the photo.
+        predictions: of all photos of its split.
+        i: its number among them.
+    """
+    if predictions.top5_class is None or record.label < 0:
+        return None
+    return bool(predictions.top5_class[i, 0] == record.label)

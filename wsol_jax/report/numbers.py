@@ -24,7 +24,13 @@ MAP_COLUMNS = {
     "top1_cls": ("Top-1 Cls", "the true class is the most probable one"),
 }
 COLUMNS = BOX_COLUMNS | MAP_COLUMNS
-SOURCES = ("", "pseudo", "center_box", "center_gaussian")  # prefixes in the order of the rows; '' is the run's method
+SOURCES = (
+    "",
+    "pseudo",
+    "mean_box",
+    "center_box",
+    "center_gaussian",
+)  # prefixes in the order of the rows; '' is the run's method
 PREFIX_NAMES = NAMES | {
     "train": "training photos",
     "val": "validation photos",

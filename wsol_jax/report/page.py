@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file with its metrics, figures and photos inside."""
+"""The page of a run: an HTML file with its metrics, figures and photos, and files of its figures and tables."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,16 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from wsol_jax.evaluation.failures import KINDS
 from wsol_jax.files import write_atomically
 from wsol_jax.report import figures, numbers
-from wsol_jax.report.cards import Card, Photo, gallery
+from wsol_jax.report.cards import Photo
 from wsol_jax.report.domain_figures import SET_NAMES
 from wsol_jax.report.domains import CaptionedFigure
+from wsol_jax.report.figures import Drawing
+from wsol_jax.report.gallery import Gallery, as_json, write_gallery
 from wsol_jax.report.map_figures import Curve, map_figures
 from wsol_jax.report.published import Row
+from wsol_jax.report.tables import Table, metrics_table, write_tables
 
 LEGEND = {
     "truth": "True box",
@@ -29,7 +31,16 @@ LEGEND = {
     "fixed": "Box at the fixed threshold",
     **SET_NAMES,
 }
-KIND_COLORS = dict(zip(KINDS, ("#18a957", "#8b5cd6", "#2f6fed", "#f08c00", "#e5383b", "#8b93a1"), strict=True))
+KIND_COLORS = dict(zip(KINDS, ("#117733", "#aa4499", "#88ccee", "#999933", "#882255", "#a8adb5"), strict=True))
+"""Paul Tol's muted scheme, which has no colour of a shape on the photos."""
+
+ORDERS = {
+    "best": "Highest IoU first",
+    "worst": "Lowest IoU first",
+    "doubtful": "Lowest confidence first",
+    "surest": "Highest confidence first",
+    "name": "By name",
+}
 
 
 class Page(NamedTuple):
@@ -69,7 +80,7 @@ class Page(NamedTuple):
     domains: Sequence[CaptionedFigure] = ()
 
 
-class Table(NamedTuple):
+class MetricTable(NamedTuple):
     """A table of metrics, ready for the template.
 
     Attributes:
@@ -84,10 +95,10 @@ class Table(NamedTuple):
 
 
 def write_page(folder: Path, page: Page) -> None:
-    """Write `folder`/index.html, whole or not at all.
+    """Write the page, `folder`/index.html, and next to it its figures as PDF and its tables as CSV and LaTeX.
 
-    The file refers to no other file and to no network address. The gallery is sorted by IoU, highest first; photos
-    without one come last, by name. Every name is escaped.
+    The page loads no other file and no network address, except for the pictures of more than `gallery.INLINE` photos,
+    which are in `folder`/photos/. Every name is escaped.
 
     Args:
         folder: created if it does not exist.
@@ -100,60 +111,83 @@ def write_page(folder: Path, page: Page) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cards = gallery(page.photos, page.classes)
+    gallery = write_gallery(folder, page.photos)
     published = numbers.used_columns(numbers.COLUMNS, {str(i): row.values for i, row in enumerate(page.published)})
+    box_table, map_table = _box_table(page), _map_table(page)
+    failures = {figures.NAMES.get(source, source): Counter(counts) for source, counts in page.failures.items()}
+    curves = _curves(page.results) | map_figures(page.curves)
+    losses = {stage: figures.loss_curve(stage, *curve) for stage, curve in page.losses.items()}
+    for drawing in (*curves.values(), *losses.values(), *(figure.drawing for figure in page.domains)):
+        _write_pdf(folder, drawing)
     html = environment.get_template("page.html").render(
         page=page,
-        box_table=_box_table(page),
-        map_table=_map_table(page),
+        box_table=box_table,
+        map_table=map_table,
+        tables=write_tables(folder / "tables", _tables(box_table, map_table, failures)),
         other_metrics=numbers.other_metrics(page.metrics),
         ours={column: page.metrics[column] for column in published if column in page.metrics},
         published_columns=published,
-        failures={figures.NAMES.get(source, source): Counter(counts) for source, counts in page.failures.items()},
+        failures=failures,
         kinds=KIND_COLORS,
-        cards=cards,
-        kinds_in_gallery=_count(cards),
-        legend=_legend(cards),
-        curves=_curves(page.results) | map_figures(page.curves),
-        losses={stage: Markup(figures.loss_curve(stage, *curve)) for stage, curve in page.losses.items()},
+        kinds_in_gallery=_count(gallery),
+        legend={shape: name for shape, name in LEGEND.items() if shape in gallery.shapes},
+        orders=_orders(gallery),
+        entries=gallery.entries,
+        most=max((len(entry["tiles"]) for entry in gallery.entries), default=1),
+        data=as_json({"classes": [*page.classes], "kinds": KIND_COLORS, "photos": gallery.entries}),
+        curves=curves,
+        losses=losses,
         colors=figures.COLORS,
     )
     write_atomically(folder / "index.html", lambda file: file.write(html.encode()))
 
 
-def _box_table(page: Page) -> Table:
+def _write_pdf(folder: Path, drawing: Drawing) -> None:
+    write_atomically(folder / "figures" / f"{drawing.name}.pdf", lambda file: file.write(drawing.pdf))
+
+
+def _tables(box_table: MetricTable, map_table: MetricTable, failures: Mapping[str, Mapping[str, int]]) -> list[Table]:
+    counts = [[name, *(of_source.get(kind, 0) for kind in KINDS)] for name, of_source in failures.items()]
+    return [
+        metrics_table("boxes", box_table.columns, box_table.rows | box_table.more),
+        metrics_table("maps", map_table.columns, map_table.rows | map_table.more),
+        Table("failures", ["", *(kind.capitalize() for kind in KINDS)], counts),
+    ]
+
+
+def _box_table(page: Page) -> MetricTable:
     rows, source = numbers.box_table(page.metrics), figures.NAMES[page.boxes_of]
     main, more = (numbers.with_names(part, source) for part in (numbers.main_rows(rows), numbers.other_rows(rows)))
-    return Table(numbers.BOX_COLUMNS, main, more)
+    return MetricTable(numbers.used_columns(numbers.BOX_COLUMNS, main | more), main, more)
 
 
-def _map_table(page: Page) -> Table:
+def _map_table(page: Page) -> MetricTable:
     """This run's method, then the other methods, then the baselines that ignore the photo."""
     rows, ours = numbers.map_table(page.metrics), page.maps_of
     compared = {name: numbers.map_table(metrics).get("", {}) for name, metrics in page.compared.items()}
     main = numbers.with_names(numbers.main_rows(rows), ours)
     methods = {name: cells for name, cells in {ours: main.pop(ours, {}), **compared}.items() if cells}
     main, more = methods | main, numbers.with_names(numbers.other_rows(rows), ours)
-    return Table(numbers.used_columns(numbers.MAP_COLUMNS, main | more), main, more)
+    return MetricTable(numbers.used_columns(numbers.MAP_COLUMNS, main | more), main, more)
 
 
-def _legend(cards: Sequence[Card]) -> dict[str, str]:
-    """The shapes on the photos, with their names."""
-    tiles = [tile for card in cards for tile in card.tiles]
-    shapes = {shape for tile in tiles for shape in (*dict(tile.rectangles), *dict(tile.outlines), *tile.areas)}
-    return {shape: name for shape, name in LEGEND.items() if shape in shapes}
-
-
-def _count(cards: Sequence[Card]) -> dict[str, int]:
+def _count(gallery: Gallery) -> dict[str, int]:
     """The number of cards of each kind, in the order of `KINDS`."""
-    counts = Counter(card.kind for card in cards)
+    counts = Counter(entry.get("kind") for entry in gallery.entries)
     return {kind: counts[kind] for kind in KINDS if kind in counts}
 
 
-def _curves(results: Mapping[str, np.ndarray]) -> dict[str, Markup]:
+def _orders(gallery: Gallery) -> dict[str, str]:
+    """The orders that the cards can be put in; the first is that of `Gallery`."""
+    has_iou, has_score = (any(name in entry for entry in gallery.entries) for name in ("iou", "score"))
+    possible = {"best": has_iou, "worst": has_iou, "doubtful": has_score, "surest": has_score}
+    return {order: title for order, title in ORDERS.items() if possible.get(order, True)}
+
+
+def _curves(results: Mapping[str, np.ndarray]) -> dict[str, Drawing]:
     if not any(np.isfinite(iou).any() for iou in results.values()):
         return {}
     return {
-        "Distribution of the IoU": Markup(figures.iou_histogram(results)),
-        "Photos with a correct box, by IoU threshold": Markup(figures.recall_curve(results)),
+        "Distribution of the IoU": figures.iou_histogram(results),
+        "Photos with a correct box, by IoU threshold": figures.recall_curve(results),
     }

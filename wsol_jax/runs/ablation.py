@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax.config import check_config
 from wsol_jax.errors import InputError
-from wsol_jax.runs.run import carry_out, plan
+from wsol_jax.runs.run import carry_out, held, plan
 from wsol_jax.runs.timing import Times, measure
 from wsol_jax.stages.networks import trained
 from wsol_jax.stages.result_table import write_table
@@ -59,8 +59,14 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: as `run.run`, or there is no such loss.
     """
-    workdir, plans = Path(workdir), {}
+    workdir = Path(workdir)
     check_config(config, jax.device_count())
+    with held(workdir):
+        return _run(config, workdir)
+
+
+def _run(config: ConfigDict, workdir: Path) -> dict[str, float]:
+    plans = {}
     for name, row in rows(config).items():
         photos = next(iter(plans.values())).dataset if plans else None
         plans[name] = plan(row.config, workdir / name, photos)

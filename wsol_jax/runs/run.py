@@ -7,7 +7,8 @@ skipped, one that was cut off continues, and results with another fingerprint st
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,17 +17,20 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks, devices
+from wsol_jax.compilation import keep_compiled
 from wsol_jax.config import check_config
 from wsol_jax.data import load_dataset
 from wsol_jax.data.check import check_photos
+from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.records import Dataset, digest
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.identity import Identity
+from wsol_jax.stages.lock import locked
 from wsol_jax.stages.table import STAGES
-from wsol_jax.stages.workdir import config_file, metrics_file, photos_file
+from wsol_jax.stages.workdir import box_folders, classes_file, config_file, metrics_file, photos_file, report_folder
 
 
 class Plan(NamedTuple):
@@ -39,6 +43,7 @@ class Plan(NamedTuple):
         contexts: of the chosen stages, in their order.
         identities: of all stages.
         to_do: the chosen stages that are not finished.
+        extended: those of them that continue from the results of fewer epochs.
     """
 
     config: ConfigDict
@@ -47,6 +52,7 @@ class Plan(NamedTuple):
     contexts: dict[str, Context]
     identities: dict[str, Identity]
     to_do: list[str]
+    extended: set[str]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -64,49 +70,82 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: the configuration, the data, the weights or the workdir is wrong, in one line.
     """
-    return carry_out(plan(config, Path(workdir)))
+    check_config(config, jax.device_count())
+    with held(Path(workdir)):
+        return carry_out(plan(config, Path(workdir)))
 
 
-def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> Plan:
+@contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Hold a workdir inside of the block, so that no other run writes there; it is created if it does not exist.
+
+    Of several processes of one run the first one does.
+
+    Raises:
+        InputError: the folder cannot be created or written to, or another run holds it.
+    """
+    if jax.process_index() > 0:
+        yield
+        return
+    _make(workdir)
+    with locked(workdir):
+        yield
+
+
+def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_dry: bool = False) -> Plan:
     """Check a run; only the workdir and the cache of readable photos are written.
 
     Args:
         config: as a file of configs/ returns it.
         workdir: as in `run`.
         dataset: of the plan of another run on the same photos, to be used without reading them again.
+        is_dry: nothing is written, and photos that no run has checked yet are not decoded for it.
 
     Raises:
         InputError: as `run`.
     """
     check_config(config, jax.device_count())
+    keep_compiled(config.compilation_cache)
     chosen = _chosen(config.stages)
-    _make(workdir)
-    dataset = dataset or _readable_photos(config, workdir)
+    if not is_dry:
+        _make(workdir)
+    dataset = dataset or _readable_photos(config, workdir, is_dry)
     wanted = identities(config, dataset, workdir, chosen)
     _require_inputs(config, workdir, chosen)
-    _require_same(config, workdir, chosen, wanted)
-
     mesh = devices.make_mesh()
     contexts = {
         name: Context(workdir, dataset, config.seed, mesh, _input_configs(config, wanted[name])) for name in chosen
     }
+    extended = _require_same(config, contexts, wanted, workdir)
     to_do = [name for name in chosen if not _is_finished(workdir, name, wanted[name])]
     for name in to_do:
         _check(name, config, contexts[name])
-    return Plan(config, workdir, dataset, contexts, wanted, to_do)
+    return Plan(config, workdir, dataset, contexts, wanted, to_do, extended)
 
 
 def carry_out(plan: Plan) -> dict[str, float]:
     """Run the stages that a plan has left to do; return the contents of metrics.json, {} before there is one."""
     config, workdir = plan.config, plan.workdir
+    names = json.dumps(list(plan.dataset.classes), indent=2)
     write_atomically(config_file(workdir), lambda file: file.write(config.to_json(indent=2).encode()))
+    write_atomically(classes_file(workdir), lambda file: file.write(names.encode()))
     for name, context in plan.contexts.items():
         if name in plan.to_do:
-            _run(name, config, context, plan.identities[name])
+            _run(name, config, context, plan.identities[name], name in plan.extended)
         else:
             logging.info("%s: already finished", name)
+    logging.info("%s", _summary(workdir))
     metrics = metrics_file(workdir)
     return json.loads(metrics.read_text()) if metrics.exists() else {}
+
+
+def _summary(workdir: Path) -> str:
+    """The last line of a run: the boxes and the page, as far as there are any."""
+    places = {
+        "boxes": next((folder for folder in box_folders(workdir) if folder.is_dir()), None),
+        "page": next(iter(report_folder(workdir).glob("index.html")), None),
+    }
+    return "; ".join(["finished", *(f"{name}: {place}" for name, place in places.items() if place)])
 
 
 def _input_configs(config: ConfigDict, wanted: Identity) -> dict[str, ConfigDict]:
@@ -123,18 +162,22 @@ def _chosen(stages: str) -> list[str]:
 
 def _make(workdir: Path) -> None:
     try:
+        str(workdir).encode()  # Arrow, Orbax and TensorFlow take text
         workdir.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        raise InputError(f"--workdir={str(workdir)!r}: expected a name in UTF-8") from error
     except OSError as error:
         raise InputError(f"--workdir={workdir}: this folder cannot be created ({error.strerror})") from error
     if not os.access(workdir, os.W_OK):
         raise InputError(f"--workdir={workdir}: this folder cannot be written to")
 
 
-def _readable_photos(config: ConfigDict, workdir: Path) -> Dataset:
+def _readable_photos(config: ConfigDict, workdir: Path, is_dry: bool) -> Dataset:
     """The dataset without broken photos, and without splits that have no photo."""
     dataset = load_dataset(config.data, config.seed)
     cache = photos_file(workdir)
-    dataset, _ = check_photos(dataset, list(dataset.splits), config.data.on_error, cache, logging.warning)
+    names = list(dataset.splits)
+    dataset, _ = check_photos(dataset, names, config.data.on_error, cache, logging.warning, decode=not is_dry)
     splits = {split: records for split, records in dataset.splits.items() if records}
     counts = ", ".join(f"{len(records)} {split}" for split, records in splits.items())
     logging.info("%d classes; photos: %s; %d device(s)", len(dataset.classes), counts, jax.device_count())
@@ -154,13 +197,15 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
         Stage -> its identity. A stage's inputs are those that this run computes or the workdir already has.
     """
     records = {split: digest(records) for split, records in dataset.splits.items()}
+    is_scaled = isinstance(dataset.read, PhotoFiles) and not dataset.read.is_exact
+    reading = {"data.exact_decode=False": "scaled"} if is_scaled else {}
     known: dict[str, Identity] = {}
     for name, stage in STAGES.items():
         inputs = {n: known[n].fingerprint for n in _inputs(config, workdir, chosen, name)}
         for label, file in stage.files(config[stage.key]).items():
             if file.exists():
                 inputs[label] = identity.digest_of(file)
-        known[name] = identity.identify(config[stage.key], config.seed, inputs, records)
+        known[name] = identity.identify(config[stage.key], config.seed, inputs | reading, records, stage.without_effect)
     return known
 
 
@@ -198,26 +243,49 @@ def _require_inputs(config: ConfigDict, workdir: Path, chosen: Sequence[str]) ->
             )
 
 
-def _require_same(config: ConfigDict, workdir: Path, chosen: Sequence[str], wanted: dict[str, Identity]) -> None:
-    """Check that the results of the chosen stages and of their inputs have the fingerprints they would have now."""
-    used = set(chosen)
+def _require_same(
+    config: ConfigDict, contexts: dict[str, Context], wanted: dict[str, Identity], workdir: Path
+) -> set[str]:
+    """Check that the results of the chosen stages and of their inputs have the fingerprints they would have now.
+
+    Returns the stages whose results are of fewer epochs and continue; those that only follow from them are redone.
+    """
+    used = set(contexts)
     for name in reversed(STAGES):
         used |= set(wanted[name].inputs) & set(STAGES) if name in used else set()
     changed: dict[str, list[str]] = {}
+    extended, redone = set(), set()
     for name in (n for n in STAGES if n in used and _has_results(workdir, n)):
-        saved = identity.read(workdir, name)
+        stage, saved, chosen = STAGES[name], identity.read(workdir, name), name in contexts
         if saved is None:
             raise InputError(
-                f"--workdir={workdir}: its {STAGES[name].outputs[0]} does not belong to a run; use another workdir"
+                f"--workdir={workdir}: its {stage.outputs[0]} does not belong to a run; use another workdir"
             )
-        if saved.fingerprint != wanted[name].fingerprint and not (config.overwrite and name in chosen):
-            changed[name] = identity.differences(STAGES[name].key, saved, wanted[name], changed)
+        if saved.fingerprint == wanted[name].fingerprint:
+            continue
+        obstacle = _obstacle(name, saved, wanted[name], contexts) if chosen else None
+        if obstacle == "":
+            extended.add(name)
+            redone.add(name)
+        elif chosen and (config.overwrite or stage.is_view or identity.follows(saved, wanted[name], redone)):
+            redone.add(name)
+        else:
+            changed[name] = identity.differences(stage.key, saved, wanted[name], changed)
+            changed[name] += [f"{name} cannot continue: {obstacle}"] if obstacle else []
     if changed:
         listed = dict.fromkeys(difference for differences in changed.values() for difference in differences)
         raise InputError(
             f"--workdir={workdir} has results of another configuration: {'; '.join(listed)}; --config.overwrite=True "
             "redoes the stages of --config.stages, another workdir keeps them"
         )
+    return extended
+
+
+def _obstacle(name: str, saved: Identity, wanted: Identity, contexts: dict[str, Context]) -> str | None:
+    """'' if a stage continues from its results of fewer epochs, or why not; None if its epochs are not the matter."""
+    if not identity.follows(saved._replace(config=wanted.config), wanted, ()):
+        return None
+    return STAGES[name].extends(saved.config, wanted.config, contexts[name])
 
 
 def _has_results(workdir: Path, name: str) -> bool:
@@ -231,10 +299,10 @@ def _check(name: str, config: ConfigDict, context: Context) -> None:
         STAGES[name].check(config[key], context)
 
 
-def _run(name: str, config: ConfigDict, context: Context, wanted: Identity) -> None:
+def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_extended: bool) -> None:
     stage, saved = STAGES[name], identity.read(context.workdir, name)
     logging.info("%s: started", name)
-    if saved and saved.fingerprint != wanted.fingerprint:
+    if saved and saved.fingerprint != wanted.fingerprint and not is_extended:
         _clear(context.workdir, name)
     identity.write(context.workdir, name, wanted)
     stage.run(config[stage.key], context)

@@ -1,30 +1,36 @@
-"""The stage `boxes`: one box for every photo of all splits, from the source with the higher confidence, in all formats.
+"""The stage `boxes`: one box for every photo of all splits, from the most confident source, in all formats.
 
 The choice needs no true box: confidences are calibrated probabilities that a box is right, so that their mean is the
-share of right boxes to expect of a source.
+share of right boxes to expect of a source. A localizer is too sure of the photos that it was trained on; where there
+are pseudo boxes, the choice is between them and their mean with the localizer's, whose confidence is their agreement.
+Boxes that people corrected are delivered as they are, and a photo that they marked as without an object has none.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.export import export_boxes
 from wsol_jax.predictions.predictions import Predictions, concatenate
-from wsol_jax.stages.box_sources import OURS, PSEUDO, boxes_by_source
+from wsol_jax.stages.box_sources import MEAN, OURS, PSEUDO, boxes_by_source
 from wsol_jax.stages.context import Context
+from wsol_jax.stages.corrections import corrected_names
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import boxes_folder
 
-SOURCES = ("auto", PSEUDO, OURS)
+SOURCES = ("auto", PSEUDO, OURS, MEAN)
 
 
 def defaults() -> ConfigDict:
     """Return the keys of `boxes` with their defaults."""
     return ConfigDict(
         dict(
-            source="auto",  # 'pseudo' boxes or the 'localizer''s; 'auto': those with the higher mean confidence
+            source="auto",  # 'pseudo', 'localizer', their mean, 'mean_box'; 'auto': by confidence, without any true box
         )
     )
 
@@ -41,12 +47,12 @@ def run(config: ConfigDict, context: Context) -> None:
     expected = {source: float(np.mean(boxes.score)) for source, boxes in candidates.items() if boxes.score is not None}
     source = config.source
     if source == "auto":
-        source = max(expected, key=expected.get) if expected else next(iter(candidates), "")
+        source = _most_confident(candidates, expected)
     if source not in candidates:
         raise InputError(f"boxes.source is {config.source!r}; it has no box for every photo, {_names(candidates)}")
-    records = [record for of_split in context.dataset.splits.values() for record in of_split]
+    records, delivered = _with_corrections(candidates[source], candidates, context)
     folder = boxes_folder(context.workdir)
-    export_boxes(folder, records, candidates[source], context.dataset.classes, version=source)
+    export_boxes(folder, records, delivered, context.dataset.classes, version=source)
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in expected.items())
     logging.info("boxes: %s, of %d photos (right, by confidence: %s): %s", source, len(records), shares, folder)
 
@@ -56,9 +62,37 @@ def _candidates(context: Context) -> dict[str, Predictions]:
     by_split = [boxes_by_source(context.workdir, context.dataset, split) for split in context.dataset.splits]
     return {
         source: concatenate([sources[source] for sources in by_split])
-        for source in (PSEUDO, OURS)
+        for source in (PSEUDO, OURS, MEAN)
         if all(source in sources and sources[source].box is not None for sources in by_split)
     }
+
+
+def _most_confident(candidates: Mapping[str, Predictions], expected: Mapping[str, float]) -> str:
+    """The source to deliver; '' if there is none."""
+    if PSEUDO in candidates:
+        expected = {source: share for source, share in expected.items() if source != OURS}
+    return max(expected, key=expected.get) if expected else next(iter(candidates), "")
+
+
+def _with_corrections(
+    chosen: Predictions, candidates: dict[str, Predictions], context: Context
+) -> tuple[list[Record], Predictions]:
+    """The photos that show an object, with the boxes that people corrected in place of the chosen ones."""
+    records = [record for of_split in context.dataset.splits.values() for record in of_split]
+    corrected, left_out = corrected_names(context.workdir)
+    if not corrected:
+        return records, chosen
+    is_corrected = np.array([record.path in corrected for record in records])
+    kept = np.array([record.path not in left_out for record in records])
+    by_hand, count = candidates[PSEUDO], int((~kept).sum())
+    logging.info("boxes: %d were corrected by hand; %d photos show no object and have none", is_corrected.sum(), count)
+    merged = chosen._replace(
+        box=np.where(is_corrected[:, None], by_hand.box, chosen.box),
+        score=None if chosen.score is None else np.where(is_corrected, by_hand.score, chosen.score),
+        fallback=None if chosen.fallback is None else np.where(is_corrected, False, chosen.fallback),
+    )
+    arrays = [None if array is None else array[kept] for array in merged]
+    return [record for record, is_kept in zip(records, kept, strict=True) if is_kept], Predictions(*arrays)
 
 
 def _names(candidates: dict[str, Predictions]) -> str:

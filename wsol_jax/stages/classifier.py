@@ -30,4 +30,7 @@ STAGE = Stage(
     run=run,
     check=partial(training.check_training, "classifier"),
     files=training.weight_files,
+    without_effect=training.WITHOUT_EFFECT,
+    extends=training.extends,
+    work=partial(training.work, "classifier"),
 )

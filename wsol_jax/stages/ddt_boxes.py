@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.arrays import read_array
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
@@ -82,7 +83,8 @@ def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.nd
 
 def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, context: Context) -> np.ndarray:
     """A view's heat maps [n, h, w] of a split."""
-    records, by_class = context.dataset.splits[split], view.group == "class"
+    records = context.dataset.splits[split]
+    by_class = view.group == "class" and all(record.label >= 0 for record in context.dataset.splits["train"])
     group_names = context.dataset.classes if by_class else ["dataset"]
     files = [direction_file(context.workdir, name, group, title) for group, title in enumerate(group_names)]
     groups = np.array([record.label if by_class else 0 for record in records])
@@ -96,4 +98,4 @@ def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, contex
     if not kept.exists():
         heat = apply_heat_maps(forward, read, groups, files)
         write_atomically(kept, lambda file: np.save(file, heat))
-    return np.load(kept, allow_pickle=False)
+    return read_array(kept, (len(records), None, None))

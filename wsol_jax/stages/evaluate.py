@@ -38,6 +38,10 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     """Raise InputError for a value that is never valid."""
     del devices
     checks.positive(config, "resamples", "map_size", "threshold_step")
+    checks.memory(config, "map_size", 2 * config.map_size**2 * 8, "a score map and its thresholds")
+    checks.memory(config, "resamples", 4 * config.resamples * 8 * 8, "the resampled metrics")
+    checks.at_most(config, "resamples", 1e7)
+    checks.require(config, "threshold_step", 1e-6 <= config.threshold_step <= 1, "a number from 0.000001 to 1")
 
 
 def run(config: ConfigDict, context: Context) -> None:

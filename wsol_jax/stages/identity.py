@@ -17,7 +17,7 @@ class Identity(NamedTuple):
     """Everything that the results of a stage depend on.
 
     Attributes:
-        config: its part of the configuration.
+        config: its part of the configuration, without the keys that cannot change its results.
         seed: of the run.
         inputs: the stages whose results it uses -> their fingerprints; and the files it reads -> their digests.
         records: split -> a digest of its records, wherever their folder is.
@@ -33,9 +33,24 @@ class Identity(NamedTuple):
     finished: bool = False
 
 
-def identify(config: ConfigDict, seed: int, inputs: dict[str, str], records: dict[str, str]) -> Identity:
-    """Return the identity of a stage that is not finished."""
-    parts = {"config": json.loads(config.to_json()), "seed": seed, "inputs": inputs, "records": records}
+def identify(
+    config: ConfigDict,
+    seed: int,
+    inputs: dict[str, str],
+    records: dict[str, str],
+    without_effect: Collection[str] = (),
+) -> Identity:
+    """Return the identity of a stage that is not finished.
+
+    Args:
+        config: its part of the configuration.
+        seed: of the run.
+        inputs: see `Identity`.
+        records: see `Identity`.
+        without_effect: the keys of its part that cannot change its results.
+    """
+    effective = {key: value for key, value in json.loads(config.to_json()).items() if key not in without_effect}
+    parts = {"config": effective, "seed": seed, "inputs": inputs, "records": records}
     text = json.dumps(parts, sort_keys=True)
     return Identity(**parts, fingerprint=hashlib.sha256(text.encode()).hexdigest())
 
@@ -85,6 +100,12 @@ def differences(key: str, old: Identity, new: Identity, known: Collection[str]) 
     listed += [f"the {split} photos are {_fate(split, old.records, new.records)}" for split in splits]
     inputs = [stage for stage in _unequal(old.inputs, new.inputs) if stage not in known]
     return listed + [f"its input {stage} is {_fate(stage, old.inputs, new.inputs)}" for stage in inputs]
+
+
+def follows(old: Identity, new: Identity, redone: Collection[str]) -> bool:
+    """Return whether two identities of a stage differ in nothing but inputs that are in `redone`."""
+    same = all(getattr(old, part) == getattr(new, part) for part in ("config", "seed", "records"))
+    return same and set(_unequal(old.inputs, new.inputs)) <= set(redone)
 
 
 def _unequal(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -14,8 +14,10 @@ from wsol_jax.methods.localizer import HEADS, features_of, localizer, on_feature
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.corrections import without_left_out
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import features_file, network_folder
+from wsol_jax.stages.work import Work, feature_work
+from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
 from wsol_jax.training.kept_features import feature_batches, keep_features
 from wsol_jax.training.loop import fit
 
@@ -24,6 +26,7 @@ def defaults() -> ConfigDict:
     """Return the keys of `localizer` with their defaults."""
     return training.defaults(
         head="pooled",  # on the mean of the last map (PSOL); or 'spatial', on the map itself, of a frozen network
+        new_head=True,  # replace the last layer of the weights; False takes it from the file, of one's own localizer
         views=6,  # 'spatial': views of each photo whose features are kept: whole, mirrored, random crops; one epoch
         loss="squared",  # of the box (PSOL); or 'l1', 'l1_giou'
         box_weight=50.0,  # of that loss (code; the paper gives none)
@@ -40,10 +43,19 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 
 def run(config: ConfigDict, context: Context) -> None:
     """Train the localizer."""
+    context = without_left_out(context)
     if config.head == "spatial":
         _train_on_features(config, context)
     else:
         training.train_stage("localizer", training.boxes_to_learn(context), config, context)
+
+
+def work(config: ConfigDict, context: Context) -> list[Work]:
+    """Return the training, or the loops of a spatial head, see `Stage`."""
+    if config.head != "spatial":
+        return training.work("localizer", config, context)
+    method = localizer(config)
+    return feature_work(config, context, checkpoints_folder(context.workdir, "localizer"), method, on_features(method))
 
 
 def _train_on_features(config: ConfigDict, context: Context) -> None:
@@ -94,4 +106,7 @@ STAGE = Stage(
     run=run,
     check=partial(training.check_training, "localizer"),
     files=training.weight_files,
+    without_effect=training.WITHOUT_EFFECT,
+    extends=training.extends,
+    work=work,
 )

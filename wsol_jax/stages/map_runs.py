@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from wsol_jax.arrays import read_array
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation import score_maps
@@ -55,7 +56,7 @@ def map_sources(context: Context, size: int) -> dict[str, MapSource]:
 
 def predicted_maps(file: Path, size: int) -> MapSource:
     """Return the maps of `activations_file` as score maps of `size` x `size` pixels, each computed when it is read."""
-    activations = np.load(file, mmap_mode="r", allow_pickle=False)
+    activations = read_array(file, (None, None, None), mapped=True)
     return lambda i: score_maps.score_map(activations[i], (size, size))
 
 
@@ -137,13 +138,16 @@ def read_assignments(file: Path, rows: np.ndarray) -> Assignments | None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Return the content of a file of numbers; {} if there is no file.
+    """Return the content of a file of numbers, or of lists of them, by name; {} if there is no file.
 
     Raises:
         InputError: it is damaged.
     """
     try:
-        return json.loads(file.read_text()) if file.exists() else {}
+        values = json.loads(file.read_text()) if file.exists() else {}
+        if not isinstance(values, dict) or any(isinstance(value, str | dict | None) for value in values.values()):
+            raise ValueError("other than numbers by name")
+        return values
     except ValueError as error:
         raise InputError(f"{file}: not readable JSON; redo the stage evaluate of its run") from error
 

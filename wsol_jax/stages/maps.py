@@ -28,6 +28,7 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     """Raise InputError for a value that is never valid."""
     del devices
     checks.positive(config, "size")
+    checks.memory(config, "size", 2 * config.size**2 * 8, "a score map")
 
 
 def run(config: ConfigDict, context: Context) -> None:

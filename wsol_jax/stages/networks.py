@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
@@ -14,7 +15,7 @@ from wsol_jax.methods.classifier import classifier
 from wsol_jax.methods.dawsol.method import dawsol
 from wsol_jax.methods.joint import joint
 from wsol_jax.methods.localizer import localizer
-from wsol_jax.methods.method import Method, Prediction
+from wsol_jax.methods.method import Method, Prediction, Variables
 from wsol_jax.methods.mirrored import mirrored
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.methods.ten_crop import ten_crop
@@ -39,6 +40,22 @@ class Trained(NamedTuple):
     config: ConfigDict
     workdir: Path
     checkpoints: Path
+
+
+class Ready(NamedTuple):
+    """A network that is ready to predict, and the part of a photo that it sees.
+
+    Attributes:
+        method: that predicts.
+        variables: its parameters and batch statistics, numpy arrays.
+        window: float64 [4], the visible part of each photo, normalised xyxy.
+        size: side of the square that this part is resized to, pixels.
+    """
+
+    method: Method
+    variables: Variables
+    window: np.ndarray
+    size: int
 
 
 def trained(stage: str, config: ConfigDict, workdir: Path) -> Trained:
@@ -84,6 +101,20 @@ def other_run(workdir: Path, stage: str, key: str) -> Trained:
     return trained(stage, config, workdir)
 
 
+def grad_cam_network(config: ConfigDict) -> Trained:
+    """Return the classifier of the PSOL run `grad_cam_from`, whose maps are Grad-CAM at `grad_cam_stage`.
+
+    Args:
+        config: the keys of `predict`.
+
+    Raises:
+        InputError: as `other_run`.
+    """
+    other = other_run(Path(config.grad_cam_from), "classifier", "grad_cam_from")
+    keys = other.config.to_dict() | {"method": "grad_cam", "grad_cam": {"stage": config.grad_cam_stage}}
+    return other._replace(stage="train", config=ConfigDict(keys))
+
+
 def require_classes(network: Trained, key: str, context: Context) -> None:
     """Raise unless another run's network has as many classes as these photos.
 
@@ -104,6 +135,25 @@ def require_classes(network: Trained, key: str, context: Context) -> None:
                 f"{key}: the network of {network.workdir} has {params[path].shape[-1]} classes; expected {classes}, "
                 "as many as these photos have"
             )
+
+
+def tested(
+    method: Method, config: ConfigDict, geometry: str, ten_crops: bool = False, mirror: bool = False
+) -> tuple[Method, np.ndarray, int]:
+    """Return a method as it predicts, the part of a photo that it sees, see `test_window`, and the side of its input.
+
+    Args:
+        method: of `make_method`.
+        config: the keys of its training.
+        geometry: see `test_window`.
+        ten_crops: see `predict_split`.
+        mirror: see `predict_split`.
+    """
+    size, resized = input_size(config), resize_size(config)
+    window = test_window(geometry, size / resized)
+    if ten_crops:
+        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
+    return mirrored(method) if mirror else method, window, size
 
 
 def predict_split(
@@ -132,22 +182,35 @@ def predict_split(
     Returns:
         A Prediction of numpy arrays, in the order of the split's records.
     """
-    method = make_method(network.stage, network.config, len(context.dataset.classes))
-    size, resized = input_size(network.config), resize_size(network.config)
-    window = test_window(geometry, size / resized)
-    if ten_crops:
-        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
-    if mirror:
-        method = mirrored(method)
+    ready = make_ready(network, len(context.dataset.classes), geometry, ten_crops, mirror)
     return predict_photos(
-        method,
-        load_variables(network.checkpoints, method.memory),
+        ready.method,
+        ready.variables,
         context.dataset,
         context.dataset.splits[split],
-        window=window,
-        size=size,
+        window=ready.window,
+        size=ready.size,
         batch_size=batch_size,
         name=f"{network.stage}, {split}",
         mesh=context.mesh,
         of_own_class=of_own_class,
     )
+
+
+def make_ready(network: Trained, classes: int, geometry: str, ten_crops: bool = False, mirror: bool = False) -> Ready:
+    """Return a trained network with its last checkpoint, ready to predict.
+
+    Args:
+        network: the network.
+        classes: number of classes.
+        geometry: the part of a photo that the network sees, see `test_window`.
+        ten_crops: average the classes over ten crops of each photo, see `ten_crop`.
+        mirror: average the box with that of the mirror image, see `mirrored`.
+
+    Raises:
+        InputError: there is no checkpoint, or it cannot be read.
+    """
+    method = make_method(network.stage, network.config, classes)
+    variables = load_variables(network.checkpoints, method.memory)
+    method, window, size = tested(method, network.config, geometry, ten_crops, mirror)
+    return Ready(method, variables, window, size)

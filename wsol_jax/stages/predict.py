@@ -6,8 +6,9 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.stages import predict_boxes, predict_maps
-from wsol_jax.stages.context import Context
+from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.stage import Stage
+from wsol_jax.stages.work import Work, predict_work
 from wsol_jax.stages.workdir import identity_file
 
 
@@ -34,6 +35,7 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     """Raise InputError for a value that is never valid."""
     checks.one_of(config, "test_geometry", ("center_crop", "resize"))
     checks.batch_size(config, devices)
+    checks.memory(config, "batch_size", config.batch_size * 32**2 * 3 * 4, "a batch of the smallest photos")
     checks.fraction(config, "box_threshold")
 
 
@@ -55,6 +57,17 @@ def files(config: ConfigDict) -> dict[str, Path]:
     return tables | {str(file): file for file in fingerprints}
 
 
+def work(config: ConfigDict, context: Context) -> list[Work]:
+    """Return the predictions of each network of this run, see `Stage`; other runs' networks are left out."""
+    changes = {"localizer": {"mirror": config.mirror}, "classifier": {"ten_crops": config.ten_crop}}
+    splits = chosen_splits(config.splits, context)
+    return [
+        predict_work(stage, keys, config, splits, context, **changes.get(stage, {}))
+        for stage, keys in context.configs.items()
+        if not (stage == "localizer" and config.boxes_from)
+    ]
+
+
 def _has_score_maps(config: ConfigDict, context: Context) -> bool:
     return bool(config.grad_cam_from) or "train" in context.configs
 
@@ -73,4 +86,6 @@ STAGE = Stage(
         "train": ("grad_cam_from",),
     },
     files=files,
+    without_effect=("batch_size",),
+    work=work,
 )

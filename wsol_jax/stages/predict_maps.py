@@ -17,7 +17,7 @@ from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import scored_box
 from wsol_jax.stages.context import Context, chosen_splits
-from wsol_jax.stages.networks import Trained, other_run, predict_split, require_classes, trained
+from wsol_jax.stages.networks import Trained, grad_cam_network, predict_split, require_classes, trained
 from wsol_jax.stages.predict_boxes import check_table
 from wsol_jax.stages.workdir import activations_file, assignments_file, coco_file, logits_file, predictions_file
 from wsol_jax.threads import in_threads
@@ -52,9 +52,7 @@ def _network(config: ConfigDict, context: Context) -> Trained:
     """The network behind the maps: this run's, or another's classifier by Grad-CAM."""
     if not config.grad_cam_from:
         return trained("train", context.configs["train"], context.workdir)
-    other = other_run(Path(config.grad_cam_from), "classifier", "grad_cam_from")
-    keys = other.config.to_dict() | {"method": "grad_cam", "grad_cam": {"stage": config.grad_cam_stage}}
-    return other._replace(stage="train", config=ConfigDict(keys))
+    return grad_cam_network(config)
 
 
 def _predict(network: Trained, split: str, config: ConfigDict, context: Context) -> None:

@@ -1,14 +1,16 @@
 """The stage `pseudo_boxes` (PSOL, Algorithm 1, step 1): a box for each photo, without annotation.
 
 The boxes come from DDT with one network or several, from another run's score maps, from the truth (the supervised
-ceiling) or from a file. A box's score is, under DDT, its confidence; under score maps the mean of the stretched map in
-its region; 1 for true boxes.
+ceiling) or from a file. A file of boxes that people corrected may have some of the photos; the others have boxes from
+DDT, or from score maps. A box's score is, under DDT, its confidence; under score maps the mean of the stretched map in
+its region; 1 for true and corrected boxes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -27,9 +29,11 @@ from wsol_jax.pseudo.ddt import SIGN_RULES
 from wsol_jax.pseudo.regions import THRESHOLDS, RegionBox, heat_box, scored_box
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.corrections import Corrections, correct, read_corrections, whole_photos, write_corrections
 from wsol_jax.stages.ddt_boxes import check_views, heat_maps, make_networks, views_of
 from wsol_jax.stages.networks import other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
+from wsol_jax.stages.work import Work, forward_work
 from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
 from wsol_jax.threads import in_threads
 
@@ -38,7 +42,9 @@ def defaults() -> ConfigDict:
     """Return the keys of `pseudo` with their defaults: the published code of PSOL."""
     return ConfigDict(
         dict(
-            source="ddt",  # 'ddt' | 'cam' | 'truth', the supervised ceiling | FILE.parquet with our columns
+            # 'ddt' | 'cam' | 'truth', the supervised ceiling | FILE.parquet with our columns | FILE.json, COCO or Label
+            # Studio: corrected boxes of some photos; the others' are from DDT, or from `cam_from` if there is one
+            source="ddt",
             cam_from="",  # 'cam': the workdir of a score-map run, whose maps of the photos' own classes give the boxes
             cam_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
             group="class",  # one direction for each class, or for the whole 'dataset', which needs no labels
@@ -60,8 +66,8 @@ def defaults() -> ConfigDict:
 
 def check_keys(config: ConfigDict, devices: int) -> None:
     """Raise InputError for a value that is never valid."""
-    known = config.source in ("ddt", "cam", "truth") or config.source.endswith(".parquet")
-    checks.require(config, "source", known, "ddt, cam, truth or a file that ends in .parquet")
+    known = config.source in ("ddt", "cam", "truth") or config.source.endswith((".parquet", ".json"))
+    checks.require(config, "source", known, "ddt, cam, truth or a file that ends in .parquet or .json")
     checks.one_of(config, "group", ("class", "dataset"))
     checks.one_of(config, "sign", SIGN_RULES)
     checks.one_of(config, "threshold", THRESHOLDS)
@@ -70,57 +76,122 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.require(config, "threshold_levels", numbers, "numbers, such as (0.0,)")
     check_views(config)
     checks.batch_size(config, devices)
+    photos = config.batch_size * config.size**2 * 3 * 4
+    checks.memory(config, "size", photos, f"a batch of {config.batch_size} photos of {config.size} pixels")
     checks.not_negative(config, "max_bytes")
     checks.fraction(config, "cam_threshold")
+
+
+class Boxes(NamedTuple):
+    """The boxes of a split.
+
+    Attributes:
+        split: its name.
+        boxes: of its n photos, with score and fallback.
+        heat: float32 [n, h, w], the heat maps that they are cut from; None where they are from no map.
+    """
+
+    split: str
+    boxes: Predictions
+    heat: np.ndarray | None = None
 
 
 def run(config: ConfigDict, context: Context) -> None:
     """Write the table of each split's boxes, and for DDT and score maps the heat maps that they are cut from."""
     check(config, context)
-    if config.source == "ddt":
-        _ddt_boxes(config, context)
-    elif config.source == "cam":
-        _score_map_boxes(config, context)
-    elif config.source == "truth":
-        for split, records in context.dataset.splits.items():
-            _write(context, split, _true_boxes(records))
-    else:
-        records = training_records(context)
-        _write(context, "train", read_predictions(Path(config.source), records, ("box",)))
+    corrections = _corrections(config, context)
+    if corrections:
+        write_corrections(context.workdir, corrections)
+    for split, computed, heat in _computed(config, context, corrections):
+        records = context.dataset.splits[split]
+        boxes = correct(records, computed, corrections) if corrections else computed
+        write_predictions(pseudo_boxes_file(context.workdir, split), records, boxes)
+        write_coco(pseudo_coco_file(context.workdir, split), records, boxes, context.dataset.classes)
+        if heat is not None:
+            write_atomically(heat_file(context.workdir, split), partial(_save, heat))
+            logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
 
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if there are no training photos, or the source of the boxes is not what it has to be."""
     records = training_records(context)
-    if (config.source == "cam") != bool(config.cam_from):
+    if (config.source == "cam") != bool(config.cam_from) and not config.source.endswith(".json"):
         raise InputError(
             f"pseudo.source is {config.source!r} and pseudo.cam_from {config.cam_from!r}; expected 'cam' and the "
             "workdir of a score-map run, or neither"
         )
-    if config.source == "cam":
+    source = _computing(config, context, _corrections(config, context))
+    if source == "cam":
         require_classes(other_run(Path(config.cam_from), "train", "pseudo.cam_from"), "pseudo.cam_from", context)
     elif config.source == "truth":
         for of_split in context.dataset.splits.values():
             _true_boxes(of_split)
-    elif config.source == "ddt":
-        make_networks(config, context)
-    else:
+    elif config.source.endswith(".parquet"):
         read_predictions(Path(config.source), records, ("box",))
+    elif source == "ddt":
+        make_networks(config, context)
 
 
 def files(config: ConfigDict) -> dict[str, Path]:
     """Return the files outside of the workdir that the stage reads, by name; for another run, its fingerprint."""
-    if config.source == "cam":
+    own = {config.source: Path(config.source)} if config.source.endswith((".parquet", ".json")) else {}
+    if config.cam_from:
         file = identity_file(Path(config.cam_from), "train")
-        return {str(file): file}
-    if config.source.endswith(".parquet"):
-        return {config.source: Path(config.source)}
-    if config.source != "ddt":
-        return {}
-    return {name: file for view in views_of(config).values() for name, file in training.weight_files(view).items()}
+        return own | {str(file): file}
+    if config.source == "truth" or config.source.endswith(".parquet"):
+        return own
+    views = views_of(config).values()
+    return own | {name: file for view in views for name, file in training.weight_files(view).items()}
 
 
-def _ddt_boxes(config: ConfigDict, context: Context) -> None:
+def work(config: ConfigDict, context: Context) -> list[Work]:
+    """Return a pass for each network of DDT, see `Stage`."""
+    if _computing(config, context, _corrections(config, context)) != "ddt":
+        return []
+    networks = make_networks(config, context)
+    return [
+        forward_work(
+            f"pseudo_boxes: {name or view.arch}",
+            networks[name],
+            networks[name].args,
+            context,
+            size=view.size,
+            batch_size=view.batch_size,
+        )
+        for name, view in views_of(config).items()
+    ]
+
+
+def _corrections(config: ConfigDict, context: Context) -> Corrections | None:
+    return read_corrections(Path(config.source), context.dataset) if config.source.endswith(".json") else None
+
+
+def _computing(config: ConfigDict, context: Context, corrections: Corrections | None) -> str:
+    """The source of the boxes that are not in a file: 'ddt' or 'cam', or '' if people have seen every photo."""
+    if corrections is None:
+        return config.source if config.source in ("ddt", "cam") else ""
+    seen = corrections.left_out | set(corrections.boxes)
+    if all(record.path in seen for records in context.dataset.splits.values() for record in records):
+        return ""
+    return "cam" if config.cam_from else "ddt"
+
+
+def _computed(config: ConfigDict, context: Context, corrections: Corrections | None) -> Iterator[Boxes]:
+    """The boxes of each split, from the source of the configuration."""
+    splits, source = context.dataset.splits, _computing(config, context, corrections)
+    if source == "ddt":
+        yield from _ddt_boxes(config, context)
+    elif source == "cam":
+        yield from _score_map_boxes(config, context)
+    elif corrections:
+        yield from (Boxes(split, whole_photos(records)) for split, records in splits.items())
+    elif config.source == "truth":
+        yield from (Boxes(split, _true_boxes(records)) for split, records in splits.items())
+    else:
+        yield Boxes("train", read_predictions(Path(config.source), splits["train"], ("box",)))
+
+
+def _ddt_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """Boxes of the heat maps of DDT, with their confidences."""
 
     def cut(heat: np.ndarray) -> RegionBox:
@@ -128,10 +199,10 @@ def _ddt_boxes(config: ConfigDict, context: Context) -> None:
         return box._replace(score=heat_confidence(heat, box))
 
     for split, heat in heat_maps(config, context):
-        _write_cut(context, split, list(in_threads(cut, heat)), heat)
+        yield _cut_out(split, list(in_threads(cut, heat)), heat)
 
 
-def _score_map_boxes(config: ConfigDict, context: Context) -> None:
+def _score_map_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """Boxes of another method's maps of whole photos, each of the photo's own class: the paper's baseline for DDT.
 
     The heat maps are these maps, each stretched to [0, 1].
@@ -143,7 +214,7 @@ def _score_map_boxes(config: ConfigDict, context: Context) -> None:
         ).map
         cut = list(in_threads(partial(scored_box, threshold=config.cam_threshold), activations))
         heat = np.stack([score_map(activation, activation.shape[::-1]) for activation in activations])
-        _write_cut(context, split, cut, heat)
+        yield _cut_out(split, cut, heat)
 
 
 def _true_boxes(records: Sequence[Record]) -> Predictions:
@@ -154,17 +225,13 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
     return Predictions(boxes, np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool))
 
 
-def _write_cut(context: Context, split: str, cut: Sequence[RegionBox], heat: np.ndarray) -> None:
+def _cut_out(split: str, cut: Sequence[RegionBox], heat: np.ndarray) -> Boxes:
     box, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
-    _write(context, split, Predictions(box, score.astype(np.float32), fallback))
-    write_atomically(heat_file(context.workdir, split), lambda file: np.save(file, heat.astype(np.float16)))
-    logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(box), fallback.sum())
+    return Boxes(split, Predictions(box, score.astype(np.float32), fallback), heat)
 
 
-def _write(context: Context, split: str, boxes: Predictions) -> None:
-    records = context.dataset.splits[split]
-    write_predictions(pseudo_boxes_file(context.workdir, split), records, boxes)
-    write_coco(pseudo_coco_file(context.workdir, split), records, boxes, context.dataset.classes)
+def _save(heat: np.ndarray, file: BinaryIO) -> None:
+    np.save(file, heat.astype(np.float16))
 
 
 STAGE = Stage(
@@ -175,4 +242,5 @@ STAGE = Stage(
     run=run,
     check=check,
     files=files,
+    work=work,
 )

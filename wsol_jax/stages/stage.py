@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from wsol_jax.stages.context import Context
+from wsol_jax.stages.work import Work
 
 
 class Stage(NamedTuple):
@@ -23,6 +24,11 @@ class Stage(NamedTuple):
         inputs: the stages whose results it uses; at least one of them is needed if any is named.
         instead: input -> the keys of its part that may name something to use in place of that input.
         files: its part -> name -> file outside of the workdir that it reads; their content is fingerprinted.
+        without_effect: the keys of its part that cannot change its results, and are not fingerprinted.
+        is_view: whether its outputs only show other results, so that they are replaced without being asked for.
+        extends: (its fingerprinted part as it was, as it is, context) -> '' if results of the first are on the way to
+            those of the second, so that it continues from them; or why they are not; None if that was not wanted.
+        work: (its part, context) -> its loops that take time, for an estimate; those that finish at once are not there.
     """
 
     key: str
@@ -34,3 +40,7 @@ class Stage(NamedTuple):
     inputs: tuple[str, ...] = ()
     instead: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     files: Callable[[ConfigDict], Mapping[str, Path]] = lambda config: {}
+    without_effect: tuple[str, ...] = ()
+    is_view: bool = False
+    extends: Callable[[Mapping[str, Any], Mapping[str, Any], Context], str | None] = lambda was, now, context: None
+    work: Callable[[ConfigDict, Context], list[Work]] = lambda config, context: []

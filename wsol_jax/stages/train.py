@@ -1,5 +1,7 @@
 """The stage `train`: a classifier whose score maps localize, by any method of METHODS, with or without DA-WSOL."""
 
+from functools import partial
+
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
@@ -71,4 +73,7 @@ STAGE = Stage(
     run=run,
     check=check,
     files=training.weight_files,
+    without_effect=training.WITHOUT_EFFECT,
+    extends=training.extends,
+    work=partial(training.work, "train"),
 )

@@ -1,6 +1,7 @@
 """The keys and steps shared by the stages that train a network: localizer, classifier, joint, train."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data.render import Batch
+from wsol_jax.errors import InputError
+from wsol_jax.methods.dawsol.keys import same_terms
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.networks import make_method
-from wsol_jax.stages.workdir import network_folder, pseudo_boxes_file
+from wsol_jax.stages.work import Work, training_work
+from wsol_jax.stages.workdir import checkpoints_folder, network_folder, pseudo_boxes_file
 from wsol_jax.training.batches import training_batches
 from wsol_jax.training.loop import fit
-from wsol_jax.training.optimiser import OPTIMISERS, SCHEDULES
+from wsol_jax.training.optimiser import OPTIMISERS, SCHEDULES, same_rates
 from wsol_jax.training.watch import Watch
 from wsol_jax.weights.pretrained import load_weights
 
@@ -52,6 +56,7 @@ def defaults(**changes: Any) -> ConfigDict:
             new_from="",  # a stage from which on layers have the new ones' rate too (wsolevaluation: ResNet's layer4)
             augment="psol",  # RandomResizedCrop(0.2, 1) that meets the box; 'wsol': 224 of 256; a mirror; or 'none'
             checkpoint_every=200,  # steps
+            checkpoint_minutes=10.0,  # and at the latest after so many minutes; 0: only by steps
             log_every=10,  # steps
         )
     )
@@ -69,7 +74,47 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.one_of(config, "trainable", ("all", "head"))
     checks.batch_size(config, devices)
     checks.positive(config, "epochs", "learning_rate", "decay_factor", "checkpoint_every", "log_every")
-    checks.not_negative(config, "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate")
+    checks.not_negative(
+        config, "checkpoint_minutes", "size", "decay_every", "decay_early", "momentum", "weight_decay", "new_rate"
+    )
+    checks.require(config, "momentum", config.momentum < 1, "a number from 0 up to, but not including, 1")
+    checks.require(config, "decay_factor", config.decay_factor >= 1, "1 or more: the rate is divided by it")
+    checks.at_most(config, "epochs", 1e6)
+    often = config.decay_every == 0 or config.epochs / config.decay_every <= 10_000
+    checks.require(config, "decay_every", often, "0, or no more than 10000 divisions in all epochs")
+    photos = config.batch_size * input_size(config) ** 2 * 3 * 4
+    key = "size" if config.size > BACKBONES[config.arch].size else "batch_size"
+    checks.memory(config, key, photos, f"a batch of {config.batch_size} photos of {input_size(config)} pixels")
+
+
+WITHOUT_EFFECT = ("checkpoint_every", "checkpoint_minutes", "log_every")
+"""The keys of a training that cannot change its result."""
+
+
+def extends(was: Mapping[str, Any], now: Mapping[str, Any], context: Context) -> str | None:
+    """Return '' if a training continues from one of fewer epochs to what it would be with all of them; see `Stage`.
+
+    Args:
+        was: its keys then.
+        now: its keys, of which `epochs` may be larger.
+        context: of the stage.
+    """
+    if {**was, "epochs": now["epochs"]} != now or was["epochs"] > now["epochs"]:
+        return None
+    before, after = ConfigDict(was), ConfigDict(now)
+    steps_per_epoch = views_of_epoch(after, context) / after.batch_size
+    steps = math.ceil(before.epochs * steps_per_epoch)
+    if not same_rates(before, after, steps_per_epoch, steps):
+        return f"with schedule {after.schedule!r} the rates of its {before.epochs} epochs depend on their number"
+    if "dawsol" in after and not same_terms(before, after, steps_per_epoch, steps):
+        return f"DA-WSOL's loss in its {before.epochs} epochs depends on their number"
+    return ""
+
+
+def views_of_epoch(config: ConfigDict, context: Context) -> int:
+    """Return the number of photos in an epoch; for a spatial localizer, of their kept views."""
+    kept = config.views if "views" in config and config.head == "spatial" else 1
+    return len(training_records(context)) * kept
 
 
 def weight_files(config: ConfigDict) -> dict[str, Path]:
@@ -111,10 +156,40 @@ def train_stage(
     )
 
 
+def work(stage: str, config: ConfigDict, context: Context) -> list[Work]:
+    """Return the loop of `train_stage`, see `Stage`."""
+    return [training_work(stage, config, context, checkpoints_folder(context.workdir, stage))]
+
+
 def check_training(stage: str, config: ConfigDict, context: Context) -> None:
-    """Raise InputError if there are no training photos, no such network, or weights of another network."""
-    training_records(context)
-    initial_variables(make_method(stage, config, len(context.dataset.classes)), stage, config, context.seed)
+    """Raise InputError if photos or labels are missing, there is no such network, or its weights are of another."""
+    unlabelled = sum(record.label < 0 for record in training_records(context))
+    if unlabelled and stage != "localizer":
+        raise InputError(
+            f"{unlabelled} training photos have no label, which the stage {stage} learns; expected a folder for each "
+            "class, or --config.stages=pseudo_boxes,localizer,predict,boxes,report for boxes alone"
+        )
+    method = make_method(stage, config, len(context.dataset.classes))
+    variables, _ = initial_variables(method, stage, config, context.seed)
+    check_size(method, variables, input_size(config))
+
+
+def check_size(method: Method, variables: Variables, size: int) -> None:
+    """Raise InputError unless photos of a size are large enough to train on, for the backbone and all heads.
+
+    Args:
+        method: the method.
+        variables: of its network.
+        size: side of the network's input, pixels.
+    """
+    image = jax.ShapeDtypeStruct((1, size, size, 3), np.uint8)
+    label = jax.ShapeDtypeStruct((1,), np.int32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def network(image: jax.Array, label: jax.Array, key: jax.Array) -> object:
+        return method.network(variables, method.prepare(image), label, key, True)
+
+    jax.eval_shape(network, image, label, key)
 
 
 def boxes_to_learn(context: Context) -> np.ndarray:
@@ -129,5 +204,4 @@ def initial_variables(method: Method, stage: str, config: ConfigDict, seed: int)
     variables = initialise(jax.random.key(seed), method.module, (1, size, size, 3))
     if not config.weights:
         return variables, f"{config.arch} starts from random weights"
-    new_head = stage == "localizer" or config.new_head
-    return load_weights(method.module, variables, config.weights, config.arch, new_head)
+    return load_weights(method.module, variables, config.weights, config.arch, config.new_head)

@@ -13,6 +13,16 @@ def config_file(workdir: Path) -> Path:
     return workdir / "config.json"
 
 
+def classes_file(workdir: Path) -> Path:
+    """Return the file of the classes' names, a JSON list in the order of their numbers."""
+    return workdir / "classes.json"
+
+
+def lock_file(workdir: Path) -> Path:
+    """Return the file that names the process that runs in the workdir."""
+    return workdir / "run.lock"
+
+
 def photos_file(workdir: Path) -> Path:
     """Return the cache of which photos are readable."""
     return workdir / "photos.json"
@@ -38,6 +48,11 @@ def pseudo_coco_file(workdir: Path, split: str) -> Path:
     return pseudo_folder(workdir) / f"{split}.coco.json"
 
 
+def corrections_file(workdir: Path) -> Path:
+    """Return the file of the photos whose pseudo boxes people corrected, and of those that are left out."""
+    return pseudo_folder(workdir) / "corrections.json"
+
+
 def boxes_folder(workdir: Path) -> Path:
     """Return the folder of the delivered boxes of all photos."""
     return workdir / "boxes"
@@ -56,6 +71,11 @@ def direction_file(workdir: Path, view: str, group: int, name: str) -> Path:
 def view_heat_file(workdir: Path, view: str, split: str) -> Path:
     """Return the heat maps of one of several views, float32 [n, h, w], in the order of a split's records."""
     return pseudo_folder(workdir) / "ddt" / view / f"heat_{split}.npy"
+
+
+def box_folders(workdir: Path) -> tuple[Path, ...]:
+    """Return the folders that may hold boxes, those that are delivered first."""
+    return boxes_folder(workdir), predictions_folder(workdir), pseudo_folder(workdir)
 
 
 def network_folder(workdir: Path, stage: str) -> Path:

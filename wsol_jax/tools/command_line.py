@@ -1,9 +1,12 @@
 """The parts that all commands share: a mistake becomes one line and exit code 2."""
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Callable
 
+from wsol_jax.console import log_handler
 from wsol_jax.errors import InputError
 
 
@@ -22,4 +25,17 @@ def exit_code(command: Callable[[], object]) -> int:
     except (InputError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: out of memory: {' '.join(str(error).split()) or 'no size known'}", file=sys.stderr)
+        return 2
     return 0
+
+
+def show_log() -> None:
+    """Show our own log on stderr, and other libraries' warnings only."""
+    logging.basicConfig(handlers=[log_handler()], force=True)
+    logging.getLogger("absl").setLevel(logging.INFO)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
+    os.environ.setdefault(
+        "TF_ENABLE_ONEDNN_OPTS", "0"
+    )  # logs a line at every start otherwise; TensorFlow only reads photos here

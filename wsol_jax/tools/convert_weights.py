@@ -1,6 +1,6 @@
 """Convert weights to a .safetensors file with torchvision's or timm's names, without a change to any number.
 
-    python -m wsol_jax.tools.convert_weights IN OUT.safetensors --arch=resnet50
+    wsol_jax convert IN OUT.safetensors --arch=resnet50
 
 IN is a weight file (.safetensors, .npz, .pth, .pt), pip:DISTRIBUTION, or the folder of a trained network, such as
 WORKDIR/localizer or WORKDIR/classifier, whose last checkpoint is exported. The head may have any number of classes or
@@ -8,8 +8,6 @@ give a box.
 """
 
 import argparse
-import os
-import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 from flax.traverse_util import flatten_dict
 
 from wsol_jax.backbones import names
@@ -60,7 +57,12 @@ def main(arguments: Sequence[str]) -> int:
     """Convert the weights of a command line; return the exit code."""
 
     def command() -> None:
-        parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser = Parser(
+            prog="wsol_jax convert",
+            description=__doc__,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         parser.add_argument("source", metavar="IN", help="a weight file, pip:DISTRIBUTION, or WORKDIR/STAGE")
         parser.add_argument("out", metavar="OUT.safetensors", type=Path, help="a file that does not exist yet")
         parser.add_argument("--arch", required=True, choices=BACKBONES, help="the architecture of the network")
@@ -95,13 +97,14 @@ def convert(source: str, out: Path, arch: str) -> Conversion:
         raise InputError(f"{out} exists already; delete it, or choose another name")
     arrays, origin, options = _read(source, arch)
     state, naming, left_out = in_our_naming(source, arrays, BACKBONES[arch], _layout(build(arch, 1, **options)))
+    origin += f", without the prefix {naming.prefix!r}" if naming.prefix else ""
     head, joint = _head(state, BACKBONES[arch].classifier), "box.0.weight" in state
     wanted, absent = _expected(_layout(build(arch, head or 1, joint=joint, **options)), state)
     state = in_our_shapes(state, wanted)
     check(f"{source} for {arch}", state, wanted)
     write_weights(state, out)
     types = Counter(str(array.dtype) for array in state.values())
-    return Conversion(origin, naming, types, head, joint, absent, left_out)
+    return Conversion(origin, naming.foreign, types, head, joint, absent, left_out)
 
 
 def describe(conversion: Conversion, arch: str) -> str:
@@ -162,11 +165,3 @@ def _expected(layout: Layout, state: State) -> tuple[dict[str, np.ndarray], list
     counters = {name for name in state if name.endswith(_COUNTER) and f"{layer_of(name)}.running_mean" in wanted}
     wanted |= dict.fromkeys(counters, np.zeros((), np.int64))
     return wanted, sorted({*part.values()} - parts)
-
-
-if __name__ == "__main__":
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it does not need
-    code = main(sys.argv[1:])
-    if code:
-        sys.stderr.flush()
-        os._exit(code)  # at once: the threads of a checkpoint that cannot be read would print tracebacks

@@ -1,6 +1,5 @@
-"""Print the sizes of all networks and those in the PSOL paper: python -m wsol_jax.tools.network_sizes [--markdown]."""
+"""Print the sizes of all networks and those in the PSOL paper: wsol_jax networks [--markdown]."""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 from wsol_jax.backbones.counting import CONV6, MAP_SIZE, Counts, count, count_maps, count_psol
 from wsol_jax.backbones.network import BACKBONES, build
 from wsol_jax.report.published import Number, read_published
+from wsol_jax.tools.command_line import Parser, exit_code
 
 CLASSES, CUB_CLASSES = 1000, 200
 BACKBONES_OF_THE_PAPER = {  # ours -> theirs
@@ -90,13 +90,24 @@ def _psol_lines(arch: str, classes: int, published: Published) -> Iterator[Line]
         yield Line(arch, f"-Sep{suffix}, as built here", size, built)
 
 
-def main() -> None:
-    """Print the table line by line, then the explanations and notes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m wsol_jax.tools.network_sizes", description=__doc__.partition(":")[0]
-    )
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    markdown, notes = parser.parse_args().markdown, []
+def main(arguments: Sequence[str]) -> int:
+    """Print the table of a command line; return the exit code."""
+
+    def command() -> None:
+        parser = Parser(prog="wsol_jax networks", description=__doc__.partition(":")[0], allow_abbrev=False)
+        parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+        print_table(parser.parse_args(arguments).markdown)
+
+    return exit_code(command)
+
+
+def print_table(markdown: bool) -> None:
+    """Print the table line by line, then the explanations and notes.
+
+    Args:
+        markdown: as Markdown, not as text.
+    """
+    notes = []
     print(_text(HEADINGS, markdown))
     print(_text(("-", "-", *["-:"] * 5) if markdown else ["-" * width for width in WIDTHS], markdown))
     for line in chain.from_iterable(chain(psol_lines(arch), map_lines(arch)) for arch in BACKBONES):
@@ -124,7 +135,3 @@ def _text(cells: Sequence[str], markdown: bool) -> str:
     aligned = [cell.ljust(width) for cell, width in zip(cells[:2], WIDTHS[:2], strict=True)]
     aligned += [cell.rjust(width) for cell, width in zip(cells[2:], WIDTHS[2:], strict=True)]
     return "  ".join(aligned).rstrip()
-
-
-if __name__ == "__main__":
-    main()

@@ -27,6 +27,11 @@ def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
+def last_step(folder: Path) -> int:
+    """Return the step of the last complete checkpoint in a folder, which is left as it is; 0 if there is none."""
+    return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=0)
+
+
 def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
     """Start to write a state under its step, and return once its values are copied.
 

@@ -69,8 +69,7 @@ def keep_features(
     Raises:
         InputError: the disk has too little room; raised before the first photo.
     """
-    image = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.uint8)
-    shape = (len(records) * views, *jax.eval_shape(compute, image).shape[1:])
+    shape = features_shape(compute, batch_size, size, len(records) * views)
     count_file = file.with_suffix(".rows")
     done = int(count_file.read_text()) if count_file.exists() and file.exists() else 0
     if not done:
@@ -87,6 +86,19 @@ def keep_features(
         kept.flush()
         write_atomically(count_file, lambda out, stop=stop: out.write(str(stop).encode()))
     return Kept(open_memmap(file, "r"), views)
+
+
+def features_shape(compute: Features, batch_size: int, size: int, count: int) -> tuple[int, ...]:
+    """Return the shape [count, h, w, d] of the features of `count` views.
+
+    Args:
+        compute: the frozen network.
+        batch_size: over all devices.
+        size: side of its input, pixels.
+        count: of views of all photos.
+    """
+    image = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.uint8)
+    return (count, *jax.eval_shape(compute, image).shape[1:])
 
 
 def _require_room(file: Path, needed: int) -> None:

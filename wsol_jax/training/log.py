@@ -2,14 +2,20 @@
 
 import json
 import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import jax
+import numpy as np
 
+from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 
 LOG, WATCH = "log.jsonl", "watch.jsonl"
+PHOTOS, EDGE = 8, (255, 0, 0)  # of TensorBoard: their number, the colour of the box to learn
 
 
 class LogFile:
@@ -32,7 +38,7 @@ class LogFile:
 
 
 class TrainingLog:
-    """The curve of a training: lines of log.jsonl, and TensorBoard events."""
+    """The curve of a training: lines of log.jsonl; TensorBoard also has its rate, speed, gradient norm and photos."""
 
     def __init__(self, folder: Path, start: int):
         from clu import metric_writers
@@ -41,9 +47,15 @@ class TrainingLog:
         self.writer = metric_writers.create_default_writer(
             str(folder / "tensorboard"), just_logging=not self.file.is_writer, asynchronous=False
         )
+        self.last = (start, time.monotonic())
 
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """Append the values of one step.
+    def write(self, step: int, values: dict[str, float], more: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Append the values of one step, and the steps per second since the last one.
+
+        Args:
+            step: the number of steps that are done.
+            values: for log.jsonl and TensorBoard.
+            more: for TensorBoard alone.
 
         Raises:
             InputError: the loss is not a finite number.
@@ -52,8 +64,33 @@ class TrainingLog:
             raise InputError(
                 f"{self.file.path.parent.name}: the loss is {values['loss']} at step {step}; lower learning_rate"
             )
-        self.writer.write_scalars(step, values)
+        now = time.monotonic()
+        speed = (step - self.last[0]) / max(now - self.last[1], 1e-9)
+        self.last = (step, now)
+        self.writer.write_scalars(step, values | dict(more) | {"steps_per_second": speed})
         self.file.write(step, values)
+
+    def write_photos(self, step: int, batch: Batch) -> None:
+        """Write a few photos of a batch to TensorBoard as the network sees them, with the edge of the box to learn.
+
+        Args:
+            step: the number of steps that are done.
+            batch: on the devices. Features in place of photos are not written.
+        """
+        shards = batch.image.addressable_shards
+        image, target = np.array(shards[0].data)[:PHOTOS], np.array(batch.target.addressable_shards[0].data)[:PHOTOS]
+        if self.file.is_writer and image.dtype == np.uint8:
+            for photo, box in zip(image, target, strict=True):
+                _draw(photo, box)
+            self.writer.write_images(step, {"photos": image})
+
+
+def _draw(photo: np.ndarray, box: np.ndarray) -> None:
+    """Draw the edge of a box into a photo; zeros are no box."""
+    height, width = photo.shape[:2]
+    x0, y0, x1, y1 = np.clip(box * (width, height, width, height), 0, (width - 1, height - 1) * 2).astype(int)
+    if x1 > x0 and y1 > y0:
+        photo[[y0, y1], x0 : x1 + 1] = photo[y0 : y1 + 1, [x0, x1]] = EDGE
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, float]]:

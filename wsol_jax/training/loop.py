@@ -1,25 +1,30 @@
 """The training loop: from the last checkpoint, or the first step, to the last step."""
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import jax
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from wsol_jax import devices
 from wsol_jax.data.render import Batch
-from wsol_jax.methods.method import Method, Variables
-from wsol_jax.progress import track
+from wsol_jax.methods.method import Logs, Method, Variables
+from wsol_jax.progress import Advance, meter
 from wsol_jax.training.checkpoints import finish, open_checkpoints, restore, save
 from wsol_jax.training.log import WATCH, LogFile, TrainingLog, read_log
-from wsol_jax.training.optimiser import make_optimiser
-from wsol_jax.training.step import TrainState, initial_state, make_step
+from wsol_jax.training.optimiser import learning_rate, make_optimiser
+from wsol_jax.training.step import GRADIENT_NORM, TrainState, initial_state, make_step
 from wsol_jax.training.watch import Watch
 
 Batches = Callable[[range], Iterator[Batch]]
 """Consecutive steps -> this process's share of their batches."""
+
+AHEAD = 2  # steps that are begun before the first of them is finished
 
 
 def fit(
@@ -55,7 +60,7 @@ def fit(
     """
     steps_per_epoch = photos / config.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
-    optimiser = make_optimiser(config, steps_per_epoch, method.group)
+    optimiser, rate = make_optimiser(config, steps_per_epoch, method.group), learning_rate(config, steps_per_epoch)
     step = make_step(method, optimiser, seed, total_steps, mesh)
     state = initial_state(variables, method.memory, optimiser)
     checkpoints = open_checkpoints(folder / "checkpoints")
@@ -69,23 +74,68 @@ def fit(
         watch_if_due(start, state)
 
     steps_left = range(start, total_steps)
-    photos_left = len(steps_left) * config.batch_size
     on_device = devices.prefetch(batches(steps_left), mesh)
-    tracked = track(steps_left, photos_left, folder.name, weight=config.batch_size)
-    for number, batch in zip(tracked, on_device, strict=True):
-        state, logs = step(state, batch)
-        done = number + 1
-        if done % config.log_every == 0 or done == total_steps:
-            values = {name: float(value) for name, value in logs.items()}
-            log.write(done, values)
-        if watch_if_due:
-            watch_if_due(done, state)
-        if done % config.checkpoint_every == 0 or done == total_steps:
-            save(checkpoints, state)
+    is_time_to_save = _timer(config)
+    with meter(len(steps_left) * config.batch_size, folder.name) as advance:
+        finished = _finished(start, total_steps, photos, config.batch_size, advance)
+        for number, batch in zip(steps_left, on_device, strict=True):
+            if number == start:
+                log.write_photos(start, batch)
+            state, logs = step(state, batch)
+            done = number + 1
+            finished(done, logs)
+            if done % config.log_every == 0 or done == total_steps:
+                values = {name: float(value) for name, value in logs.items()}
+                norm = values.pop(GRADIENT_NORM)
+                log.write(done, values, {"learning_rate": float(rate(number)), GRADIENT_NORM: norm})
+            if watch_if_due:
+                watch_if_due(done, state)
+            if is_time_to_save(done) or done % config.checkpoint_every == 0 or done == total_steps:
+                save(checkpoints, state)
+        finished(total_steps, None)
     finish(checkpoints)
     if steps_left:
         _warn_of_missed(folder.name, values, total_steps)
     return state
+
+
+def _finished(
+    start: int, total_steps: int, photos: int, batch_size: int, advance: Advance
+) -> Callable[[int, Logs | None], None]:
+    """A function of (steps begun, logs of the last one) that shows how many are finished.
+
+    Devices work on a step long after it was called: this waits for the step two before, which leaves them busy. With
+    None for the logs it waits for all of them.
+    """
+    waiting: deque[tuple[int, Logs]] = deque()
+    epochs = f"{total_steps * batch_size / photos:.3g}"
+
+    def finished(step: int, logs: Logs | None) -> None:
+        if logs is not None:
+            waiting.append((step, logs))
+        while len(waiting) > (AHEAD if logs is not None else 0):
+            done, result = waiting.popleft()
+            jax.block_until_ready(result)
+            detail = f"step {done} of {total_steps}, epoch {done * batch_size / photos:.2f} of {epochs}"
+            advance((done - start) * batch_size, detail)
+
+    return finished
+
+
+def _timer(config: ConfigDict) -> Callable[[int], bool]:
+    """A function of steps that are done: whether a checkpoint is due by time, in all processes at the same step."""
+    last, seconds = time.monotonic(), 60 * config.checkpoint_minutes
+
+    def is_due(done: int) -> bool:
+        nonlocal last
+        if not seconds or (jax.process_count() > 1 and done % config.log_every):
+            return False  # processes agree about the time only where they wait for each other anyway
+        is_over = devices.agreed(time.monotonic() - last >= seconds)
+        if is_over or done % config.checkpoint_every == 0:
+            last = time.monotonic()
+        return is_over
+
+    return is_due
 
 
 def _warn_of_missed(name: str, values: Mapping[str, float], steps: int) -> None:

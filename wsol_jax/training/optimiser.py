@@ -30,6 +30,12 @@ def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
     return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
 
 
+def same_rates(was: ConfigDict, now: ConfigDict, steps_per_epoch: float, steps: int) -> bool:
+    """Return whether two configurations have the same learning rate at each of the first `steps` steps."""
+    first, second = (learning_rate(config, steps_per_epoch)(np.arange(steps)) for config in (was, now))
+    return bool(np.all(np.asarray(first) == np.asarray(second)))
+
+
 def make_optimiser(
     config: ConfigDict, steps_per_epoch: float, group: Callable[[tuple[str, ...]], str]
 ) -> optax.GradientTransformation:

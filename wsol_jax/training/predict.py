@@ -11,6 +11,7 @@ from wsol_jax import devices
 from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.render import Batch, render
+from wsol_jax.errors import InputError
 from wsol_jax.methods.method import Method, Prediction, Variables
 from wsol_jax.progress import track
 
@@ -41,6 +42,9 @@ def predict_photos(
         name: of the progress bar.
         mesh: the devices.
         of_own_class: maps are those of the photos' labels, where they have one, and not of the most probable classes.
+
+    Raises:
+        InputError: a prediction is not finite.
     """
     batches = devices.prefetch(batches_of(dataset, records, window, size, batch_size, mesh), mesh)
     variables = devices.replicate(variables, mesh)
@@ -50,7 +54,25 @@ def predict_photos(
         count = min(batch_size, len(records) - start)
         prediction = predict_batch(method.predict, mesh, of_own_class, variables, batch)
         pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], prediction))  # noqa: B023
+        require_finite(pieces[-1], records[start : start + count], name)
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
+
+
+def require_finite(prediction: Prediction, records: Sequence[Record], name: str) -> None:
+    """Raise InputError if a number of a prediction is NaN or infinite.
+
+    Args:
+        prediction: numpy arrays of n rows.
+        records: n photos.
+        name: of the network, for the error.
+    """
+    for field, array in prediction._asdict().items():
+        if array is not None and not np.isfinite(array).all():
+            bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+            raise InputError(
+                f"{name}: the {field} of {records[int(bad.argmax())].path} is NaN or infinite; expected numbers: the "
+                "network has diverged, train it with a lower learning_rate (nothing of it is written)"
+            )
 
 
 def batches_of(

@@ -12,6 +12,9 @@ from wsol_jax import devices
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Variables, total_loss
 
+GRADIENT_NORM = "gradient_norm"
+"""The entry that a step adds to the logs of its method."""
+
 
 class TrainState(NamedTuple):
     """Everything that training changes; the content of a checkpoint.
@@ -48,7 +51,7 @@ def make_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """Return the compiled training step, (state, batch) -> (next state, logs), which donates the state given to it.
 
-    The key of a step is fold_in(seed, step).
+    The key of a step is fold_in(seed, step). The logs are the method's, and the norm of the gradient of all parameters.
 
     Args:
         method: the method to train.
@@ -69,6 +72,8 @@ def make_step(
             gradients, (batch_stats, memory, logs) = jax.grad(loss, has_aux=True)(state.params)
         updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, batch_stats, memory, opt_state), logs
+        return TrainState(state.step + 1, params, batch_stats, memory, opt_state), logs | {
+            GRADIENT_NORM: optax.tree.norm(gradients)
+        }
 
     return jax.jit(step, donate_argnums=0, out_shardings=devices.replicated(mesh))

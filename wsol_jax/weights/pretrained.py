@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import flax.linen as nn
-import numpy as np
 from flax.traverse_util import flatten_dict
 
 from wsol_jax.backbones import names
 from wsol_jax.backbones.architecture import Architecture
 from wsol_jax.backbones.network import BACKBONES, Network
-from wsol_jax.weights.matching import check, in_our_naming, in_our_shapes, layer_of, layers_of
+from wsol_jax.errors import InputError
+from wsol_jax.weights.matching import check, in_our_naming, in_our_shapes, layer_of, layers_of, to_float32
 from wsol_jax.weights.weight_files import read_weights, write_weights
 
 
@@ -21,7 +21,8 @@ def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, 
     """Return variables with the values of a weight file.
 
     Layers that published weights lack, such as the box branch of a -Joint network, another neck or the layers that a
-    variant adds, keep their values unless the file has them, as a file of ours may. Layers that the module lacks are
+    variant adds, keep their values unless the file has them, as a file of ours may. So does a whole auxiliary head,
+    which only training uses and many files leave out. Layers that the module lacks are
     left out: a trunk has neither neck nor head, and a variant may omit some.
 
     Args:
@@ -42,15 +43,37 @@ def load_weights(module: nn.Module, variables: Mapping, source: str, arch: str, 
     spec = BACKBONES[arch]
     state, origin = read_weights(source)
     mine = names.to_state_dict(variables)
-    state, _, unused = in_our_naming(source, state, spec, mine)
+    state, naming, unused = in_our_naming(source, state, spec, mine)
+    origin += f", without the prefix {naming.prefix!r}" if naming.prefix else ""
     unneeded = tuple(f"{layer}." for layer in _unneeded_layers(module, spec, new_head))
     left_out = {name for name in state if name.startswith(unneeded)}
     given = in_our_shapes({name: array for name, array in state.items() if name not in left_out}, mine)
     new = _new_names(module, spec, variables, new_head, given)
     check(f"{source} for {arch}", given, {name: array for name, array in mine.items() if name not in new})
-    values = {name: array.astype(np.float32) for name, array in given.items()}
+    values = to_float32(source, given)
     loaded = names.from_state_dict(mine | values, variables)
     return loaded, _message(arch, origin, len(given), left_out | unused, new)
+
+
+def count_classes(source: str, arch: str) -> int:
+    """Return the number of classes of the last layer of a weight file.
+
+    Args:
+        source: see `weight_files.read_weights`.
+        arch: a name in `BACKBONES`.
+
+    Raises:
+        InputError: there is no such architecture; the file cannot be read, or has no last layer of classes.
+    """
+    if arch not in BACKBONES:
+        raise InputError(f"arch={arch!r} is no backbone; expected one of {', '.join(BACKBONES)}")
+    if not source:
+        raise InputError("weights is ''; expected FILE.safetensors, FILE.npz, FILE.pth or pip:DISTRIBUTION")
+    spec, (state, _) = BACKBONES[arch], read_weights(source)
+    state, _, _ = in_our_naming(source, state, spec, [f"{spec.classifier}.weight"])
+    if f"{spec.classifier}.weight" not in state:
+        raise InputError(f"{source} has no layer {spec.classifier}; expected the weights of a {arch} with its classes")
+    return state[f"{spec.classifier}.weight"].shape[0]
 
 
 def save_weights(variables: Mapping, path: Path) -> None:
@@ -76,10 +99,14 @@ def _new_names(
     backbone = getattr(module, "backbone", module)
     added, published_neck = backbone.added, spec.neck(backbone).layers
     published = {layer_of(name) for name in given}
+    auxiliary = f"{spec.auxiliary.layers}." if spec.auxiliary else None
+    has_auxiliary = auxiliary is None or any(name.startswith(auxiliary) for name in given)
 
     def is_new(path: tuple[str, ...]) -> bool:
         parts = names.parts_of(path)
         if new_head and not {"head", "box"}.isdisjoint(parts):
+            return True
+        if not has_auxiliary and names.name_of(path).startswith(auxiliary):
             return True
         own_neck = "neck" in parts and path[1 + len(parts)] not in published_neck
         optional = own_neck or not {"box", "domain"}.isdisjoint(parts) or path[1 + len(parts)] in added

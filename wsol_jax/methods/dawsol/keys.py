@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
@@ -39,3 +40,24 @@ def check_keys(keys: ConfigDict) -> None:
     checks.positive(keys, "samples", "gamma")
     checks.not_negative(keys, "domain_weight", "universum_weight", "anchor_offset", "domain_rate")
     checks.require(keys, "start_epoch", -1 <= keys.start_epoch < math.inf, "a number from -1, the first step, on")
+
+
+def same_terms(was: ConfigDict, now: ConfigDict, steps_per_epoch: float, steps: int) -> bool:
+    """Return whether two trainings that differ in `epochs` have the same loss at each of the first `steps` steps.
+
+    A step knows the share of the training that is done, see `Method`: the domain classifier's reversed gradient depends
+    on it, and whether `start_epoch` is over, which is rounded like the step's own float32 numbers.
+
+    Args:
+        was: the keys of `train`.
+        now: the same with other `epochs`.
+        steps_per_epoch: may be a fraction.
+        steps: of `was`.
+    """
+
+    def has_started(config: ConfigDict) -> np.ndarray:
+        progress = np.arange(steps, dtype=np.float32) / np.float32(math.ceil(config.epochs * steps_per_epoch))
+        return progress * np.float32(config.epochs) >= config.dawsol.start_epoch + 1
+
+    keys = was.dawsol
+    return not keys.use or (keys.domain_loss != "dann" and bool((has_started(was) == has_started(now)).all()))

@@ -1,0 +1,347 @@
+"""Bad inputs by kind: each kind builds any number of them, and states what has to happen.
+
+    python tests/attack/attacks.py --inputs=300
+
+What has to happen is 'refused', an InputError of one line; 'accepted'; or 'either', for damage that may miss what
+matters. Nothing else may happen, and nothing that an input names may run.
+"""
+
+import argparse
+import io
+import json
+import pickle
+import signal
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+
+import pickles  # noqa: E402
+from safetensors.numpy import save  # noqa: E402
+from torch_file import Tensor, write_stream, write_zip  # noqa: E402
+
+from wsol_jax.arrays import read_array, read_arrays  # noqa: E402
+from wsol_jax.errors import InputError  # noqa: E402
+from wsol_jax.stages import identity, lock  # noqa: E402
+from wsol_jax.stages.workdir import identity_file, lock_file  # noqa: E402
+from wsol_jax.weights.matching import to_float32  # noqa: E402
+from wsol_jax.weights.weight_files import read_weights  # noqa: E402
+
+Builder = Callable[[np.random.Generator, int, Path], Callable[[], object]]
+"""(random numbers, number of the input, an empty folder) -> a function that reads the input."""
+
+SECONDS = 120  # after which an input counts as one without an end
+
+
+class Attack(NamedTuple):
+    """A kind of bad input.
+
+    Attributes:
+        expected: 'refused', 'accepted' or 'either'.
+        build: writes an input and returns the function that reads it.
+        many: how many different inputs there are; None for any number.
+    """
+
+    expected: str
+    build: Builder
+    many: int | None = 1
+
+
+def outcome(attack: Attack, number: int, folder: Path) -> str:
+    """What happens with one input: 'refused', 'accepted', or what went wrong."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"no end within {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        attack.build(np.random.default_rng(number), number, folder)()
+        result = "accepted"
+    except InputError as error:
+        result = "refused" if "\n" not in str(error) and len(str(error)) < 2000 else f"a long error: {error}"
+    except BaseException as error:
+        result = f"{type(error).__name__}: {error}"
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    if (folder / "touched").exists():
+        return "its code ran"
+    return result
+
+
+def weights(path: Path) -> Callable[[], object]:
+    return lambda: read_weights(str(path))
+
+
+def code_in_an_entry(rng, number, folder):
+    ways = pickles.touch(folder / "touched")
+    code = pickles.state_dict(w=ways[number // 2 % len(ways)])
+    return weights((pickles.as_zip, pickles.as_stream)[number % 2](folder / "w.pth.tar", code))
+
+
+def code_beside_a_network(rng, number, folder):
+    ways = pickles.touch(folder / "touched")
+    inner = b"}" + pickles.text("w") + pickles.ONE_TENSOR + b"s"
+    code = pickles.state_dict(w=b"K\x01", state_dict=inner, extra=ways[number // 2 % len(ways)])
+    return weights((pickles.as_zip, pickles.as_stream)[number % 2](folder / "w.ckpt", code))
+
+
+PLACES = {  # where a value that doubles itself may be
+    "key": lambda code: b"\x80\x02}" + code + pickles.ONE_TENSOR + b"s.",
+    "value": lambda code: pickles.state_dict(extra=code),
+    "storage": lambda code: pickles.state_dict(extra=code + b"Q"),
+    "key of a storage": lambda code: pickles.state_dict(
+        extra=b"(" + pickles.text("storage") + b"ctorch\nFloatStorage\n" + code + pickles.text("cpu") + b"K\x02tQ"
+    ),
+    "shape": lambda code: pickles.state_dict(
+        w=pickles.TENSOR + b"(" + pickles.STORAGE + b"K\x00" + code + code + b"\x89}tR"
+    ),
+    "dtype": lambda code: pickles.state_dict(
+        w=pickles.call("numpy.core.multiarray", "_reconstruct", b"N")
+        + b"(K\x01K\x02\x85"
+        + pickles.call("numpy", "dtype", code)
+        + b"\x89"
+        + pickles.text("12345678")
+        + b"tb"
+    ),
+    "callable": lambda code: pickles.state_dict(extra=code + b")R"),
+    "set": lambda code: pickles.state_dict(extra=b"\x8f(" + code + b"\x90"),
+}
+
+
+def doubled(rng, number, folder):
+    place = list(PLACES.values())[number % len(PLACES)]
+    kind = (b"t", b"l")[number // len(PLACES) % 2]
+    return weights(pickles.as_zip(folder / "w.bin", place(pickles.doubled(kind=kind))))
+
+
+INSTRUCTIONS = {
+    "endless text": b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"x.",
+    "endless bytes": b"\x80\x04\x8e" + (2**63 - 1).to_bytes(8, "little") + b"x.",
+    "endless number": b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",
+    "negative length": b"\x80\x02T\xff\xff\xff\xffx.",
+    "no value": b"\x80\x02.",
+    "no stop": b"\x80\x02}",
+    "nothing to pop": b"\x80\x0200.",
+    "no mark": b"\x80\x02}t.",
+    "no memo": b"\x80\x02h\x05.",
+    "extension": b"\x80\x02\x82\x01.",
+    "buffer": b"\x80\x05\x97.",
+    "deep tuple": b"\x80\x02)" + b"\x85" * 200_000 + b".",
+    "deep list": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
+    "many marks": b"\x80\x02" + b"(" * 200_000 + b"t" * 200_000 + b".",
+    "odd dict": b"\x80\x02(K\x01d.",
+    "two values": b"\x80\x02}}.",
+    "a persistent name": b"\x80\x02Pname\n.",
+    "unknown instruction": b"\x80\x02\xff.",
+    "empty": b"",
+    "digits": b"I" + b"9" * 100_000 + b"\n.",
+}
+
+
+def instructions(rng, number, folder):
+    code = list(INSTRUCTIONS.values())[number // 2 % len(INSTRUCTIONS)]
+    if number % 2:
+        (folder / "w.pt").write_bytes(code)
+        return weights(folder / "w.pt")
+    return weights(pickles.as_zip(folder / "w.pt", code))
+
+
+def too_many_instructions(rng, number, folder):
+    return weights(pickles.as_zip(folder / "w.pth", b"\x80\x02N" + b"2" * 6_000_000 + b"."))
+
+
+def grown(rng, number, folder):
+    """A thousand tensors that share one storage."""
+    many = {f"w{i}": pickles.ONE_TENSOR.replace(b"K\x02", b"M\xe8\x03") for i in range(1000)}
+    code = pickles.state_dict(**many, w=b"N")
+    return weights(pickles.as_zip(folder / "w.pth", code, {"0": bytes(4000)}))
+
+
+def nested_archive(rng, number, folder):
+    inner = pickles.as_zip(folder / "inner.pth", pickles.state_dict()).read_bytes()
+    path = folder / "w.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED) as archive:
+        if number // 2 == 0:
+            archive.writestr("inner.pth", inner)
+        elif number // 2 == 1:
+            archive.writestr("a/data.pkl", inner)
+        elif number // 2 == 2:
+            archive.writestr("a/data.pkl", pickles.state_dict())
+            archive.writestr("b/data.pkl", pickles.state_dict())
+        else:
+            archive.writestr("w.npy", inner)
+    return weights(path)
+
+
+def unpacked(rng, number, folder):
+    np.savez_compressed(folder / "w.npz", w=np.zeros(2**26, np.uint8))
+    return weights(folder / "w.npz")
+
+
+VALID = {
+    "zip.pth": lambda path: write_zip(path, {"model": {"a.w": Tensor(np.ones(9, "f4")), "b": Tensor(np.ones(3))}}),
+    "stream.pth": lambda path: write_stream(path, {"a.w": Tensor(np.ones(9, "f4")), "b": Tensor(np.ones(3))}),
+    "w.safetensors": lambda path: path.write_bytes(save({"a.w": np.ones(9, "f4"), "b": np.ones(3)})),
+    "w.npz": lambda path: np.savez(path, a=np.ones(9, "f4"), b=np.ones(3)),
+    "tree.pkl": lambda path: path.write_bytes(pickle.dumps({"a": np.ones(9, "f4"), "b": np.ones(3)})),
+}
+
+
+def broken_bytes(rng, number, folder):
+    name, write = list(VALID.items())[number % len(VALID)]
+    write(folder / name)
+    data = bytearray((folder / name).read_bytes())
+    if number // len(VALID) % 3 == 0:
+        del data[rng.integers(len(data)) :]
+    else:
+        for place in rng.integers(len(data), size=rng.integers(1, 9)):
+            data[place] = rng.integers(256)
+    (folder / name).write_bytes(data)
+    return weights(folder / name)
+
+
+def broken_instructions(rng, number, folder):
+    """Bytes of the pickle itself, in a sound zip file."""
+    stream = io.BytesIO(pickles.state_dict(extra=b"]K\x01a", more=b"}K\x02K\x03s"))
+    code = bytearray(stream.getvalue())
+    for place in rng.integers(len(code), size=rng.integers(1, 6)):
+        code[place] = rng.integers(256)
+    return weights(pickles.as_zip(folder / "w.pth", bytes(code)))
+
+
+OTHERS = {
+    "text": b"hello",
+    "page": b"<!DOCTYPE html><html></html>",
+    "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "gzip": b"\x1f\x8b" + bytes(20),
+    "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(20),
+    "zeros": bytes(1000),
+    "photo": b"\xff\xd8\xff\xe0" + bytes(100),
+    "empty": b"",
+    "zip": b"PK\x05\x06" + bytes(18),
+}
+
+
+def another_kind(rng, number, folder):
+    (folder / "w.safetensors").write_bytes(list(OTHERS.values())[number % len(OTHERS)])
+    return weights(folder / "w.safetensors")
+
+
+def no_numbers(rng, number, folder):
+    array = np.ones(5, np.float64)
+    array[2] = (np.nan, np.inf, -np.inf, 1e300)[number % 4]
+    return lambda: to_float32("w", {"a": array})
+
+
+def strange_name(rng, number, folder):
+    name = ("a\nb", "a\x1b[31m", "\u202egnp", "x" * 1000, "\ud800")[number % 5]
+    np_name = name.encode("utf-8", "replace").decode()
+    (folder / "w").write_bytes(save({np_name if "\ud800" not in name else "a\0b": np.ones(2, "f4")}))
+    return weights(folder / "w")
+
+
+def damaged_array(rng, number, folder):
+    file, kinds = folder / "heat.npy", (np.zeros((3, 4)), np.zeros((3, 4, 4), int), np.array([{}]), np.array("x"))
+    if number % 6 == 4:
+        np.save(file, np.zeros((3, 4, 4)))
+        file.write_bytes(file.read_bytes()[: -rng.integers(1, 300)])
+    elif number % 6 == 5:
+        file.write_bytes(rng.bytes(rng.integers(300)))
+    else:
+        np.save(file, kinds[number % 6], allow_pickle=True)
+    return lambda: read_array(file, (3, None, None), mapped=bool(number % 2))
+
+
+def damaged_archive(rng, number, folder):
+    file = folder / "class.npz"
+    np.savez(file, **({"other": np.zeros(3)} if number % 3 == 0 else {"mean": np.array([{}])}))
+    if number % 3 == 2:
+        file.write_bytes(file.read_bytes()[: rng.integers(100)])
+    return lambda: read_arrays(file, ["mean"])
+
+
+def damaged_identity(rng, number, folder):
+    identity_file(folder, "train").parent.mkdir()
+    content = (b"[]", b"{}", b"nothing", b"\xff\xfe", b'"text"', b"3", b"null", b'{"config": {}}')[number % 8]
+    identity_file(folder, "train").write_bytes(content)
+    return lambda: identity.read(folder, "train")
+
+
+def damaged_lock(rng, number, folder):
+    contents = (
+        b"",
+        b"{}",
+        b"[1]",
+        b"\xff",
+        json.dumps({"host": "a", "process": [], "started": 1, "since": 2}).encode(),
+    )
+    lock_file(folder).write_bytes(contents[number % 5])
+
+    def take() -> None:
+        with lock.locked(folder):
+            pass
+
+    return take
+
+
+ATTACKS = {
+    "code in an entry": Attack("refused", code_in_an_entry, 32),
+    "code beside a network": Attack("accepted", code_beside_a_network, 32),
+    "a value that doubles itself": Attack("either", doubled, 16),
+    "instructions": Attack("refused", instructions, 2 * len(INSTRUCTIONS)),
+    "too many instructions": Attack("refused", too_many_instructions),
+    "tensors that share their numbers": Attack("refused", grown),
+    "archives in archives": Attack("refused", nested_archive, 8),
+    "unpacks to much": Attack("refused", unpacked),
+    "broken bytes": Attack("either", broken_bytes, None),
+    "broken instructions": Attack("either", broken_instructions, None),
+    "another kind of file": Attack("refused", another_kind, len(OTHERS)),
+    "weights that are no numbers": Attack("refused", no_numbers, 4),
+    "strange names": Attack("refused", strange_name, 5),
+    "damaged arrays": Attack("refused", damaged_array, None),
+    "damaged archives": Attack("refused", damaged_archive, None),
+    "damaged fingerprints": Attack("refused", damaged_identity, 8),
+    "damaged locks": Attack("refused", damaged_lock, 5),
+}
+"""Kind of bad input -> how it is built, and what has to happen."""
+
+
+def is_right(attack: Attack, result: str) -> bool:
+    """Whether what happened is what has to."""
+    return result == attack.expected or (attack.expected == "either" and result in ("refused", "accepted"))
+
+
+def everything(inputs: int) -> Counter:
+    """{(kind, result): count} of at least that many inputs, where there are so many; wrong results are printed."""
+    counts, fixed = Counter(), sum(attack.many or 0 for attack in ATTACKS.values())
+    open_kinds = sum(attack.many is None for attack in ATTACKS.values())
+    for kind, attack in ATTACKS.items():
+        for number in range(attack.many or -(-max(inputs - fixed, open_kinds) // open_kinds)):
+            with tempfile.TemporaryDirectory() as folder:
+                result = outcome(attack, number, Path(folder))
+            right = is_right(attack, result)
+            counts[kind, result if right else "WRONG"] += 1
+            if not right:
+                print(f"{kind} {number}: {result}; expected {attack.expected}", flush=True)
+    return counts
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=300)
+    totals = everything(parser.parse_args().inputs)
+    for (kind, result), count in sorted(totals.items()):
+        print(f"{kind:34} {result:9} {count}")
+    wrong = sum(count for (_, result), count in totals.items() if result == "WRONG")
+    print(f"{sum(totals.values())} inputs, {wrong} of them not as they have to be")
+    sys.exit(bool(wrong))

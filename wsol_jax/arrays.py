@@ -1,0 +1,66 @@
+"""Arrays of a workdir, read back: a file that is damaged, or of something else, is one line."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wsol_jax.errors import InputError
+
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, zipfile.BadZipFile)
+
+
+def read_array(file: Path, shape: Sequence[int | None], mapped: bool = False) -> np.ndarray:
+    """Return the array of floating-point numbers of a .npy file.
+
+    Args:
+        file: the file.
+        shape: of the array; None is any length.
+        mapped: whether its numbers stay in the file until they are used.
+
+    Raises:
+        InputError: it is no such file, or of another shape or other kinds of numbers.
+    """
+    try:
+        array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+        _check(array, shape)
+    except _DAMAGED as error:
+        raise _damaged(file, error) from error
+    return array
+
+
+def read_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Return some arrays of numbers of a .npz file.
+
+    Args:
+        file: the file.
+        names: of the arrays.
+
+    Raises:
+        InputError: it is no such file, lacks one of them, or one holds something other than numbers.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            arrays = [saved[name] for name in names]
+        for name, array in zip(names, arrays, strict=True):
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"{name} holds {array.dtype}, expected numbers")
+    except _DAMAGED as error:
+        raise _damaged(file, error) from error
+    return arrays
+
+
+def _check(array: np.ndarray, shape: Sequence[int | None]) -> None:
+    fits = getattr(array, "ndim", -1) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind != "f":
+        kind = f"{array.dtype} {list(array.shape)}" if hasattr(array, "shape") else type(array).__name__
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"it holds {kind}, expected floating-point numbers [{wanted}]")
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{file} is damaged ({reason}); delete it, and the same command computes it again")

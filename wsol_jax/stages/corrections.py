@@ -1,0 +1,109 @@
+"""Pseudo boxes that people corrected: they replace the computed ones, and photos without an object are left out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from wsol_jax import boxes
+from wsol_jax.data.matching import PhotoBoxes, read_boxes
+from wsol_jax.data.records import Dataset, Record
+from wsol_jax.errors import InputError
+from wsol_jax.files import write_atomically
+from wsol_jax.predictions.predictions import Predictions
+from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.workdir import corrections_file
+
+
+class Corrections(NamedTuple):
+    """The photos that people have seen.
+
+    Attributes:
+        boxes: path -> its corrected box, [4], normalised xyxy.
+        left_out: paths of the photos without an object.
+    """
+
+    boxes: Mapping[str, np.ndarray]
+    left_out: frozenset[str]
+
+
+def read_corrections(path: Path, dataset: Dataset) -> Corrections:
+    """Return the corrected boxes of a COCO file or a Label Studio export, for any of the photos.
+
+    A photo that the file has without a box shows no object: an image without annotations in COCO, a task that was
+    submitted without a rectangle in Label Studio. Of several boxes the largest is taken, of those of the photo's own
+    class if there are any; both choices are logged, with counts.
+
+    Raises:
+        InputError: as `matching.read_boxes`; or no photo has a box.
+    """
+    records = [record for of_split in dataset.splits.values() for record in of_split]
+    drawn = read_boxes(path, records, dataset.classes)
+    candidates = {name: of_photo.own if len(of_photo.own) else of_photo.others for name, of_photo in drawn.items()}
+    corrected = {name: _largest(several) for name, several in candidates.items() if len(several)}
+    if not corrected:
+        raise InputError(f"{path}: no photo has a box; expected corrected boxes")
+    _log_choices(path, drawn, candidates)
+    return Corrections(corrected, frozenset(candidates) - frozenset(corrected))
+
+
+def correct(records: Sequence[Record], computed: Predictions, corrections: Corrections) -> Predictions:
+    """Return the boxes of n photos with the corrected ones in place of the computed ones, with a score of 1."""
+    box, score, fallback = (np.array(column) for column in computed[:3])
+    for i, record in enumerate(records):
+        if record.path in corrections.boxes:
+            box[i], score[i], fallback[i] = corrections.boxes[record.path], 1, False
+    return Predictions(box, score, fallback)
+
+
+def whole_photos(records: Sequence[Record]) -> Predictions:
+    """Return the whole photo as the box of each of n photos, with a score of 0."""
+    count = len(records)
+    return Predictions(np.tile([0.0, 0.0, 1.0, 1.0], (count, 1)), np.zeros(count, np.float32), np.ones(count, bool))
+
+
+def write_corrections(workdir: Path, corrections: Corrections) -> None:
+    """Write the names of the corrected photos, and of those that are left out."""
+    names = {"corrected": sorted(corrections.boxes), "left_out": sorted(corrections.left_out)}
+    text = json.dumps(names, indent=2)
+    write_atomically(corrections_file(workdir), lambda file: file.write(text.encode()))
+
+
+def corrected_names(workdir: Path) -> tuple[set[str], set[str]]:
+    """Return the paths of the corrected photos and of those that are left out; both are empty without corrections."""
+    file = corrections_file(workdir)
+    names = json.loads(file.read_text()) if file.exists() else {"corrected": [], "left_out": []}
+    return set(names["corrected"]), set(names["left_out"])
+
+
+def without_left_out(context: Context) -> Context:
+    """Return the surroundings of a stage that learns pseudo boxes, without the training photos that are left out.
+
+    Raises:
+        InputError: no training photo remains.
+    """
+    _, left_out = corrected_names(context.workdir)
+    records = training_records(context)
+    kept = [record for record in records if record.path not in left_out]
+    if len(kept) == len(records):
+        return context
+    if not kept:
+        raise InputError(f"all {len(records)} training photos are marked as without an object; expected some with one")
+    logging.info("%d of %d training photos show no object and are left out", len(records) - len(kept), len(records))
+    return context._replace(dataset=context.dataset._replace(splits=context.dataset.splits | {"train": kept}))
+
+
+def _largest(several: np.ndarray) -> np.ndarray:
+    return several[int(boxes.area(several).argmax())]
+
+
+def _log_choices(path: Path, drawn: Mapping[str, PhotoBoxes], candidates: Mapping[str, np.ndarray]) -> None:
+    nothing = sum(not len(several) for several in candidates.values())
+    logging.info("%s: %d corrected photos; %d without an object are left out", path, len(drawn) - nothing, nothing)
+    if several := sum(len(of_photo) > 1 for of_photo in candidates.values()):
+        logging.warning("%s: %d photos have several boxes; the largest is taken", path, several)
+    if others := sum(len(of_photo.others) > 0 and not len(of_photo.own) for of_photo in drawn.values()):
+        logging.warning("%s: the boxes of %d photos are of another class; the photos keep their class", path, others)

@@ -1,0 +1,160 @@
+"""The results of a split that the page shows, and its photos with their boxes, classes and maps."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from wsol_jax.data.records import Record
+from wsol_jax.evaluation import failures
+from wsol_jax.evaluation.direct_boxes import measure
+from wsol_jax.predictions.predictions import Predictions
+from wsol_jax.progress import track
+from wsol_jax.pseudo.regions import BOX_SIDE
+from wsol_jax.report.cards import PHOTO, Photo, thumbnail
+from wsol_jax.report.map_views import MapRun, is_right_class, view_of
+from wsol_jax.stages.box_sources import OURS, PSEUDO, boxes_by_source
+from wsol_jax.stages.context import Context, chosen_splits
+from wsol_jax.stages.evaluate import MAPS
+from wsol_jax.stages.map_runs import compared_runs, own_run
+from wsol_jax.stages.workdir import activations_file, heat_file, predictions_file
+from wsol_jax.threads import in_threads
+
+FIXED = "fixed"  # the boxes of maps at a threshold that was chosen without true boxes
+SORTED_BY = (OURS, MAPS, FIXED)  # the first that has IoUs, or else confidences, sorts the photos
+EVALUATED = 200  # photos with a truth that are shown by default
+AT_ONCE = 64  # photos that are read before they are needed
+
+
+class Results(NamedTuple):
+    """The results of a split.
+
+    Attributes:
+        split: its name.
+        records: its n photos.
+        sources: whose boxes -> predictions.
+        ious: whose boxes -> IoUs [n].
+        own: the maps of this run, if it has some.
+        compared: the maps of other runs.
+    """
+
+    split: str
+    records: Sequence[Record]
+    sources: Mapping[str, Predictions]
+    ious: Mapping[str, np.ndarray]
+    own: MapRun | None
+    compared: Sequence[MapRun]
+
+    @property
+    def map_runs(self) -> list[MapRun]:
+        """All maps, ours first."""
+        return [*filter(None, [self.own]), *self.compared]
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether any photo has a true box or mask."""
+        return any(len(record.boxes) or record.masks for record in self.records)
+
+
+def shown_split(context: Context) -> str:
+    """Return the split that is evaluated: 'test', unless there are predictions of others and none of it."""
+    stages = [name for name in ("predict", "read_maps") if name in context.configs]
+    splits = [split for name in stages for split in chosen_splits(context.configs[name].splits, context)]
+    splits = splits or list(context.dataset.splits)
+    return "test" if "test" in splits else splits[0]
+
+
+def gather(split: str, config: ConfigDict, context: Context) -> Results:
+    """Return every source of boxes and maps on the photos of a split, and the IoUs of the boxes.
+
+    Boxes cut out of maps are named `FIXED`, not after the localizer, and two methods never have one name. The runs to
+    compare with are those of the shown split.
+    """
+    records, sources = context.dataset.splits[split], boxes_by_source(context.workdir, context.dataset, split)
+    of_maps = activations_file(predictions_file(context.workdir, split)).exists()
+    sources = {FIXED if of_maps and source == OURS else source: boxes for source, boxes in sources.items()}
+    own = own_run(context, split)
+    compared = compared_runs(config, records, split) if split == shown_split(context) else []
+    if own and own.method in [run.method for run in compared]:
+        own = own._replace(method=f"{own.method} (this run)")
+    ious = {source: measure(records, boxes).iou for source, boxes in sources.items()}
+    return Results(split, records, sources, ious, own, compared)
+
+
+def shown_photos(shown: Results, config: ConfigDict, context: Context) -> Iterator[Photo]:
+    """Return the photos of the gallery, each read when it is needed.
+
+    With a truth they are of the shown split, spread evenly over the IoUs. Without one they are of all splits, those
+    with the lowest confidence first.
+
+    Args:
+        shown: the results of the shown split.
+        config: the keys of `report`; `photos` is the number of photos.
+        context: of the stage.
+    """
+    if shown.has_truth:
+        order = np.argsort(_first(shown, shown.ious), kind="stable")
+        count = min(EVALUATED if config.photos < 0 else config.photos, len(order))
+        chosen = [(shown, i) for i in order[np.linspace(0, len(order) - 1, count).astype(int)].tolist()]
+    else:
+        others = [gather(split, config, context) for split in context.dataset.splits if split != shown.split]
+        every = [(results, i) for results in (shown, *others) for i in range(len(results.records))]
+        scores = np.concatenate([_first(results, _scores(results)) for results in (shown, *others)])
+        order = np.argsort(scores, kind="stable")
+        chosen = [every[i] for i in order[: len(order) if config.photos < 0 else config.photos].tolist()]
+    photos = in_threads(partial(_photo, context=context), chosen, AT_ONCE)
+    return iter(track(photos, len(chosen), "report", unit="photos"))
+
+
+def box_kind(record: Record, predictions: Predictions, i: int) -> str | None:
+    """Return the kind of failure of box number `i`, of a record's photo; None where it has no true box."""
+    return failures.kind_of_box(predictions.box[i], record.boxes, is_right_class(record, predictions, i))
+
+
+def _first(results: Results, named: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The numbers [n] that the photos are sorted by, NaN where there are none."""
+    return next(
+        (named[source] for source in (*SORTED_BY, PSEUDO) if source in named), np.full(len(results.records), np.nan)
+    )
+
+
+def _scores(results: Results) -> dict[str, np.ndarray]:
+    return {source: boxes.score for source, boxes in results.sources.items() if boxes.score is not None}
+
+
+def _photo(place: tuple[Results, int], context: Context) -> Photo:
+    """A photo with its boxes, classes and maps."""
+    (results, i), dataset = place, context.dataset
+    record = results.records[i]
+    ours, pseudo = results.sources.get(OURS, Predictions()), results.sources.get(PSEUDO, Predictions())
+    views = [view_of(run, dataset, record, i) for run in results.map_runs]
+    iou, kind = (views[0].iou, views[0].kind) if views else (None, None)
+    if ours.box is not None:
+        iou, kind = float(results.ious[OURS][i]), box_kind(record, ours, i)
+    heat = heat_file(context.workdir, results.split)
+    source = next((results.sources[name] for name in (OURS, FIXED, PSEUDO) if name in results.sources), Predictions())
+    return Photo(
+        name=record.path,
+        label=record.label,
+        image=thumbnail(dataset.read(record), PHOTO),
+        truth=record.boxes,
+        pseudo=None if pseudo.box is None else pseudo.box[i],
+        predicted=None if ours.box is None else ours.box[i],
+        iou=iou,
+        kind=kind,
+        top5=_top5(results.sources.get(FIXED, ours), i),
+        heat=np.load(heat, mmap_mode="r")[i].astype(np.float32) if heat.exists() else None,
+        mask=dataset.read_mask(record, BOX_SIDE) if record.masks and views else None,
+        views=views,
+        split=results.split,
+        score=None if source.score is None else float(source.score[i]),
+        fallback=False if source.fallback is None else bool(source.fallback[i]),
+    )
+
+
+def _top5(predictions: Predictions, i: int) -> list[tuple[int, float]]:
+    if predictions.top5_class is None:
+        return []
+    return list(zip(predictions.top5_class[i].tolist(), predictions.top5_prob[i].tolist(), strict=True))
