@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from absl import logging
 
 from wsol_jax.data import matching
 from wsol_jax.data.drawn import Drawn
@@ -24,9 +23,9 @@ BOX = [20, 10, 100, 60]
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
-    def read_photos(*photos: Drawn):
+    def read_photos(*photos: Drawn, report=lambda line: None):
         monkeypatch.setattr(matching, "read_drawn", lambda path: list(photos))
-        return read_boxes(tmp_path / "f", RECORDS, CLASSES)
+        return read_boxes(tmp_path / "f", RECORDS, CLASSES, report)
 
     return read_photos
 
@@ -91,10 +90,10 @@ def test_boxes_outside_and_photos_of_another_size(read):
         read(Drawn("wren/a.jpg", [BOX], ["wren"], (0, 0)))
 
 
-def test_guesses_are_logged_once_with_a_count(read, monkeypatch):
+def test_guesses_are_reported_once_with_a_count(read):
     lines = []
-    monkeypatch.setattr(logging, "info", lambda text, *values: lines.append(text % values))
-    read(Drawn("wren/a.jpg", (), ()), Drawn("test/d.jpg", (), ()), Drawn("b c.jpg", (), ()))
+    photos = [Drawn(name, (), ()) for name in ("wren/a.jpg", "test/d.jpg", "b c.jpg")]
+    read(*photos, report=lines.append)
     assert len(lines) == 1 and "2 of 3 photos" in lines[0] and "wren/a.jpg is train/wren/a.jpg" in lines[0]
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -31,7 +31,9 @@ class PhotoBoxes(NamedTuple):
     others: np.ndarray
 
 
-def read_boxes(path: Path, records: Sequence[Record], classes: Sequence[str]) -> dict[str, PhotoBoxes]:
+def read_boxes(
+    path: Path, records: Sequence[Record], classes: Sequence[str], report: Callable[[str], None]
+) -> dict[str, PhotoBoxes]:
     """Return the drawn boxes of a file, by the path of their photo; see `drawn.read_drawn` for the formats.
 
     A photo is named by its path relative to the dataset's root, as in our own files. Otherwise it is the only one whose
@@ -41,13 +43,14 @@ def read_boxes(path: Path, records: Sequence[Record], classes: Sequence[str]) ->
         path: the file, or a folder of XML files.
         records: of all splits.
         classes: the classes' names.
+        report: receives a line that counts the photos which are known by the end of their path, if there are some.
 
     Raises:
         InputError: as `read_drawn`; a photo or class is not in the dataset, or a photo comes twice; a box is outside of
             its photo, or the photo has another size.
     """
     photos, known = read_drawn(path), {name: label for label, name in enumerate(classes)}
-    matched = _matched(path, photos, records)
+    matched = _matched(path, photos, records, report)
     boxes: dict[str, PhotoBoxes] = {}
     for photo, record in zip(photos, matched, strict=True):
         unknown = [name for name in photo.classes if name and name not in known]
@@ -69,7 +72,7 @@ def with_true_boxes(dataset: Dataset, path: Path) -> Dataset:
         InputError: as `read_boxes`, or the file has no box of any photo.
     """
     records = [record for of_split in dataset.splits.values() for record in of_split]
-    drawn = read_boxes(path, records, dataset.classes)
+    drawn = read_boxes(path, records, dataset.classes, logging.info)
     count, others = (sum(len(boxes[i]) for boxes in drawn.values()) for i in (0, 1))
     if not count:
         raise InputError(f"{path}: no photo has a box of its own class; expected true boxes")
@@ -99,7 +102,9 @@ def _normalised(path: Path, photo: Drawn, record: Record) -> np.ndarray:
     return normalised_boxes(np.asarray(photo.boxes, np.float64) * scale, size, f"{path}: {photo.name}")
 
 
-def _matched(path: Path, photos: Sequence[Drawn], records: Sequence[Record]) -> list[Record]:
+def _matched(
+    path: Path, photos: Sequence[Drawn], records: Sequence[Record], report: Callable[[str], None]
+) -> list[Record]:
     """The record of each photo."""
     exact = {record.path: record for record in records}
     by_name: dict[str, list[Record]] = defaultdict(list)
@@ -116,8 +121,8 @@ def _matched(path: Path, photos: Sequence[Drawn], records: Sequence[Record]) -> 
     pairs = [(photo.name, record.path) for photo, record in zip(photos, found, strict=True)]
     guessed = [(name, path) for name, path in pairs if name not in (path, str(PurePosixPath(path).with_suffix("")))]
     if guessed:
-        counts = f"{len(guessed)} of {len(photos)}"
-        logging.info("%s: %s photos are known by the end of their path: %s is %s", path, counts, *guessed[0])
+        counts, (name, known) = f"{len(guessed)} of {len(photos)}", guessed[0]
+        report(f"{path}: {counts} photos are known by the end of their path: {name} is {known}")
     return found
 
 

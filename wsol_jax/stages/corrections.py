@@ -1,7 +1,7 @@
 """Pseudo boxes that people corrected: they replace the computed ones, and photos without an object are left out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,23 +30,29 @@ class Corrections(NamedTuple):
     left_out: frozenset[str]
 
 
-def read_corrections(path: Path, dataset: Dataset) -> Corrections:
+def read_corrections(path: Path, dataset: Dataset, report: Callable[[str], None]) -> Corrections:
     """Return the corrected boxes of a COCO file or a Label Studio export, for any of the photos.
 
     A photo that the file has without a box shows no object: an image without annotations in COCO, a task that was
     submitted without a rectangle in Label Studio. Of several boxes the largest is taken, of those of the photo's own
-    class if there are any; both choices are logged, with counts.
+    class if there are any; both choices are reported, with counts.
+
+    Args:
+        path: the file.
+        dataset: the photos.
+        report: receives each line about the file.
 
     Raises:
         InputError: as `matching.read_boxes`; or no photo has a box.
     """
     records = [record for of_split in dataset.splits.values() for record in of_split]
-    drawn = read_boxes(path, records, dataset.classes)
+    drawn = read_boxes(path, records, dataset.classes, report)
     candidates = {name: of_photo.own if len(of_photo.own) else of_photo.others for name, of_photo in drawn.items()}
     corrected = {name: _largest(several) for name, several in candidates.items() if len(several)}
     if not corrected:
         raise InputError(f"{path}: no photo has a box; expected corrected boxes")
-    _log_choices(path, drawn, candidates)
+    for line in _choices(drawn, candidates):
+        report(f"{path}: {line}")
     return Corrections(corrected, frozenset(candidates) - frozenset(corrected))
 
 
@@ -100,10 +106,10 @@ def _largest(several: np.ndarray) -> np.ndarray:
     return several[int(boxes.area(several).argmax())]
 
 
-def _log_choices(path: Path, drawn: Mapping[str, PhotoBoxes], candidates: Mapping[str, np.ndarray]) -> None:
+def _choices(drawn: Mapping[str, PhotoBoxes], candidates: Mapping[str, np.ndarray]) -> Iterator[str]:
     nothing = sum(not len(several) for several in candidates.values())
-    logging.info("%s: %d corrected photos; %d without an object are left out", path, len(drawn) - nothing, nothing)
+    yield f"{len(drawn) - nothing} corrected photos; {nothing} without an object are left out of training"
     if several := sum(len(of_photo) > 1 for of_photo in candidates.values()):
-        logging.warning("%s: %d photos have several boxes; the largest is taken", path, several)
+        yield f"{several} photos have several boxes; the largest is taken"
     if others := sum(len(of_photo.others) > 0 and not len(of_photo.own) for of_photo in drawn.values()):
-        logging.warning("%s: the boxes of %d photos are of another class; the photos keep their class", path, others)
+        yield f"the boxes of {others} photos are of another class; the photos keep their class"

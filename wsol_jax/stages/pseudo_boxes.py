@@ -7,7 +7,7 @@ its region; 1 for true and corrected boxes.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -98,8 +98,8 @@ class Boxes(NamedTuple):
 
 def run(config: ConfigDict, context: Context) -> None:
     """Write the table of each split's boxes, and for DDT and score maps the heat maps that they are cut from."""
-    check(config, context)
-    corrections = _corrections(config, context)
+    corrections = _corrections(config, context, logging.info)
+    _check(config, context, corrections)
     if corrections:
         write_corrections(context.workdir, corrections)
     for split, computed, heat in _computed(config, context, corrections):
@@ -114,13 +114,17 @@ def run(config: ConfigDict, context: Context) -> None:
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if there are no training photos, or the source of the boxes is not what it has to be."""
+    _check(config, context, _corrections(config, context, lambda line: None))  # the lines are for `run`
+
+
+def _check(config: ConfigDict, context: Context, corrections: Corrections | None) -> None:
     records = training_records(context)
     if (config.source == "cam") != bool(config.cam_from) and not config.source.endswith(".json"):
         raise InputError(
             f"pseudo.source is {config.source!r} and pseudo.cam_from {config.cam_from!r}; expected 'cam' and the "
             "workdir of a score-map run, or neither"
         )
-    source = _computing(config, context, _corrections(config, context))
+    source = _computing(config, context, corrections)
     if source == "cam":
         require_classes(other_run(Path(config.cam_from), "train", "pseudo.cam_from"), "pseudo.cam_from", context)
     elif config.source == "truth":
@@ -146,7 +150,7 @@ def files(config: ConfigDict) -> dict[str, Path]:
 
 def work(config: ConfigDict, context: Context) -> list[Work]:
     """Return a pass for each network of DDT, see `Stage`."""
-    if _computing(config, context, _corrections(config, context)) != "ddt":
+    if _computing(config, context, _corrections(config, context, lambda line: None)) != "ddt":
         return []
     networks = make_networks(config, context)
     return [
@@ -162,8 +166,8 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
     ]
 
 
-def _corrections(config: ConfigDict, context: Context) -> Corrections | None:
-    return read_corrections(Path(config.source), context.dataset) if config.source.endswith(".json") else None
+def _corrections(config: ConfigDict, context: Context, report: Callable[[str], None]) -> Corrections | None:
+    return read_corrections(Path(config.source), context.dataset, report) if config.source.endswith(".json") else None
 
 
 def _computing(config: ConfigDict, context: Context, corrections: Corrections | None) -> str:
