@@ -62,7 +62,9 @@ def load(path: str) -> ConfigDict:
         raise InputError(f"--config={path}: there is no such file")
     try:
         config = runpy.run_path(path)["get_config"]()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it may raise anything, and exit
         raise InputError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
