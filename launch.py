@@ -5,12 +5,26 @@
 --config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; docs/reference.md lists all keys.
 """
 
+import os
+import signal
+import sys
+
+STOPPED = "stopped; the same command continues from here"
+
+
+def stop_at_once(*_: object) -> None:
+    """Print how to continue, and exit: while the imports take their seconds there is nothing to put away."""
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, stop_at_once)
+
 import argparse
 import ast
 import logging
-import os
 import runpy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return exit_code(lambda: wsol_jax.run(*parse(arguments)))
     except KeyboardInterrupt:
-        print("stopped; the same command continues from here", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
 
 
@@ -179,7 +193,9 @@ def show_log() -> None:
 
 if __name__ == "__main__":
     show_log()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = main(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is over, whatever the libraries' threads still put away
     if code:
         sys.stderr.flush()
         os._exit(code)  # at once: a checkpoint that cannot be read leaves threads behind that would print tracebacks
