@@ -5,12 +5,26 @@
 --config.KEY=VALUE changes a key of the experiment, e.g. --config.localizer.epochs=3; docs/reference.md lists all keys.
 """
 
+import os
+import signal
+import sys
+
+STOPPED = "stopped; the same command continues from here"
+
+
+def stop_at_once(*_: object) -> None:
+    """Print how to continue, and exit: while the imports take their seconds there is nothing to put away."""
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, stop_at_once)
+
 import argparse
 import ast
-import os
 import re
 import runpy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return exit_code(lambda: carry_out(*parse(arguments)))
     except KeyboardInterrupt:
-        print("stopped; the same command continues from here", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
 
 
@@ -109,7 +123,9 @@ def load(path: str) -> ConfigDict:
         raise InputError(f"--config={path}: there is no such file; expected one, or a name that --help lists")
     try:
         config = runpy.run_path(str(file))["get_config"]()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it may raise anything, and exit
         raise InputError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")
@@ -208,7 +224,9 @@ def current_value(config: ConfigDict, key: str, argument: str, is_group: bool = 
 
 if __name__ == "__main__":
     show_log()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = main(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is over, whatever the libraries' threads still put away
     if code:
         sys.stderr.flush()
         os._exit(code)  # at once: a checkpoint that cannot be read leaves threads behind that would print tracebacks

@@ -30,7 +30,22 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"(?:configs|wsol_jax|docs|benchmarks|tests)/[\w/.]*|launch\.py")
 DOTTED = re.compile(r"[a-z_]\w*(?:\.\w+)+(?==|$)")
-SUFFIXES = ("parquet", "csv", "json", "jsonl", "npy", "npz", "py", "pth", "safetensors", "html", "md", "yaml", "txt")
+SUFFIXES = (
+    "parquet",
+    "csv",
+    "json",
+    "jsonl",
+    "npy",
+    "npz",
+    "py",
+    "pth",
+    "safetensors",
+    "html",
+    "md",
+    "yaml",
+    "txt",
+    "lock",
+)
 LINE = re.compile(r'The line in `(\w+)` of `([\w/.]+)`[^`]*: `"(\w+)": ([\w.]+)`')
 WITH_EXAMPLES = [file for file in sorted((ROOT / "wsol_jax").rglob("*.py")) if ">>>" in file.read_text()]
 

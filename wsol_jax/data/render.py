@@ -99,7 +99,7 @@ def render(
             return cut(decode(records[index], window), window, size, bool(flip))
         except InputError as error:
             unreadable.append(error)
-            raise
+            return np.zeros((size, size, 3), np.uint8)
 
     def read_row(
         index: tf.Tensor, window: tf.Tensor, flip: tf.Tensor, label: tf.Tensor, box: tf.Tensor, valid: tf.Tensor
@@ -115,9 +115,9 @@ def render(
     stream = stream.batch(batch_size, drop_remainder=True).prefetch(2)
 
     def batches() -> Iterator[Batch]:
-        try:
-            yield from stream.as_numpy_iterator()
-        except tf.errors.OpError as error:
-            raise (unreadable[0] if unreadable else error) from None
+        for batch in stream.as_numpy_iterator():
+            if unreadable:
+                raise unreadable[0]
+            yield batch
 
     return batches()

@@ -53,14 +53,21 @@ Stored = Callable[[Storage], np.ndarray]  # the numbers [length] of a storage, r
 def _tensor(arguments: tuple) -> Any:
     storage, offset, shape, strides = arguments[:4]
     sane = type(storage) is Storage and type(shape) is type(strides) is tuple
-    return _Tensor(storage, offset, shape, strides) if sane else Opaque("a tensor of another kind")
+    return _Tensor(storage, offset, shape, strides) if sane else Opaque("tensor of another kind")
 
 
 def _with_type(arguments: tuple) -> Any:
     """A tensor of a class of its own, or with attributes: (how it is rebuilt, its class, the arguments, its state)."""
     function, _, inner = arguments[:3]
     maker = MAKERS.get(function.name) if type(function) is Global else None
-    return maker(inner) if maker in (_tensor, _first) and type(inner) is tuple else Opaque("a tensor of another kind")
+    return maker(inner) if maker in (_tensor, _first) and type(inner) is tuple else Opaque("tensor of another kind")
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Built:
+    """The array of a pickle of protocol 5."""
+    array = Built("array", ())
+    array.state = (1, shape, dtype, order == "F" if type(order) is str else False, data)
+    return array
 
 
 def _first(arguments: tuple) -> Any:
@@ -78,6 +85,8 @@ MAKERS: dict[str, Callable[[tuple], Any]] = {
     "numpy.dtype": lambda arguments: Built("dtype", arguments),
     "numpy.core.multiarray._reconstruct": lambda arguments: Built("array", arguments),
     "numpy._core.multiarray._reconstruct": lambda arguments: Built("array", arguments),
+    "numpy.core.numeric._frombuffer": lambda arguments: _from_buffer(*arguments),
+    "numpy._core.numeric._frombuffer": lambda arguments: _from_buffer(*arguments),
     "_codecs.encode": lambda arguments: _Text(arguments[0]),
 }
 """The calls of a pickle that have a meaning here -> the record of their result."""
@@ -98,8 +107,13 @@ def storage_record(pid: Any) -> Storage:
 
 
 def is_array(value: Any) -> bool:
-    """Return whether a record is that of a tensor or an array."""
-    return type(value) is _Tensor or (type(value) is Built and value.kind == "array")
+    """Return whether a record is that of a tensor or an array of plain numbers."""
+    return type(value) is _Tensor or (_is_plain_record(value) and _code_of(value.state[2]) in _PLAIN)
+
+
+def _is_plain_record(value: Any) -> bool:
+    is_array = type(value) is Built and value.kind == "array"
+    return is_array and type(value.state) is tuple and len(value.state) == 5
 
 
 def kind_of(value: Any) -> str:
@@ -148,7 +162,7 @@ def to_array(record: Any, stored: Stored, name: str) -> np.ndarray:
     """
     if type(record) is _Tensor:
         return _view(record, stored(record.storage), name)
-    if is_array(record):
+    if type(record) is Built and record.kind == "array":
         return _plain_array(record, name)
     raise ValueError(f"entry {name!r} is a {kind_of(record)}; expected an array")
 
@@ -168,7 +182,7 @@ def _view(tensor: _Tensor, numbers: np.ndarray, name: str) -> np.ndarray:
 
 def _plain_array(record: Built, name: str) -> np.ndarray:
     """The array of a numpy pickle, in this machine's byte order."""
-    if type(record.state) is not tuple or len(record.state) != 5:
+    if not _is_plain_record(record):
         raise ValueError(f"array {name!r} has no shape")
     _, shape, kind, fortran, data = record.state
     dtype = _plain_dtype(kind)
@@ -181,10 +195,14 @@ def _plain_array(record: Built, name: str) -> np.ndarray:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
+def _code_of(kind: Any) -> str:
+    is_dtype = type(kind) is Built and kind.kind == "dtype" and kind.arguments and type(kind.arguments[0]) is str
+    return kind.arguments[0] if is_dtype else ""
+
+
 def _plain_dtype(kind: Any) -> np.dtype:
     """The dtype of a numpy pickle: a plain code, and a byte order in its state."""
-    is_dtype = type(kind) is Built and kind.kind == "dtype" and kind.arguments and type(kind.arguments[0]) is str
-    code = kind.arguments[0] if is_dtype else ""
+    code = _code_of(kind)
     if code not in _PLAIN:
         raise ValueError(f"an array of dtype {code[:20]!r}; only plain numbers are read")
     order = kind.state[1] if type(kind.state) is tuple and len(kind.state) > 1 else "="

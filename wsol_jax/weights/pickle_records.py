@@ -202,7 +202,7 @@ class _Machine:
 
     def call(self, function: Any, arguments: Any) -> Any:
         """Return the record of a call."""
-        name = function.name if type(function) is Global else "an object without a name"
+        name = function.name if type(function) is Global else "nameless object"
         maker = self.makers.get(name)
         return maker(arguments) if maker and type(arguments) is tuple else Opaque(name)
 
@@ -224,7 +224,7 @@ class _Machine:
 
     def _obj(self) -> None:
         function, *_ = self._to_mark()
-        self.stack.append(Opaque(function.name if type(function) is Global else "an object"))
+        self.stack.append(Opaque(function.name if type(function) is Global else "nameless object"))
 
     def _persid(self, name: str) -> None:
         self.stack.append(self.persistent(name))

@@ -25,6 +25,7 @@ State = dict[str, np.ndarray]
 Reader = Callable[[Path], tuple[State, Sequence[str]]]  # -> the arrays, and the names of the other things in the file
 
 _MAX_UNPACKED = 100  # of a compressed file, in its own length
+_PICKLES = (b"\x80", b"(", b"}", b"c", b"]")  # how a pickle begins, of protocol 2 or later, or an older one
 _OTHERS = {  # how a file begins that is often taken for weights -> what it is
     b"\x89hdf": "an HDF5 file",
     b"\x1f\x8b": "a gzip file, to be unpacked first",
@@ -152,6 +153,9 @@ def _reader_of(path: Path) -> Reader:
     for start, name in _OTHERS.items():
         if head.lower().startswith(start):
             raise InputError(f"{path} is {name}; expected weights: {', '.join(READERS)} or pip:DISTRIBUTION")
+    if kind == "torch" and not head.startswith((b"PK", *_PICKLES)):
+        words = f"it begins with {head[:4]!r}" if head else "it is empty"
+        raise InputError(f"{path}: not a readable file of arrays: {words}; expected {', '.join(READERS)}")
     return READERS[kind]
 
 
@@ -160,7 +164,9 @@ def _guarded(read: Reader, path: Path, origin: str) -> tuple[State, str]:
     try:
         arrays, others = read(path)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        words = " ".join(str(error).split())
+        is_plain = isinstance(error, ValueError | zipfile.BadZipFile) and words
+        reason = words if is_plain else f"{type(error).__name__} {words}"
         raise InputError(f"{path}: not a readable file of arrays: {reason}") from error
     return arrays, f"{origin}, without its {', '.join(others)}" if others else origin
 
