@@ -8,13 +8,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-nbclient = pytest.importorskip("nbclient", reason="nbclient and ipykernel of requirements-lock.txt are not installed")
-
 
 def executed(file: Path, folder: Path) -> list:
     """The cells of a notebook with their outputs, executed in a folder."""
-    import nbformat
-
+    nbclient = pytest.importorskip("nbclient", reason="nbclient and ipykernel of the lock file are not installed")
+    nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(file, as_version=4)
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook.cells
