@@ -88,8 +88,8 @@ def test_a_command_has_a_configuration_and_keys_that_exist(arguments):
     config, overrides = None, []
     for argument in arguments:
         if argument.startswith("--config="):
-            config = launch.load(str(ROOT / argument.removeprefix("--config=")))
-        elif not argument.startswith("--workdir="):
+            config = launch.load(argument.removeprefix("--config="))
+        elif not argument.startswith(("--workdir=", "--dry_run")):
             overrides.append(argument)
     for override in overrides:
         launch.change(config, override)

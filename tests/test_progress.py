@@ -44,13 +44,13 @@ def test_the_rate_is_that_of_the_last_half_minute(lines, clock):
             clock[0] += 300 if done == 1 else 1 if done <= 100 else 0.1
             advance(done, f"step {done}")
     assert lines()[:4] == [
-        "localizer, step 1: 1 of 1000 photos, 0.0 photos/s, 83:15:00 left",
-        "localizer, step 11: 11 of 1000 photos, 1.0 photos/s, 0:16:29 left",
-        "localizer, step 31: 31 of 1000 photos, 1.0 photos/s, 0:16:09 left",
-        "localizer, step 61: 61 of 1000 photos, 1.0 photos/s, 0:15:39 left",
+        "localizer, step 2: 2 of 1000 photos, 1.0 photos/s, 0:16:38 left",
+        "localizer, step 12: 12 of 1000 photos, 1.0 photos/s, 0:16:28 left",
+        "localizer, step 32: 32 of 1000 photos, 1.0 photos/s, 0:16:08 left",
+        "localizer, step 62: 62 of 1000 photos, 1.0 photos/s, 0:15:38 left",
     ]
+    assert lines()[4].startswith("localizer, step 92: 92 of 1000 photos, 1.0 photos/s, ")
     assert lines()[5] == "localizer: 300 photos in 0:06:59, 0.7 photos/s"
-    assert lines()[4].startswith("localizer, step 91: 91 of 1000 photos, 1.0 photos/s, ")
 
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):

@@ -21,19 +21,15 @@ Advance = Callable[..., None]
 
 
 class _Rate:
-    """Units per second of the last half minute, without the first item as soon as there is a second: it compiles."""
+    """Units per second of the last half minute, without the first item, which compiles."""
 
     def __init__(self) -> None:
-        self.seen = deque([(time.monotonic(), 0)])
-        self.updates = 0
+        self.seen: deque[tuple[float, int]] = deque()
 
     def update(self, done: int) -> float:
-        """Return the rate once `done` units are done in all."""
+        """Return the rate once `done` units are done in all; 0 after the first item."""
         now = time.monotonic()
         self.seen.append((now, done))
-        self.updates += 1
-        if self.updates == 2:
-            self.seen.popleft()
         while len(self.seen) > 2 and now - self.seen[1][0] >= WINDOW:
             self.seen.popleft()
         since, before = self.seen[0]

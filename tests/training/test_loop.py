@@ -4,15 +4,18 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import tiny
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
+from wsol_jax.training import loop
 from wsol_jax.training.checkpoints import open_checkpoints, restore
 from wsol_jax.training.log import read_log
 from wsol_jax.training.step import TrainState
@@ -127,6 +130,34 @@ def test_the_last_step_is_always_logged_and_saved(tmp_path):
     experiment.train(tmp_path / "localizer", tiny.mesh(1))
     assert [line["step"] for line in read_log(tmp_path / "localizer")] == [3, 4]
     assert sorted(path.name for path in tiny.saves(tmp_path / "localizer", "*")) == ["3", "4"]
+
+
+def test_checkpoints_by_time(experiment, trained, tmp_path):
+    keys = experiment.config.copy_and_resolve_references()
+    keys.update(checkpoint_every=100, checkpoint_minutes=1e-9)
+    state = experiment._replace(config=keys).train(tmp_path / "localizer", tiny.mesh(1))
+    assert sorted(path.name for path in tiny.saves(tmp_path / "localizer", "*")) == ["5", "6"]
+    tiny.assert_trees_equal(state, trained[1])
+
+
+def test_tensorboard_has_rate_speed_gradient_and_photos(trained):
+    events = EventAccumulator(str(trained[0] / "tensorboard"))
+    events.Reload()
+    tags = {tag for names in events.Tags().values() if isinstance(names, list) for tag in names}
+    assert tags >= {"loss", "iou", "learning_rate", "gradient_norm", "steps_per_second", "photos"}
+
+
+def test_progress_counts_steps_that_are_finished(experiment, tmp_path, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def meter(total, name):
+        yield lambda done, detail: shown.append((done, total, name, detail))
+
+    monkeypatch.setattr(loop, "meter", meter)
+    experiment.train(tmp_path / "localizer", tiny.mesh(1))
+    assert [done for done, *_ in shown] == [8, 16, 24, 32, 40, 48]
+    assert shown[1][1:] == (48, "localizer", "step 2 of 6, epoch 0.67 of 2")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

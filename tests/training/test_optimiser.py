@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from wsol_jax.stages.training import defaults as training
-from wsol_jax.training.optimiser import learning_rate, make_optimiser
+from wsol_jax.training.optimiser import learning_rate, make_optimiser, same_rates
 
 SHAPES = {"backbone": {"conv1": (3, 2), "layer1": (4,)}, "head": {"fc": (2, 3)}}
 GROUPS = {"conv1": "frozen", "layer1": "base", "fc": "new"}
@@ -91,3 +91,23 @@ def test_epochs_may_hold_a_fraction_of_a_step():
 
 def test_a_run_shorter_than_the_first_decay_keeps_its_rate():
     assert rates(3, 2.0, epochs=0.5, decay_every=10.0) == [0.1] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        (dict(decay_every=0.0), True),
+        (dict(decay_every=1.0), True),  # a division after the second epoch is behind the steps
+        (dict(decay_every=3.0), True),
+        (dict(schedule="cosine"), False),
+    ],
+)
+def test_rates_of_more_epochs(changes, same):
+    was, now = (config(epochs=epochs, **changes) for epochs in (2.0, 6.0))
+    assert same_rates(was, now, 10.0, 20) is same
+
+
+def test_a_rate_that_is_divided_within_the_last_step_is_another():
+    """2 epochs of 1.2 steps are 3 steps; with more epochs the rate is divided after 2.4, which is step 2."""
+    was, now = (config(epochs=epochs, decay_every=2.0) for epochs in (2.0, 6.0))
+    assert not same_rates(was, now, 1.2, 3)

@@ -31,9 +31,16 @@ def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
 
 
 def same_rates(was: ConfigDict, now: ConfigDict, steps_per_epoch: float, steps: int) -> bool:
-    """Return whether two configurations have the same learning rate at each of the first `steps` steps."""
-    first, second = (learning_rate(config, steps_per_epoch)(np.arange(steps)) for config in (was, now))
-    return bool(np.all(np.asarray(first) == np.asarray(second)))
+    """Return whether two configurations have the same learning rates at each of the first `steps` steps, bit for bit.
+
+    A rate without any division is a number of Python, which is rounded to float32 after it is multiplied, not before.
+    """
+
+    def rates(config: ConfigDict, multiple: float) -> np.ndarray:
+        rate = multiple * learning_rate(config, steps_per_epoch)(np.arange(steps))
+        return np.broadcast_to(np.asarray(rate, np.float32), steps)
+
+    return all(np.array_equal(rates(was, multiple), rates(now, multiple)) for multiple in (1.0, now.new_rate))
 
 
 def make_optimiser(
