@@ -14,7 +14,7 @@ from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import write_predictions
-from wsol_jax.runs.run import identities
+from wsol_jax.runs.state import identities
 from wsol_jax.stages.table import STAGES
 from wsol_jax.training.checkpoints import load_variables
 from wsol_jax.training.log import read_log

@@ -26,8 +26,8 @@ def run_spoiled(stages, spoil, photo, tmp_path, monkeypatch) -> str:
     """Run stages on photos of which one is spoiled as soon as they are checked; return the error."""
     check = runs.check_photos
 
-    def check_then_spoil(*args):
-        checked = check(*args)
+    def check_then_spoil(*args, **kwargs):
+        checked = check(*args, **kwargs)
         spoil(photo)
         return checked
 

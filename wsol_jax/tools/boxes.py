@@ -9,6 +9,7 @@ command continues.
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from ml_collections import ConfigDict
 from wsol_jax import checks
 from wsol_jax.config import default_config
 from wsol_jax.data.check import unreadable_photos
-from wsol_jax.files import write_atomically
 from wsol_jax.predictions.predictions import concatenate
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.recipes import fuse
@@ -85,6 +85,5 @@ def draw_boxes(config: ConfigDict, out: Path) -> None:
     tables = [read_predictions(pseudo_boxes_file(workdir, split), splits[split], ("box",)) for split in splits]
     records = [record for of_split in splits.values() for record in of_split]
     unreadable = unreadable_photos(photos_file(workdir), Path(config.data.dir))
-    page = (report_folder(workdir) / "index.html").read_bytes()
-    write_atomically(out / "index.html", lambda file: file.write(page))
+    shutil.copytree(report_folder(workdir), out, dirs_exist_ok=True)
     write_results(out, records, concatenate(tables), planned.dataset.classes, "pseudo", unreadable)

@@ -25,8 +25,6 @@ from wsol_jax.report.page import Page, write_page
 from wsol_jax.tools.command_line import Parser, exit_code
 from wsol_jax.tools.results import list_photos, write_results
 
-SHOWN = 200  # photos on the page, those with the least confident boxes
-
 
 def main(arguments: Sequence[str]) -> int:
     """Predict the photos of a command line; return the exit code."""
@@ -97,12 +95,13 @@ def as_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> Predi
 def _page(
     model: Model, root: Path, records: Sequence[Record], table: Predictions, done: Sequence[Prediction], name: str
 ) -> Page:
-    order = np.arange(len(records)) if table.score is None else np.argsort(table.score, kind="stable")
+    number = {name: i for i, name in enumerate(model.classes)}
 
     def photos() -> Iterator[Photo]:
-        for i in order[:SHOWN].tolist():
-            classes = [] if table.top5_class is None else zip(table.top5_class[i], table.top5_prob[i], strict=True)
-            photo = Photo(records[i].path, -1, read_photo(root / records[i].path), NO_BOXES, top5=list(classes))
+        for i, record in enumerate(records):
+            top5 = [(number[name], probability) for name, probability in done[i].top5]
+            score = None if table.score is None else float(table.score[i])
+            photo = Photo(record.path, -1, read_photo(root / record.path), NO_BOXES, top5=top5, score=score)
             if MAPS in model.networks:
                 view = View(model.title, done[i].heat_map, fixed=table.box[i])
                 yield photo._replace(views=[view])
@@ -116,5 +115,5 @@ def _page(
         photos=photos(),
         results={},
         losses={},
-        config=f"{len(records)} photos of {root}; shown are the {min(len(records), SHOWN)} with the least confidence",
+        config=f"{len(records)} photos of {root}",
     )
