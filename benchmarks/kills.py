@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 KILLS = flags.DEFINE_integer("kills", 200, "In all.")
 OF_ONE_RUN = flags.DEFINE_integer("of_one_run", 3, "Kills of a run before it is left to finish.")
@@ -35,6 +35,7 @@ LEFT = re.compile(r"\.part$|run\.lock$|orbax-checkpoint-tmp")
 def main(_: list[str]) -> None:
     """Run the benchmark."""
     sys.path.insert(0, str(ROOT))
+    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file
     rng, count, wrong = random.Random(SEED.value), 0, []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -57,6 +58,7 @@ def main(_: list[str]) -> None:
                 if code == 0:
                     break
             finish(place, name)
+        for name in (f"run{i}" for i in range(runs)):  # at the end: no process is started once JAX has its threads
             wrong += [f"{name}: {difference}" for difference in differences(place / "whole", place / name)]
     print(f"{count} kills in {runs} runs; wrong: {len(wrong)}")
     print("\n".join(wrong))

@@ -1,6 +1,7 @@
 """Predictions for every photo once, in the order of the records, for any size of a batch."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -63,7 +64,7 @@ def test_what_is_no_number_stops_at_once_with_photo_and_network(value, experimen
     def predict(variables, batch, label):
         prediction = experiment.method.predict(variables, batch, label)
         return jax.tree.map(
-            lambda array: array.at[:, 0].set(np.where(batch.index == 5, value, array[:, 0])), prediction
+            lambda array: array.at[:, 0].set(jnp.where(batch.index == 5, value, array[:, 0])), prediction
         )
 
     broken = experiment._replace(method=experiment.method._replace(predict=predict))
