@@ -52,7 +52,7 @@ def _possible_inputs(config: ConfigDict, name: str) -> list[str]:
 
 
 def is_finished(workdir: Path, name: str, wanted: Identity | None = None) -> bool:
-    """Return whether a stage is finished, with the wanted fingerprint if one is given, and its results are still there."""
+    """Return whether a stage is finished, with the wanted fingerprint if given, and its results are still there."""
     saved = identity.read(workdir, name)
     if saved is None or not saved.finished or (wanted and saved.fingerprint != wanted.fingerprint):
         return False
