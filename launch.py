@@ -20,18 +20,15 @@ from ml_collections import ConfigDict, config_flags
 import wsol_jax
 from wsol_jax import InputError
 from wsol_jax.config import OPEN_GROUPS, unknown_key
-from wsol_jax.tools.command_line import Parser, exit_code
+from wsol_jax.tools.command_line import Parser
+from wsol_jax.tools.distributed import add_flags, run_together
 
 EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the experiment of a command line; return the exit code."""
-    try:
-        return exit_code(lambda: wsol_jax.run(*parse(arguments)))
-    except KeyboardInterrupt:
-        print("stopped; the same command continues from here", file=sys.stderr)
-        return 130
+    return run_together(arguments, lambda arguments: wsol_jax.run(*parse(arguments)))
 
 
 def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
@@ -43,6 +40,7 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path]:
     parser = Parser(description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a file of configs/")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
+    add_flags(parser)
     known, overrides = parser.parse_known_args(arguments)
     config = load(known.config)
     for override in overrides:

@@ -18,7 +18,7 @@ FLOORS = (  # from the top; a place imports itself and the places below it
     ("losses", "weights"),
     ("backbones",),
     ("data",),
-    ("boxes", "checks", "devices", "errors", "files", "progress", "threads"),
+    ("boxes", "checks", "devices", "errors", "files", "processes", "progress", "threads"),
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS) for place in places}
 FILES = sorted((ROOT / "wsol_jax").rglob("*.py"))

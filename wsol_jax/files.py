@@ -2,22 +2,27 @@
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from wsol_jax import processes
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, whole or not at all; of the processes of a run only the first one does.
 
-    Several processes may write the same file at once; one of their versions remains, whole.
+    Several runs, also on different hosts, may write the same file at once; one of their versions remains, whole.
 
     Args:
         path: the file; its folder is created if it does not exist.
         write: writes the content into the open binary file that it receives.
     """
+    if not processes.is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     with unfinished.open("wb") as file:
         write(file)
     os.replace(unfinished, path)  # noqa: PTH105 - Path.replace does not document that it is atomic

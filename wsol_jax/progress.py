@@ -9,13 +9,15 @@ from absl import logging
 from rich import progress as bars
 from rich.console import Console
 
+from wsol_jax import processes
+
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
 def track(items: Iterable[Item], total: int, name: str, unit: str = "photos", weight: int = 1) -> Iterator[Item]:
-    """Yield items unchanged, and show how many are done, the rate and the time left.
+    """Yield items unchanged; the first process shows how many are done, the rate and the time left.
 
     Args:
         items: yielded in their order.
@@ -27,6 +29,9 @@ def track(items: Iterable[Item], total: int, name: str, unit: str = "photos", we
     Yields:
         The items. One counts as done when the next is requested.
     """
+    if not processes.is_first():
+        yield from items
+        return
     show = _bar if sys.stderr.isatty() else _lines
     yield from show(items, total, name, unit, weight)
 

@@ -15,13 +15,14 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import checks, devices
+from wsol_jax import checks, devices, processes
 from wsol_jax.config import check_config
 from wsol_jax.data import load_dataset
 from wsol_jax.data.check import check_photos
 from wsol_jax.data.records import Dataset, digest
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.runs.agreement import require_same_photos, require_same_run
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.identity import Identity
@@ -79,26 +80,43 @@ def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> P
         InputError: as `run`.
     """
     check_config(config, jax.device_count())
+    require_same_run(config)
     chosen = _chosen(config.stages)
-    _make(workdir)
-    dataset = dataset or _readable_photos(config, workdir)
-    wanted = identities(config, dataset, workdir, chosen)
-    _require_inputs(config, workdir, chosen)
-    _require_same(config, workdir, chosen, wanted)
+    with processes.first_goes_ahead():
+        _make(workdir)
+        dataset = dataset or _readable_photos(config, workdir)
+    require_same_photos(dataset)
+    wanted, to_do = _decide(config, workdir, dataset, chosen)
 
     mesh = devices.make_mesh()
     contexts = {
         name: Context(workdir, dataset, config.seed, mesh, _input_configs(config, wanted[name])) for name in chosen
     }
-    to_do = [name for name in chosen if not _is_finished(workdir, name, wanted[name])]
     for name in to_do:
         _check(name, config, contexts[name])
     return Plan(config, workdir, dataset, contexts, wanted, to_do)
 
 
+def _decide(
+    config: ConfigDict, workdir: Path, dataset: Dataset, chosen: Sequence[str]
+) -> tuple[dict[str, Identity], list[str]]:
+    """The identities of all stages and the chosen ones that are not finished, as the first process sees the workdir."""
+
+    def decide() -> tuple[dict[str, dict], list[str]]:
+        wanted = identities(config, dataset, workdir, chosen)
+        _require_inputs(config, workdir, chosen)
+        _require_same(config, workdir, chosen, wanted)
+        to_do = [name for name in chosen if not _is_finished(workdir, name, wanted[name])]
+        return {name: one._asdict() for name, one in wanted.items()}, to_do
+
+    wanted, to_do = processes.from_first(decide)
+    return {name: Identity(**fields) for name, fields in wanted.items()}, to_do
+
+
 def carry_out(plan: Plan) -> dict[str, float]:
     """Run the stages that a plan has left to do; return the contents of metrics.json, {} before there is one."""
     config, workdir = plan.config, plan.workdir
+    processes.barrier()  # nothing is removed before all processes have checked everything
     write_atomically(config_file(workdir), lambda file: file.write(config.to_json(indent=2).encode()))
     for name, context in plan.contexts.items():
         if name in plan.to_do:
@@ -122,6 +140,11 @@ def _chosen(stages: str) -> list[str]:
 
 
 def _make(workdir: Path) -> None:
+    if not processes.is_first() and not workdir.is_dir():
+        raise InputError(
+            f"--workdir={workdir}: process {processes.number()} does not see the folder that process 0 created; "
+            "expected a folder that all hosts share"
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -232,12 +255,17 @@ def _check(name: str, config: ConfigDict, context: Context) -> None:
 
 
 def _run(name: str, config: ConfigDict, context: Context, wanted: Identity) -> None:
-    stage, saved = STAGES[name], identity.read(context.workdir, name)
+    stage = STAGES[name]
     logging.info("%s: started", name)
-    if saved and saved.fingerprint != wanted.fingerprint:
-        _clear(context.workdir, name)
-    identity.write(context.workdir, name, wanted)
-    stage.run(config[stage.key], context)
+    if processes.is_first():
+        saved = identity.read(context.workdir, name)
+        if saved and saved.fingerprint != wanted.fingerprint:
+            _clear(context.workdir, name)
+        identity.write(context.workdir, name, wanted)
+    processes.wait_for_first()
+    if stage.together or processes.is_first():
+        stage.run(config[stage.key], context)
+    processes.wait_for_first()
     identity.write(context.workdir, name, wanted._replace(finished=True))
 
 

@@ -30,4 +30,5 @@ STAGE = Stage(
     run=run,
     check=partial(training.check_training, "classifier"),
     files=training.weight_files,
+    together=True,
 )

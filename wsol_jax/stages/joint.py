@@ -40,4 +40,5 @@ STAGE = Stage(
     run=run,
     check=partial(training.check_training, "joint"),
     files=training.weight_files,
+    together=True,
 )

@@ -7,7 +7,7 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import checks, devices
+from wsol_jax import checks, devices, processes
 from wsol_jax.data.render import Batch
 from wsol_jax.losses.box import BOX_LOSSES
 from wsol_jax.methods.localizer import HEADS, features_of, localizer, on_features
@@ -81,8 +81,10 @@ def _train_on_features(config: ConfigDict, context: Context) -> None:
         seed=context.seed,
         mesh=context.mesh,
     )
-    file.unlink()
-    file.with_suffix(".rows").unlink()
+    processes.barrier()  # no other process reads them any more
+    if processes.is_first():
+        file.unlink()
+        file.with_suffix(".rows").unlink()
 
 
 STAGE = Stage(
@@ -94,4 +96,5 @@ STAGE = Stage(
     run=run,
     check=partial(training.check_training, "localizer"),
     files=training.weight_files,
+    together=True,
 )

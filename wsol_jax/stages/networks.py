@@ -1,10 +1,11 @@
 """The networks that stages train: their method, their checkpoints, in this run or another."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.plan import test_window
@@ -132,13 +133,12 @@ def predict_split(
     Returns:
         A Prediction of numpy arrays, in the order of the split's records.
     """
-    method = make_method(network.stage, network.config, len(context.dataset.classes))
     size, resized = input_size(network.config), resize_size(network.config)
+    keys, classes = FrozenConfigDict(network.config), len(context.dataset.classes)
+    method = _predicting(network.stage, keys, classes, size if ten_crops else 0, mirror)
     window = test_window(geometry, size / resized)
     if ten_crops:
-        method, window, size = ten_crop(method, size), test_window("resize", 1.0), resized
-    if mirror:
-        method = mirrored(method)
+        window, size = test_window("resize", 1.0), resized
     return predict_photos(
         method,
         load_variables(network.checkpoints, method.memory),
@@ -151,3 +151,11 @@ def predict_split(
         mesh=context.mesh,
         of_own_class=of_own_class,
     )
+
+
+@lru_cache(maxsize=8)
+def _predicting(stage: str, config: FrozenConfigDict, classes: int, ten_crops_of: int, mirror: bool) -> Method:
+    """A method that predicts: one and the same for all splits, so that they share what is compiled for it."""
+    method = make_method(stage, config, classes)
+    method = ten_crop(method, ten_crops_of) if ten_crops_of else method
+    return mirrored(method) if mirror else method

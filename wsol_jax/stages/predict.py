@@ -73,4 +73,5 @@ STAGE = Stage(
         "train": ("grad_cam_from",),
     },
     files=files,
+    together=True,
 )

@@ -175,4 +175,5 @@ STAGE = Stage(
     run=run,
     check=check,
     files=files,
+    together=True,
 )

@@ -23,6 +23,8 @@ class Stage(NamedTuple):
         inputs: the stages whose results it uses; at least one of them is needed if any is named.
         instead: input -> the keys of its part that may name something to use in place of that input.
         files: its part -> name -> file outside of the workdir that it reads; their content is fingerprinted.
+        together: whether all processes carry it out, for it computes on their devices; the others wait for the first
+            process otherwise.
     """
 
     key: str
@@ -34,3 +36,4 @@ class Stage(NamedTuple):
     inputs: tuple[str, ...] = ()
     instead: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     files: Callable[[ConfigDict], Mapping[str, Path]] = lambda config: {}
+    together: bool = False

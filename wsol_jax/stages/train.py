@@ -71,4 +71,5 @@ STAGE = Stage(
     run=run,
     check=check,
     files=training.weight_files,
+    together=True,
 )

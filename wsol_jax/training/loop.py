@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import jax
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from wsol_jax import devices
+from wsol_jax import devices, processes
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.progress import track
@@ -52,6 +53,7 @@ def fit(
 
     Raises:
         InputError: the loss is not finite, or a checkpoint or a log cannot be read or written.
+        SystemExit: SIGTERM arrived, in any process; the state is saved. Several processes see it at the next log line.
     """
     steps_per_epoch = photos / config.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
@@ -72,17 +74,28 @@ def fit(
     photos_left = len(steps_left) * config.batch_size
     on_device = devices.prefetch(batches(steps_left), mesh)
     tracked = track(steps_left, photos_left, folder.name, weight=config.batch_size)
-    for number, batch in zip(tracked, on_device, strict=True):
-        state, logs = step(state, batch)
-        done = number + 1
-        if done % config.log_every == 0 or done == total_steps:
-            values = {name: float(value) for name, value in logs.items()}
-            log.write(done, values)
-        if watch_if_due:
-            watch_if_due(done, state)
-        if done % config.checkpoint_every == 0 or done == total_steps:
-            save(checkpoints, state)
-    finish(checkpoints)
+    stopped = False
+    with processes.stop_requests() as is_requested:
+        for number, batch in zip(tracked, on_device, strict=True):
+            state, logs = step(state, batch)
+            done = number + 1
+            is_logged = done % config.log_every == 0 or done == total_steps
+            if is_logged:
+                values = {name: float(value) for name, value in jax.device_get(logs).items()}
+                log.write(done, values)
+            if watch_if_due:
+                watch_if_due(done, state)
+            if is_logged or processes.count() == 1:  # several processes agree where they wait for the devices anyway
+                stopped = processes.is_set_anywhere(is_requested())
+            if done % config.checkpoint_every == 0 or done == total_steps or stopped:
+                save(checkpoints, state)
+            if stopped:
+                break
+        finish(checkpoints)
+        stopped = processes.is_set_anywhere(stopped or is_requested())
+    if stopped:
+        logging.info("%s: asked to stop; step %d of %d is saved", folder.name, int(state.step), total_steps)
+        raise SystemExit(processes.STOPPED)
     if steps_left:
         _warn_of_missed(folder.name, values, total_steps)
     return state
@@ -102,7 +115,8 @@ def _at_epochs(
     epochs = total_steps / steps_per_epoch
     ends = (min(epoch, epochs) for epoch in range(math.ceil(epochs) + 1))
     due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in ends}
-    watched = {line["step"] for line in read_log(file.path.parent, file.path.name)}
+    lines = processes.from_first(lambda: read_log(file.path.parent, file.path.name))
+    watched = {line["step"] for line in lines}
 
     def watch_if_due(step: int, state: TrainState) -> None:
         if step in due and step not in watched:
