@@ -1,6 +1,7 @@
 """Scenes, networks and configurations small enough to train in a test."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -121,6 +122,13 @@ def assert_trees_equal(a: object, b: object) -> None:
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(path), strict=True)
+
+
+def free_address() -> str:
+    """localhost with a port that nothing listens to."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return f"localhost:{probe.getsockname()[1]}"
 
 
 def python(source: str, *args: object, cwd: Path | None = None, **environment: str) -> subprocess.Popen:

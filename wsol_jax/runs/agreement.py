@@ -8,7 +8,6 @@ import jax
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-import wsol_jax
 from wsol_jax import processes
 from wsol_jax.data.records import Dataset, digest
 
@@ -35,7 +34,7 @@ def require_same_photos(dataset: Dataset) -> None:
 
 def _digest_of_code() -> str:
     """A digest of every file of the package's code (sha256, the first 12 hex digits)."""
-    root = Path(wsol_jax.__file__).parent
+    root = Path(processes.__file__).parent
     total = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         total.update(file.relative_to(root).as_posix().encode() + file.read_bytes())

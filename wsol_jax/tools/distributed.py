@@ -110,6 +110,8 @@ def _connect(flags: argparse.Namespace) -> None:
     Raises:
         InputError: JAX does not know this environment, or process 0 cannot use its port.
     """
+    if flags.process_id == 0:
+        _require_free(flags.coordinator)
     jax.config.update("jax_enable_preemption_service", False)  # its handler of SIGTERM would displace ours
     connected = threading.Event()
     threading.Thread(target=_end_start_in_time, args=(connected,), daemon=True).start()
@@ -130,6 +132,16 @@ def _connect(flags: argparse.Namespace) -> None:
     if not processes.is_first():
         logging.set_verbosity(logging.WARNING)
     logging.info("%d processes", processes.count())
+
+
+def _require_free(coordinator: str) -> None:
+    """Raise InputError if another program has the coordinator's port; JAX itself would crash."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(coordinator.rpartition(":")[2])))
+        except OSError as error:
+            raise InputError(f"--coordinator={coordinator}: this port cannot be used ({error.strerror})") from error
 
 
 def _end_start_in_time(connected: threading.Event) -> None:
