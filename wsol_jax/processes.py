@@ -74,7 +74,7 @@ def wait_for_first() -> None:
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """Let the others do the work of a `with` block after the first process, which leaves its results to be read."""
+    """Wait before a `with` block, in all but the first process, until that one has left it and its results are there."""
     if not is_first():
         wait_for_first()
     yield

@@ -31,12 +31,12 @@ WORK = """
 
 
 def config(name: str) -> ConfigDict:
-    if name == "dawsol":
-        return experiments.tiny("dawsol_birds25", **{"data.name": "scenes", "train.learning_rate": 1e-4})
-    keys = experiments.tiny(**{"localizer.learning_rate": 1e-4, "classifier.learning_rate": 1e-4})
-    for part in (keys.pseudo, keys.localizer, keys.classifier):
+    keys = experiments.tiny("dawsol_birds25" if name == "dawsol" else "base", **{"data.name": "scenes"})
+    for part in (keys.pseudo, keys.localizer, keys.classifier, keys.train):
         part.update(arch="vgg_gap")
-        part.arch_kwargs = ConfigDict(tiny.NARROW["vgg_gap"])
+        part.arch_kwargs = ConfigDict(tiny.NARROW["vgg_gap"] | dict(stride=16))
+    for part in (keys.localizer, keys.classifier, keys.train):
+        part.update(learning_rate=1e-4, new_from="", freeze="")
     return keys
 
 

@@ -36,7 +36,7 @@ class End(NamedTuple):
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of several processes to a parser."""
+    """Append the flags of several processes to those of a parser."""
     group = parser.add_argument_group("several processes, each started with this command (docs/scaling.md)")
     group.add_argument(
         "--distributed", action="store_true", help="TPU pods, Slurm, Open MPI, Kubernetes: JAX asks them"
@@ -44,6 +44,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: of process 0, any free port")
     group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
     group.add_argument("--process_id", type=int, metavar="I", help="which one this is, 0 to N - 1")
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the flags of `add_flags` in a command line, and its other arguments.
+
+    Raises:
+        InputError: a value is of another type.
+    """
+    parser = Parser(allow_abbrev=False, add_help=False)
+    add_flags(parser)
+    return parser.parse_known_args(arguments)
 
 
 def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], object]) -> int:
@@ -68,9 +79,7 @@ def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], ob
 
 
 def _run(arguments: Sequence[str], command: Callable[[Sequence[str]], object]) -> None:
-    parser = Parser(allow_abbrev=False, add_help=False)
-    add_flags(parser)
-    flags, others = parser.parse_known_args(arguments)
+    flags, others = split_flags(arguments)
     if _are_several(flags):
         _connect(flags)
     command(others)
