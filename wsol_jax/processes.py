@@ -74,7 +74,7 @@ def wait_for_first() -> None:
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """Wait before a `with` block, in all but the first process, until that one has left it and its results are there."""
+    """Wait before a `with` block, except in the first process, until that one has left it: its results are there."""
     if not is_first():
         wait_for_first()
     yield

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tiny
 
+from wsol_jax import devices
 from wsol_jax.data import plan
 from wsol_jax.data.render import Batch, cut
+from wsol_jax.training import predict
 from wsol_jax.training.predict import predict_photos
 
 WINDOW = plan.test_window("center_crop", 224 / 256)
@@ -55,3 +57,22 @@ def test_predictions_follow_their_records(experiment, expected):
     predictions = predicted(experiment, [experiment.dataset.splits["test"][i] for i in order], 4)
     for array, wanted in zip(jax.tree.leaves(predictions), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(array, wanted[order], rtol=1e-4, atol=1e-5)
+
+
+def test_the_devices_have_work_while_results_come_back(experiment, monkeypatch):
+    """Two more batches are begun before the first one's results are fetched."""
+    order = []
+    begin, fetch = predict.predict_batch, devices.require_order
+
+    def noted_begin(*arguments):
+        order.append("begin")
+        return begin(*arguments)
+
+    def noted_fetch(*arguments):
+        order.append("fetch")
+        fetch(*arguments)
+
+    monkeypatch.setattr(predict, "predict_batch", noted_begin)
+    monkeypatch.setattr(devices, "require_order", noted_fetch)
+    predicted(experiment, experiment.dataset.splits["test"], 2)
+    assert order == ["begin"] * 3 + ["fetch", "begin"] * 2 + ["fetch"] * 3

@@ -39,11 +39,12 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
         InputError: the network is not finite, or this checkpoint or the one before cannot be written; earlier ones are
             untouched.
     """
-    if not _is_finite(state.params, state.batch_stats):
+    step, is_finite = jax.device_get((state.step, _is_finite(state.params, state.batch_stats)))
+    if not is_finite:
         name = Path(checkpoints.directory).parent.name
-        raise InputError(f"{name}: parameters are not finite after step {int(state.step)}; lower learning_rate")
+        raise InputError(f"{name}: parameters are not finite after step {step}; lower learning_rate")
     with _named(f"a checkpoint cannot be written to {checkpoints.directory}", "the one before it is kept"):
-        checkpoints.save(int(state.step), args=ocp.args.StandardSave(state))
+        checkpoints.save(int(step), args=ocp.args.StandardSave(state))
 
 
 @jax.jit
