@@ -43,7 +43,8 @@ def work(folder: Path, file: Path, mesh: Mesh) -> None:
         experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
         window=plan.test_window("center_crop", 224 / 256), size=tiny.SIZE, batch_size=8, name="test", mesh=mesh,
     ).box  # fmt: skip
-    np.savez(file, **results, **interleaved_rows(), **directions(experiment.dataset, mesh))
+    rows = interleaved_rows() if jax.process_count() > 1 else {}
+    np.savez(file, **results, **rows, **directions(experiment.dataset, mesh))
 
 
 def permuted() -> Mesh:
