@@ -35,7 +35,8 @@ import wsol_jax
 from wsol_jax import InputError
 from wsol_jax.config import OPEN_GROUPS, unknown_key
 from wsol_jax.runs.dry_run import dry_run
-from wsol_jax.tools.command_line import Parser, exit_code, show_log
+from wsol_jax.tools.command_line import Parser, show_log
+from wsol_jax.tools.distributed import add_flags, run_together
 
 CONFIGS = Path(__file__).parent / "configs"
 EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
@@ -43,11 +44,7 @@ EXPECTED = "--config=FILE, --workdir=DIR or --config.KEY=VALUE"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the experiment of a command line; return the exit code."""
-    try:
-        return exit_code(lambda: carry_out(*parse(arguments)))
-    except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        return 130
+    return run_together(arguments, lambda arguments: carry_out(*parse(arguments)))
 
 
 def carry_out(config: ConfigDict, workdir: Path, is_dry: bool) -> None:
@@ -73,6 +70,7 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path, bool]:
     parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a name below, or a file")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
     parser.add_argument("--dry_run", action="store_true", help="print stages, steps, memory and time; write nothing")
+    add_flags(parser)
     known, overrides = parser.parse_known_args(joined(arguments))
     if not known.workdir:
         raise InputError("--workdir is empty; expected a folder")

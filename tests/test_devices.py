@@ -20,7 +20,7 @@ def numbered(step: int, rows: int = 8) -> Batch:
 def test_a_mesh_has_every_device_unless_told():
     assert devices.make_mesh().size == jax.device_count() == 8
     assert devices.make_mesh().axis_names == ("data",)
-    assert tiny.mesh(2).devices.tolist() == jax.devices()[:2]
+    assert devices.make_mesh(jax.devices()[2::-1]).devices.tolist() == jax.devices()[:3]
 
 
 def test_one_process_reads_the_whole_batch():
@@ -35,7 +35,9 @@ def test_devices_must_share_a_batch_evenly(batch_size):
 
 def test_rows_are_spread_in_order_and_come_back():
     batch = devices.put(numbered(3), tiny.mesh(8))
-    assert [shard.data.tolist() for shard in batch.index.addressable_shards] == [[300 + row] for row in range(8)]
+    on_device = {shard.device: shard.data.tolist() for shard in batch.index.addressable_shards}
+    assert [on_device[device] for device in tiny.mesh(8).devices] == [[300 + row] for row in range(8)]
+    assert tiny.mesh(8).devices.tolist() != jax.devices()
     assert batch.window.sharding == devices.sharded(tiny.mesh(8))
     for found, given in zip(batch, numbered(3), strict=True):
         np.testing.assert_array_equal(devices.fetch(found), given)
@@ -64,3 +66,17 @@ def test_two_batches_are_on_the_way_while_one_is_used():
     assert asked == [0, 1, 2]
     next(stream)
     assert asked == [0, 1, 2, 3]
+
+
+def test_results_are_of_the_photos_they_are_joined_to():
+    index = devices.put(numbered(0).index, tiny.mesh(4))
+    devices.require_order(index, [0, 1, 2])  # the other rows are padding
+    with pytest.raises(ValueError, match=r"are those of photos \[0, 1, 2\]; expected \[0, 2, 1\]"):
+        devices.require_order(index, [0, 2, 1])
+
+
+def test_what_items_begin_is_under_way_before_they_are_needed():
+    begun = []
+    stream = devices.ahead(begun.append(step) or step for step in range(4))
+    assert next(stream) == 0 and begun == [0, 1, 2]
+    assert list(stream) == [1, 2, 3]

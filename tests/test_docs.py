@@ -22,6 +22,7 @@ import launch
 from wsol_jax import run
 from wsol_jax.__main__ import COMMANDS
 from wsol_jax.config import OPEN_GROUPS, check_config, default_config
+from wsol_jax.tools.distributed import split_flags
 
 ROOT = Path(launch.__file__).parent
 DOCS = ROOT / "docs"
@@ -60,10 +61,15 @@ def inline_code(page: Path) -> list[str]:
     return CODE.findall(FENCED.sub("", page.read_text()))
 
 
-def shell_lines() -> list[str]:
-    """The commands of every fenced block, one a line."""
-    joined = [block.replace("\\\n", " ") for page in PAGES for block in blocks(page, "sh")]
+def joined_lines(page: Path, language: str) -> list[str]:
+    """The commands of every fenced block of a language, one a line."""
+    joined = [block.replace("\\\n", " ") for block in blocks(page, language)]
     return [line for block in joined for line in block.splitlines() if not line.startswith("#")]
+
+
+def shell_lines() -> list[str]:
+    """The commands of every fenced block that consists of commands alone, one a line."""
+    return [line for page in PAGES for line in joined_lines(page, "sh")]
 
 
 def docstring_lines() -> list[str]:
@@ -79,7 +85,10 @@ def launches() -> list[list[str]]:
     """The arguments of every launch command of a page or a docstring, and of every recipe of a table."""
     lines = [*(line for line in shell_lines() if "launch.py" in line), *docstring_lines()]
     cells = [code for page in PAGES for code in inline_code(page) if code.startswith("--config=")]
-    arguments = [shlex.split(line.partition("launch.py")[2]) for line in lines] + [shlex.split(cell) for cell in cells]
+    scripts = [line for page in PAGES for line in joined_lines(page, "bash") if "python launch.py" in line]
+    lines += [line.rstrip(' "&').replace("$i", "0") for line in scripts]
+    arguments = [shlex.split(line.partition("launch.py")[2]) for line in lines]
+    arguments = [split_flags(each)[1] for each in arguments + [shlex.split(cell) for cell in cells]]
     return [each for each in arguments if each != ["--help"]]
 
 

@@ -19,7 +19,19 @@ FLOORS = (  # from the top; a place imports itself and the places below it
     ("losses", "weights"),
     ("backbones",),
     ("data",),
-    ("arrays", "boxes", "checks", "compilation", "console", "devices", "errors", "files", "progress", "threads"),
+    (
+        "arrays",
+        "boxes",
+        "checks",
+        "compilation",
+        "console",
+        "devices",
+        "errors",
+        "files",
+        "processes",
+        "progress",
+        "threads",
+    ),
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS) for place in places}
 FILES = sorted((ROOT / "wsol_jax").rglob("*.py"))

@@ -1,6 +1,7 @@
 """Scenes, networks and configurations small enough to train in a test."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -40,7 +41,9 @@ NARROW = {
 
 
 def mesh(size: int) -> Mesh:
-    return devices.make_mesh(jax.devices()[:size])
+    """The first devices in an order that is not that of their ids, as on a TPU."""
+    ordered = devices.make_mesh(jax.devices()[:size])
+    return Mesh(np.roll(ordered.devices[::-1], size // 3), ordered.axis_names, axis_types=ordered.axis_types)
 
 
 def scenes(train: int = 24, test: int = 10) -> Dataset:
@@ -119,6 +122,13 @@ def assert_trees_equal(a: object, b: object) -> None:
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(path), strict=True)
+
+
+def free_address() -> str:
+    """localhost with a port that nothing listens to."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return f"localhost:{probe.getsockname()[1]}"
 
 
 def python(source: str, *args: object, cwd: Path | None = None, **environment: str) -> subprocess.Popen:

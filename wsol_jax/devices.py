@@ -71,9 +71,14 @@ def put(batch: Tree, mesh: Mesh) -> Tree:
 
 def prefetch(batches: Iterable[Tree], mesh: Mesh, depth: int = 2) -> Iterator[Tree]:
     """Yield batches on the devices, with the transfer of the next `depth` under way."""
+    return ahead((put(batch, mesh) for batch in batches), depth)
+
+
+def ahead(items: Iterable[Tree], depth: int = 2) -> Iterator[Tree]:
+    """Yield items, each once the `depth` after it are requested: what they begin on the devices is then under way."""
     waiting: deque[Tree] = deque()
-    for batch in batches:
-        waiting.append(put(batch, mesh))
+    for item in items:
+        waiting.append(item)
         if len(waiting) > depth:
             yield waiting.popleft()
     yield from waiting
@@ -117,3 +122,15 @@ def agreed(value: bool) -> bool:
 def fetch(array: jax.Array) -> np.ndarray:
     """Return a whole array on this host, wherever its rows are."""
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def require_order(index: jax.Array, expected: Sequence[int]) -> None:
+    """Raise ValueError unless the rows of a batch are those of the expected photos, in order.
+
+    Args:
+        index: int [b], of the photos that are on the devices, see `Batch`; their first rows are compared.
+        expected: of the photos that their results are joined to.
+    """
+    rows = fetch(index)[: len(expected)]
+    if not np.array_equal(rows, expected):
+        raise ValueError(f"the rows of a batch are those of photos {rows.tolist()}; expected {list(expected)}")

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from wsol_jax import processes
+
 UNFINISHED = ".part"  # the ending of files that are not whole
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, whole or not at all; of the processes of a run only the first one does.
 
-    Several processes may write the same file at once; one of their versions remains, whole.
+    Several runs, also on different hosts, may write the same file at once; one of their versions remains, whole.
 
     Args:
         path: the file; its folder is created if it does not exist.
@@ -23,6 +25,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: it cannot be written; the error names it, and nothing is left.
     """
+    if not processes.is_first():
+        return
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

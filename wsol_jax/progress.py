@@ -4,12 +4,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from absl import logging
 from rich import progress as bars
 from rich.console import Console
+
+from wsol_jax import processes
 
 Item = TypeVar("Item")
 
@@ -37,7 +39,7 @@ class _Rate:
 
 
 def track(items: Iterable[Item], total: int, name: str, unit: str = "photos", weight: int = 1) -> Iterator[Item]:
-    """Yield items unchanged, and show how many are done, the rate and the time left.
+    """Yield items unchanged; the first process shows how many are done, the rate and the time left.
 
     Args:
         items: yielded in their order.
@@ -65,6 +67,8 @@ def meter(total: int, name: str, unit: str = "photos") -> AbstractContextManager
         name: of the loop.
         unit: the name of a unit, in the plural.
     """
+    if not processes.is_first():
+        return nullcontext(lambda *_: None)
     return (_bar if sys.stderr.isatty() else _lines)(total, name, unit)
 
 

@@ -1,6 +1,7 @@
 """Training to the last step, also if it is killed on the way."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 import tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from wsol_jax import processes
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.training import loop
@@ -165,6 +167,50 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(InputError, match=r"^classifier: the loss is (nan|inf) at step \d; lower learning_rate$"):
         experiment.train(tmp_path / "classifier", tiny.mesh(1))
     assert all(np.isfinite(line["loss"]) for line in read_log(tmp_path / "classifier"))
+
+
+def test_parameters_that_are_not_finite_never_reach_a_checkpoint(tmp_path):
+    """The loss of the first step is finite, its update is not, and the next line of the log is far away."""
+    experiment = tiny.experiment("classifier", "vgg_gap", learning_rate=1e39, log_every=100, checkpoint_every=1)
+    with pytest.raises(InputError, match=r"^classifier: parameters are not finite after step 1; lower learning_rate$"):
+        experiment.train(tmp_path / "classifier", tiny.mesh(1))
+    assert tiny.saves(tmp_path / "classifier", "*") == []
+
+
+def test_sigterm_saves_a_checkpoint_and_the_same_command_continues(experiment, trained, tmp_path):
+    folder, mesh = tmp_path / "localizer", tiny.mesh(1)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        for at, batch in zip(steps, experiment.batches(steps, mesh), strict=True):
+            if at == 4:  # requested in step 2, after two steps are done
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        experiment.train(folder, mesh, batches)
+    assert stop.value.code == processes.STOPPED
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert sorted(path.name for path in tiny.saves(folder, "*")) == ["2", "3"]  # the third by request
+    tiny.assert_trees_equal(experiment.train(folder, mesh), trained[1])
+    assert (folder / "log.jsonl").read_text() == (trained[0] / "log.jsonl").read_text()
+
+
+def test_a_step_transfers_nothing_but_its_batch_and_logs(experiment, trained, tmp_path):
+    """From the fourth batch on every other transfer raises; JAX on CPU knows those to the device only."""
+    mesh = tiny.mesh(2)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        for at, batch in zip(steps, experiment.batches(steps, mesh), strict=True):
+            if at == 4:
+                jax.config.update("jax_transfer_guard", "disallow")
+            yield batch
+
+    try:
+        state = experiment.train(tmp_path / "localizer", mesh, batches)
+    finally:
+        jax.config.update("jax_transfer_guard", "allow")
+    assert jax.device_get(state.step) == 6
 
 
 def test_another_network_does_not_continue(trained):

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
+from wsol_jax import devices
 from wsol_jax.data import plan
 from wsol_jax.data.render import Batch, cut
 from wsol_jax.errors import InputError
+from wsol_jax.training import predict
 from wsol_jax.training.predict import predict_photos
 
 WINDOW = plan.test_window("center_crop", 224 / 256)
@@ -71,3 +73,22 @@ def test_what_is_no_number_stops_at_once_with_photo_and_network(value, experimen
     records = experiment.dataset.splits["test"]
     with pytest.raises(InputError, match=f"^test: the (box|logits) of {records[5].path} is NaN or infinite; expected"):
         predicted(broken, records, 4)
+
+
+def test_the_devices_have_work_while_results_come_back(experiment, monkeypatch):
+    """Two more batches are begun before the first one's results are fetched."""
+    order = []
+    begin, fetch = predict.predict_batch, devices.require_order
+
+    def noted_begin(*arguments):
+        order.append("begin")
+        return begin(*arguments)
+
+    def noted_fetch(*arguments):
+        order.append("fetch")
+        fetch(*arguments)
+
+    monkeypatch.setattr(predict, "predict_batch", noted_begin)
+    monkeypatch.setattr(devices, "require_order", noted_fetch)
+    predicted(experiment, experiment.dataset.splits["test"], 2)
+    assert order == ["begin"] * 3 + ["fetch", "begin"] * 2 + ["fetch"] * 3

@@ -10,7 +10,7 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from wsol_jax import devices
+from wsol_jax import devices, processes
 from wsol_jax.arrays import read_arrays
 from wsol_jax.backbones import BACKBONES, trunk
 from wsol_jax.backbones.initialise import initialise
@@ -73,7 +73,9 @@ def make_reader(
         on_device = devices.prefetch(batches, mesh)
         for start, batch in zip(track(starts, len(indices), name, weight=batch_size), on_device, strict=True):
             index = np.resize(indices[start : start + batch_size], batch_size)
-            yield Chunk(index, np.arange(batch_size) < len(indices) - start, batch.image)
+            valid = np.arange(batch_size) < len(indices) - start
+            devices.require_order(batch.index, index[valid])
+            yield Chunk(index, valid, batch.image)
 
     return chunks
 
@@ -97,7 +99,7 @@ def fit_heat_maps(
         Heat maps float32 [n, h, w].
     """
     present = np.unique(groups).tolist()
-    done = {group for group in present if files[group].exists()}
+    done = set(processes.from_first(lambda: [group for group in present if files[group].exists()]))
     if done:
         logging.info("DDT: %d groups are already done", len(done))
     rules = {"batch_size": config.batch_size, "sign": config.sign, "max_bytes": config.max_bytes}
@@ -105,6 +107,7 @@ def fit_heat_maps(
         forward, read, groups, done=done, fetch=devices.fetch, log=logging.info, **rules
     ):
         write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
+    processes.wait_for_first()
     heat = [None] * len(groups)
     for group in present:
         (maps,) = read_arrays(files[group], ["heat"])
@@ -128,9 +131,10 @@ def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, 
     Returns:
         Heat maps float32 [n, h, w].
     """
-    known = {group: read_direction(files[group]) for group in np.unique(groups).tolist() if files[group].exists()}
+    groups_with_files = processes.from_first(lambda: [group for group, file in enumerate(files) if file.exists()])
+    known = {group: read_direction(files[group]) for group in groups_with_files if group in groups}
     if not known:
-        known = {-1: read_direction(next(file for file in files if file.exists()))}
+        known = {-1: read_direction(files[groups_with_files[0]])}
     return np.concatenate([maps for _, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch)])
 
 

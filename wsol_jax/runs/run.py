@@ -7,7 +7,7 @@ skipped, one that was cut off continues, and results with another fingerprint st
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import checks, devices
+from wsol_jax import checks, devices, processes
 from wsol_jax.compilation import keep_compiled
 from wsol_jax.config import check_config
 from wsol_jax.data import load_dataset
@@ -24,6 +24,7 @@ from wsol_jax.data.check import check_photos
 from wsol_jax.data.records import Dataset
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.runs.agreement import require_same_photos, require_same_run
 from wsol_jax.runs.state import identities, is_finished, require_inputs, require_same
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
@@ -52,7 +53,7 @@ class Plan(NamedTuple):
     contexts: dict[str, Context]
     identities: dict[str, Identity]
     to_do: list[str]
-    extended: set[str]
+    extended: list[str]
 
 
 def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -106,26 +107,52 @@ def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_d
     """
     check_config(config, jax.device_count())
     keep_compiled(config.compilation_cache)
+    require_same_run(config)
     chosen = _chosen(config.stages)
-    if not is_dry:
-        _make(workdir)
-    dataset = dataset or _readable_photos(config, workdir, is_dry)
-    wanted = identities(config, dataset, workdir, chosen)
-    require_inputs(config, workdir, chosen)
+    with processes.first_goes_ahead():
+        if not is_dry:
+            _make(workdir)
+        dataset = dataset or _readable_photos(config, workdir, is_dry)
+    require_same_photos(dataset)
+    wanted = _identities(config, dataset, workdir, chosen)
     mesh = devices.make_mesh()
     contexts = {
         name: Context(workdir, dataset, config.seed, mesh, _input_configs(config, wanted[name])) for name in chosen
     }
-    extended = require_same(config, contexts, wanted, workdir)
-    to_do = [name for name in chosen if not is_finished(workdir, name, wanted[name])]
+    extended, to_do = _decide(config, contexts, wanted, workdir)
     for name in to_do:
         _check(name, config, contexts[name])
     return Plan(config, workdir, dataset, contexts, wanted, to_do, extended)
 
 
+def _identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequence[str]) -> dict[str, Identity]:
+    """The identities of all stages, as the first process sees the workdir."""
+
+    def decide() -> dict[str, dict]:
+        wanted = identities(config, dataset, workdir, chosen)
+        require_inputs(config, workdir, chosen)
+        return {name: one._asdict() for name, one in wanted.items()}
+
+    return {name: Identity(**fields) for name, fields in processes.from_first(decide).items()}
+
+
+def _decide(
+    config: ConfigDict, contexts: dict[str, Context], wanted: dict[str, Identity], workdir: Path
+) -> tuple[list[str], list[str]]:
+    """The chosen stages that continue with more epochs, and those to do, as the first process sees the workdir."""
+
+    def decide() -> tuple[list[str], list[str]]:
+        extended = require_same(config, contexts, wanted, workdir)
+        return sorted(extended), [name for name in contexts if not is_finished(workdir, name, wanted[name])]
+
+    extended, to_do = processes.from_first(decide)
+    return extended, to_do
+
+
 def carry_out(plan: Plan) -> dict[str, float]:
     """Run the stages that a plan has left to do; return the contents of metrics.json, {} before there is one."""
     config, workdir = plan.config, plan.workdir
+    processes.barrier()  # nothing is removed before all processes have checked everything
     names = json.dumps(list(plan.dataset.classes), indent=2)
     write_atomically(config_file(workdir), lambda file: file.write(config.to_json(indent=2).encode()))
     write_atomically(classes_file(workdir), lambda file: file.write(names.encode()))
@@ -161,6 +188,11 @@ def _chosen(stages: str) -> list[str]:
 
 
 def _make(workdir: Path) -> None:
+    if not processes.is_first() and not workdir.is_dir():
+        raise InputError(
+            f"--workdir={workdir}: process {processes.number()} does not see the folder that process 0 created; "
+            "expected a folder that all hosts share"
+        )
     try:
         str(workdir).encode()  # Arrow, Orbax and TensorFlow take text
         workdir.mkdir(parents=True, exist_ok=True)
@@ -191,12 +223,17 @@ def _check(name: str, config: ConfigDict, context: Context) -> None:
 
 
 def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_extended: bool) -> None:
-    stage, saved = STAGES[name], identity.read(context.workdir, name)
+    stage = STAGES[name]
     logging.info("%s: started", name)
-    if saved and saved.fingerprint != wanted.fingerprint and not is_extended:
-        _clear(context.workdir, name)
-    identity.write(context.workdir, name, wanted)
-    stage.run(config[stage.key], context)
+    if processes.is_first():
+        saved = identity.read(context.workdir, name)
+        if saved and saved.fingerprint != wanted.fingerprint and not is_extended:
+            _clear(context.workdir, name)
+        identity.write(context.workdir, name, wanted)
+    processes.wait_for_first()
+    if stage.together or processes.is_first():
+        stage.run(config[stage.key], context)
+    processes.wait_for_first()
     identity.write(context.workdir, name, wanted._replace(finished=True))
 
 

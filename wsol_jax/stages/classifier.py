@@ -33,4 +33,5 @@ STAGE = Stage(
     without_effect=training.WITHOUT_EFFECT,
     extends=training.extends,
     work=partial(training.work, "classifier"),
+    together=True,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from wsol_jax import checks
+from wsol_jax import checks, processes
 from wsol_jax.arrays import read_array
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.errors import InputError
@@ -95,7 +95,8 @@ def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, contex
     if not name:
         return apply_heat_maps(forward, read, groups, files)
     kept = view_heat_file(context.workdir, name, split)
-    if not kept.exists():
+    if not processes.from_first(kept.exists):
         heat = apply_heat_maps(forward, read, groups, files)
         write_atomically(kept, lambda file: np.save(file, heat))
+    processes.wait_for_first()
     return read_array(kept, (len(records), None, None))

@@ -45,4 +45,5 @@ STAGE = Stage(
     without_effect=training.WITHOUT_EFFECT,
     extends=training.extends,
     work=partial(training.work, "joint"),
+    together=True,
 )

@@ -7,7 +7,7 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import checks, devices
+from wsol_jax import checks, devices, processes
 from wsol_jax.data.render import Batch
 from wsol_jax.losses.box import BOX_LOSSES
 from wsol_jax.methods.localizer import HEADS, features_of, localizer, on_features
@@ -93,8 +93,10 @@ def _train_on_features(config: ConfigDict, context: Context) -> None:
         seed=context.seed,
         mesh=context.mesh,
     )
-    file.unlink()
-    file.with_suffix(".rows").unlink()
+    processes.barrier()  # no other process reads them any more
+    if processes.is_first():
+        file.unlink()
+        file.with_suffix(".rows").unlink()
 
 
 STAGE = Stage(
@@ -109,4 +111,5 @@ STAGE = Stage(
     without_effect=training.WITHOUT_EFFECT,
     extends=training.extends,
     work=work,
+    together=True,
 )

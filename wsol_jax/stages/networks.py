@@ -1,11 +1,12 @@
 """The networks that stages train: their method, their checkpoints, in this run or another."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.plan import test_window
@@ -210,7 +211,14 @@ def make_ready(network: Trained, classes: int, geometry: str, ten_crops: bool = 
     Raises:
         InputError: there is no checkpoint, or it cannot be read.
     """
-    method = make_method(network.stage, network.config, classes)
-    variables = load_variables(network.checkpoints, method.memory)
-    method, window, size = tested(method, network.config, geometry, ten_crops, mirror)
-    return Ready(method, variables, window, size)
+    keys = FrozenConfigDict(network.config)
+    method, window, size = _predicting(network.stage, keys, classes, geometry, ten_crops, mirror)
+    return Ready(method, load_variables(network.checkpoints, method.memory), window, size)
+
+
+@lru_cache(maxsize=8)
+def _predicting(
+    stage: str, config: FrozenConfigDict, classes: int, geometry: str, ten_crops: bool, mirror: bool
+) -> tuple[Method, np.ndarray, int]:
+    """A method as it predicts: one and the same for all splits, so that they share what is compiled for it."""
+    return tested(make_method(stage, config, classes), config, geometry, ten_crops, mirror)

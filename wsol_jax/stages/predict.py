@@ -88,4 +88,5 @@ STAGE = Stage(
     files=files,
     without_effect=("batch_size",),
     work=work,
+    together=True,
 )

@@ -247,4 +247,5 @@ STAGE = Stage(
     check=check,
     files=files,
     work=work,
+    together=True,
 )

@@ -29,6 +29,8 @@ class Stage(NamedTuple):
         extends: (its fingerprinted part as it was, as it is, context) -> '' if results of the first are on the way to
             those of the second, so that it continues from them; or why they are not; None if that was not wanted.
         work: (its part, context) -> its loops that take time, for an estimate; those that finish at once are not there.
+        together: whether all processes carry it out, for it computes on their devices; the others wait for the first
+            process otherwise.
     """
 
     key: str
@@ -44,3 +46,4 @@ class Stage(NamedTuple):
     is_view: bool = False
     extends: Callable[[Mapping[str, Any], Mapping[str, Any], Context], str | None] = lambda was, now, context: None
     work: Callable[[ConfigDict, Context], list[Work]] = lambda config, context: []
+    together: bool = False

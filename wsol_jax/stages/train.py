@@ -76,4 +76,5 @@ STAGE = Stage(
     without_effect=training.WITHOUT_EFFECT,
     extends=training.extends,
     work=partial(training.work, "train"),
+    together=True,
 )

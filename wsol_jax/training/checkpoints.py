@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
@@ -40,10 +41,20 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
         state: may be donated to the next step afterwards.
 
     Raises:
-        InputError: this checkpoint or the one before cannot be written; earlier ones are untouched.
+        InputError: the network is not finite, or this checkpoint or the one before cannot be written; earlier ones are
+            untouched.
     """
+    step, is_finite = jax.device_get((state.step, _is_finite(state.params, state.batch_stats)))
+    if not is_finite:
+        name = Path(checkpoints.directory).parent.name
+        raise InputError(f"{name}: parameters are not finite after step {step}; lower learning_rate")
     with _named(f"a checkpoint cannot be written to {checkpoints.directory}", "the one before it is kept"):
-        checkpoints.save(int(state.step), args=ocp.args.StandardSave(state))
+        checkpoints.save(int(step), args=ocp.args.StandardSave(state))
+
+
+@jax.jit
+def _is_finite(params: Any, batch_stats: Any) -> jax.Array:
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((params, batch_stats))]).all()
 
 
 def finish(checkpoints: ocp.CheckpointManager) -> None:

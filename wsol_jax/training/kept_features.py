@@ -16,7 +16,7 @@ from absl import logging
 from jax.sharding import Mesh
 from numpy.lib.format import open_memmap
 
-from wsol_jax import devices
+from wsol_jax import devices, processes
 from wsol_jax.data import plan
 from wsol_jax.data.kept_views import box_in_view, kept_views
 from wsol_jax.data.records import Record
@@ -71,10 +71,8 @@ def keep_features(
     """
     shape = features_shape(compute, batch_size, size, len(records) * views)
     count_file = file.with_suffix(".rows")
-    done = int(count_file.read_text()) if count_file.exists() and file.exists() else 0
-    if not done:
-        _require_room(file, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
-    kept = open_memmap(file, "r+" if done else "w+", dtype=np.float16, shape=shape)
+    done = processes.from_first(lambda: int(count_file.read_text()) if count_file.exists() and file.exists() else 0)
+    kept = _open(file, shape, done) if processes.is_first() else None
     planned = list(kept_views(seed, range(len(records)), views))[done:]
     rows = devices.local_slice(batch_size, mesh)
     padded = _in_batches(planned, batch_size, rows)
@@ -82,9 +80,13 @@ def keep_features(
     starts = range(done, shape[0], batch_size)
     for start, batch in zip(track(starts, len(planned), "features", "views", batch_size), batches, strict=True):
         stop = min(start + batch_size, shape[0])
-        kept[start:stop] = devices.fetch(compute(batch.image))[: stop - start]
-        kept.flush()
+        devices.require_order(batch.index, [view.index for view in planned[start - done : stop - done]])
+        features = devices.fetch(compute(batch.image))[: stop - start]
+        if kept is not None:
+            kept[start:stop] = features
+            kept.flush()
         write_atomically(count_file, lambda out, stop=stop: out.write(str(stop).encode()))
+    processes.wait_for_first()
     return Kept(open_memmap(file, "r"), views)
 
 
@@ -99,6 +101,13 @@ def features_shape(compute: Features, batch_size: int, size: int, count: int) ->
     """
     image = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.uint8)
     return (count, *jax.eval_shape(compute, image).shape[1:])
+
+
+def _open(file: Path, shape: tuple[int, ...], done: int) -> np.ndarray:
+    """The file for writing: the one whose rows are `done` in part, or a new one where the disk has room for it."""
+    if not done:
+        _require_room(file, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+    return open_memmap(file, "r+" if done else "w+", dtype=np.float16, shape=shape)
 
 
 def _require_room(file: Path, needed: int) -> None:

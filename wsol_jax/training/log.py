@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import jax
 import numpy as np
 
+from wsol_jax import processes
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
@@ -25,7 +25,7 @@ class LogFile:
     """
 
     def __init__(self, folder: Path, start: int, name: str = LOG):
-        self.path, self.is_writer = folder / name, jax.process_index() == 0
+        self.path, self.is_writer = folder / name, processes.is_first()
         if self.is_writer:
             kept = "".join(json.dumps(line) + "\n" for line in read_log(folder, name) if line["step"] <= start)
             write_atomically(self.path, lambda file: file.write(kept.encode()))

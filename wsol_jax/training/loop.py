@@ -11,7 +11,7 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from wsol_jax import devices
+from wsol_jax import devices, processes
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Logs, Method, Variables
 from wsol_jax.progress import Advance, meter
@@ -57,6 +57,7 @@ def fit(
 
     Raises:
         InputError: the loss is not finite, or a checkpoint or a log cannot be read or written.
+        SystemExit: SIGTERM arrived, in any process; the state is saved. Several processes see it at the next log line.
     """
     steps_per_epoch = photos / config.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
@@ -75,25 +76,36 @@ def fit(
 
     steps_left = range(start, total_steps)
     on_device = devices.prefetch(batches(steps_left), mesh)
-    is_time_to_save = _timer(config)
-    with meter(len(steps_left) * config.batch_size, folder.name) as advance:
-        finished = _finished(start, total_steps, photos, config.batch_size, advance)
-        for number, batch in zip(steps_left, on_device, strict=True):
-            if number == start:
-                log.write_photos(start, batch)
-            state, logs = step(state, batch)
-            done = number + 1
-            finished(done, logs)
-            if done % config.log_every == 0 or done == total_steps:
-                values = {name: float(value) for name, value in logs.items()}
-                norm = values.pop(GRADIENT_NORM)
-                log.write(done, values, {"learning_rate": float(rate(number)), GRADIENT_NORM: norm})
-            if watch_if_due:
-                watch_if_due(done, state)
-            if is_time_to_save(done) or done % config.checkpoint_every == 0 or done == total_steps:
-                save(checkpoints, state)
-        finished(total_steps, None)
-    finish(checkpoints)
+    is_time_to_save, stopped = _timer(config), False
+    with processes.stop_requests() as is_requested:
+        with meter(len(steps_left) * config.batch_size, folder.name) as advance:
+            finished = _finished(start, total_steps, photos, config.batch_size, advance)
+            for number, batch in zip(steps_left, on_device, strict=True):
+                if number == start:
+                    log.write_photos(start, batch)
+                state, logs = step(state, batch)
+                done = number + 1
+                finished(done, logs)
+                is_logged = done % config.log_every == 0 or done == total_steps
+                if is_logged:
+                    values = {name: float(value) for name, value in jax.device_get(logs).items()}
+                    norm = values.pop(GRADIENT_NORM)
+                    log.write(done, values, {"learning_rate": float(rate(number)), GRADIENT_NORM: norm})
+                if watch_if_due:
+                    watch_if_due(done, state)
+                if is_logged or processes.count() == 1:  # several processes agree where they wait for devices anyway
+                    stopped = processes.is_set_anywhere(is_requested())
+                is_due = is_time_to_save(done) or done % config.checkpoint_every == 0
+                if is_due or done == total_steps or stopped:
+                    save(checkpoints, state)
+                if stopped:
+                    break
+            finished(int(state.step), None)
+        finish(checkpoints)
+        stopped = processes.is_set_anywhere(stopped or is_requested())
+    if stopped:
+        logging.info("%s: asked to stop; step %d of %d is saved", folder.name, int(state.step), total_steps)
+        raise SystemExit(processes.STOPPED)
     if steps_left:
         _warn_of_missed(folder.name, values, total_steps)
     return state
@@ -152,7 +164,8 @@ def _at_epochs(
     epochs = total_steps / steps_per_epoch
     ends = (min(epoch, epochs) for epoch in range(math.ceil(epochs) + 1))
     due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in ends}
-    watched = {line["step"] for line in read_log(file.path.parent, file.path.name)}
+    lines = processes.from_first(lambda: read_log(file.path.parent, file.path.name))
+    watched = {line["step"] for line in lines}
 
     def watch_if_due(step: int, state: TrainState) -> None:
         if step in due and step not in watched:

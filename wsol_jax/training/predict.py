@@ -31,6 +31,8 @@ def predict_photos(
 ) -> Prediction:
     """Return the predictions for photos, numpy arrays of n rows in the order of the records.
 
+    The devices have two batches to work on while the results of a third come back.
+
     Args:
         method: the trained method.
         variables: its parameters and batch statistics.
@@ -48,13 +50,16 @@ def predict_photos(
     """
     batches = devices.prefetch(batches_of(dataset, records, window, size, batch_size, mesh), mesh)
     variables = devices.replicate(variables, mesh)
+    begun = devices.ahead(
+        (batch.index, predict_batch(method.predict, mesh, of_own_class, variables, batch)) for batch in batches
+    )
     starts = range(0, len(records), batch_size)
     pieces = []
-    for start, batch in zip(track(starts, len(records), name, weight=batch_size), batches, strict=True):
-        count = min(batch_size, len(records) - start)
-        prediction = predict_batch(method.predict, mesh, of_own_class, variables, batch)
-        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[:count], prediction))  # noqa: B023
-        require_finite(pieces[-1], records[start : start + count], name)
+    for start, (index, prediction) in zip(track(starts, len(records), name, weight=batch_size), begun, strict=True):
+        expected = range(start, min(start + batch_size, len(records)))
+        devices.require_order(index, expected)
+        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[: len(expected)], prediction))  # noqa: B023
+        require_finite(pieces[-1], [records[i] for i in expected], name)
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
 
 

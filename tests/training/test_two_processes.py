@@ -1,8 +1,9 @@
-"""Two processes with four devices each have the results of one with eight."""
+"""Two processes with four devices each, or as many as $WSOL_PROCESSES, have the results of one with eight."""
 
-import socket
+import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -17,18 +18,17 @@ from wsol_jax.pseudo.heat_maps import make_forward, make_reader
 from wsol_jax.training.log import read_log
 from wsol_jax.training.predict import predict_photos
 
-PROCESSES = 2
+PROCESSES = int(os.environ.get("WSOL_PROCESSES", "2"))
 
 WORK = """
     import sys
     from pathlib import Path
     import jax
 
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-    import test_processes
+    import test_two_processes
 
-    test_processes.work(Path(sys.argv[4]), Path(sys.argv[5]), test_processes.devices.make_mesh())
+    test_two_processes.work(Path(sys.argv[4]), Path(sys.argv[5]), test_two_processes.permuted())
 """
 
 
@@ -43,7 +43,33 @@ def work(folder: Path, file: Path, mesh: Mesh) -> None:
         experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
         window=plan.test_window("center_crop", 224 / 256), size=tiny.SIZE, batch_size=8, name="test", mesh=mesh,
     ).box  # fmt: skip
-    np.savez(file, **results, **directions(experiment.dataset, mesh))
+    rows = interleaved_rows() if jax.process_count() > 1 else {}
+    np.savez(file, **results, **rows, **directions(experiment.dataset, mesh))
+
+
+def permuted() -> Mesh:
+    """A mesh of all devices, each process's in the reverse order of their ids; the processes are in order."""
+    devices_of = [[d for d in jax.devices() if d.process_index == i] for i in range(jax.process_count())]
+    ordered = devices.make_mesh()
+    return Mesh(
+        np.concatenate([of_one[::-1] for of_one in devices_of]), ordered.axis_names, axis_types=ordered.axis_types
+    )
+
+
+def interleaved_rows() -> dict[str, np.ndarray]:
+    """Rows that pass through a mesh whose processes take turns, as `jax.make_mesh` may order a TPU's."""
+    by_turns = sorted(jax.devices(), key=lambda d: (d.id % jax.local_device_count(), d.process_index))
+    turns = devices.make_mesh()
+    turns = Mesh(np.array(by_turns), turns.axis_names, axis_types=turns.axis_types)
+    with pytest.raises(ValueError, match="do not follow each other"):
+        devices.local_slice(8, turns)
+    assert devices.make_mesh(by_turns) == devices.make_mesh()
+    rows = np.arange(8)[devices.local_slice(8, permuted())]
+    on_devices = devices.put(rows, permuted())
+    devices.require_order(on_devices, range(8))
+    with pytest.raises(ValueError, match="the rows of a batch are those of photos"):
+        devices.require_order(on_devices, [1, 0, 2])
+    return {"rows": rows, "fetched": devices.fetch(on_devices)}
 
 
 def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
@@ -61,12 +87,6 @@ def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
     return dict(zip(("direction", "mean", "heat"), map(np.stack, zip(*columns, strict=True)), strict=True))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
@@ -77,7 +97,7 @@ def one(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    address, results = f"localhost:{free_port()}", [folder / f"{i}.npz" for i in range(PROCESSES)]
+    address, results = tiny.free_address(), [folder / f"{i}.npz" for i in range(PROCESSES)]
     here, flags = Path(__file__).parent, f"--xla_force_host_platform_device_count={8 // PROCESSES}"
     started = [
         tiny.python(WORK, address, PROCESSES, i, folder / "localizer", results[i], cwd=here, XLA_FLAGS=flags)
@@ -93,6 +113,13 @@ def test_batches_are_the_same_bit_for_bit(one, two):
     for name in ("image", "window", "flip", "label", "target", "index", "valid"):
         joined = np.concatenate([part[name] for part in two[1]], axis=1)
         np.testing.assert_array_equal(joined, one[1][name], err_msg=name, strict=True)
+
+
+def test_rows_of_a_permuted_mesh_come_back_in_order(two):
+    """The process that computes a row is the one that read it, and an interleaved mesh is refused."""
+    np.testing.assert_array_equal(np.concatenate([part["rows"] for part in two[1]]), np.arange(8))
+    for part in two[1]:
+        np.testing.assert_array_equal(part["fetched"], np.arange(8))
 
 
 def test_the_first_five_losses_agree(one, two):

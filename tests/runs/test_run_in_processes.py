@@ -1,0 +1,109 @@
+"""PSOL and DA-WSOL in two processes, from the first stage to the page: the results of one process."""
+
+import json
+import shutil
+from pathlib import Path
+
+import experiments
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from ml_collections import ConfigDict
+
+import wsol_jax
+from wsol_jax.training.log import read_log
+
+RUNS = ("psol", "dawsol")
+STAGES = ("predictions", "metrics.json", "curves.json", "report")
+
+WORK = """
+    import sys
+    from pathlib import Path
+    import jax
+
+    jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+    import test_run_in_processes
+
+    test_run_in_processes.work(Path(sys.argv[3]))
+    jax.distributed.shutdown()
+"""
+
+
+def config(name: str) -> ConfigDict:
+    keys = experiments.tiny("dawsol_birds25" if name == "dawsol" else "base", **{"data.name": "scenes"})
+    for part in (keys.pseudo, keys.localizer, keys.classifier, keys.train):
+        part.update(arch="vgg_gap")
+        part.arch_kwargs = ConfigDict(tiny.NARROW["vgg_gap"] | dict(stride=16))
+    for part in (keys.localizer, keys.classifier, keys.train):
+        part.update(learning_rate=1e-4, new_from="", freeze="")
+    return keys
+
+
+def work(folder: Path) -> None:
+    """Run both from the start, and from networks that one process has trained."""
+    for name in RUNS:
+        wsol_jax.run(config(name), folder / name)
+        wsol_jax.run(config(name), folder / f"{name}_trained")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    for name in RUNS:
+        wsol_jax.run(config(name), one / name)
+        shutil.copytree(one / name, two / f"{name}_trained")
+        for output in STAGES:
+            path = two / f"{name}_trained" / output
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    address, flags = tiny.free_address(), "--xla_force_host_platform_device_count=4"
+    started = [tiny.python(WORK, address, i, two, cwd=Path(__file__).parent, XLA_FLAGS=flags) for i in range(2)]
+    for process in started:
+        _, errors = process.communicate(timeout=500)
+        assert process.returncode == 0, errors.decode()
+    return one, two
+
+
+def metrics(workdir: Path) -> dict[str, float]:
+    return json.loads((workdir / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_there_are_the_same_files_and_no_unfinished_ones(name, folders):
+    one, two = folders
+    assert experiments.files(one / name) == experiments.files(two / name) == experiments.files(two / f"{name}_trained")
+    assert not [path for path in two.rglob("*") if ".part" in path.name or "tmp" in path.name]
+
+
+def test_pseudo_boxes_are_the_same(folders):
+    tables = [pq.read_table(folder / "psol" / "pseudo_boxes" / "boxes.parquet").to_pydict() for folder in folders]
+    assert tables[0]["image"] == tables[1]["image"]
+    for column in ("x0", "y0", "x1", "y1", "fallback"):
+        assert tables[0][column] == tables[1][column], column
+    np.testing.assert_allclose(tables[0]["score"], tables[1]["score"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name, stage", [("psol", "localizer"), ("psol", "classifier"), ("dawsol", "model")])
+def test_the_first_losses_agree(name, stage, folders):
+    losses = [[line["loss"] for line in read_log(folder / name / stage)] for folder in folders]
+    assert len(losses[0]) == 2
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_trained_network_has_the_same_predictions_bit_for_bit(name, folders):
+    one, two = (folder / suffix for folder, suffix in zip(folders, (name, f"{name}_trained"), strict=True))
+    for file in sorted((one / "predictions").iterdir()):
+        assert file.read_bytes() == (two / "predictions" / file.name).read_bytes(), file.name
+    assert metrics(one) == metrics(two)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_metrics_of_networks_trained_anew_agree(name, folders):
+    one, two = (metrics(folder / name) for folder in folders)
+    assert one.keys() == two.keys()
+    for metric in one:
+        if metric.endswith(("photos", "maps", "photos_with_boxes", "maps_with_boxes")):
+            assert one[metric] == two[metric], metric
+        else:
+            np.testing.assert_allclose(two[metric], one[metric], atol=0.01, err_msg=metric)

@@ -1,0 +1,137 @@
+"""Several processes: their flags, and one end for all of them."""
+
+import os
+import re
+import signal
+import socket
+
+import pytest
+import tiny
+
+from wsol_jax.errors import InputError
+from wsol_jax.processes import STOPPED
+from wsol_jax.tools.distributed import run_together
+
+AWAY = """
+    import sys
+    from wsol_jax.tools import distributed
+
+    distributed.SECONDS_FOR_COORDINATOR = 1
+    sys.exit(distributed.run_together(sys.argv[1:], print))
+"""
+
+FAILS = """
+    import sys
+    from jax.experimental import multihost_utils
+    from wsol_jax import InputError, processes
+    from wsol_jax.tools.distributed import run_together
+
+    def command(arguments):
+        processes.require_equal("before", {"same": arguments})
+        assert processes.from_first(processes.number) == 0
+        if arguments == ["differ"]:
+            processes.require_equal("after", {"number": processes.number()})
+        elif arguments == ["fail"] and processes.is_first():
+            raise InputError("two\\nlines")
+        elif arguments == ["wait"] and processes.is_first():
+            raise SystemExit(processes.STOPPED)
+        multihost_utils.sync_global_devices("no process comes here together with the other one")
+
+    sys.exit(run_together(sys.argv[1:], command))
+"""
+
+FLAGS = {
+    "both": (["--distributed", "--process_id=1"], "--distributed and --process_id are both given"),
+    "one missing": (
+        ["--coordinator=a:1", "--process_id=0"],
+        "--coordinator is given; expected --num_processes as well",
+    ),
+    "no port": (["--coordinator=a", "--num_processes=2", "--process_id=0"], "--coordinator=a: expected HOST:PORT"),
+    "number": (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], "--process_id=2: expected 0 to "),
+    "no number": (["--num_processes=two"], "argument --num_processes: invalid int value: 'two'"),
+    "elsewhere": (["--distributed"], "--distributed: JAX finds no TPU pod, Slurm, Open MPI or Kubernetes here"),
+}
+
+
+@pytest.mark.parametrize(("flags", "expected"), FLAGS.values(), ids=FLAGS)
+def test_a_mistake_is_one_line(flags, expected, capsys, monkeypatch):
+    def initialize(*_, **__):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr("jax.distributed.initialize", initialize)
+    assert run_together(flags, lambda _: None) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and re.fullmatch(r"error: .+\n", err) and expected in err
+
+
+def test_a_command_gets_the_other_arguments():
+    received = []
+    assert run_together(["--config=a", "--workdir=b"], received.extend) == 0
+    assert received == ["--config=a", "--workdir=b"]
+
+
+def test_every_end_has_its_code(capsys):
+    def sigterm(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("not stopped")
+
+    def raising(error: BaseException) -> int:
+        def command(_: object) -> None:
+            raise error
+
+        return run_together([], command)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_together([], sigterm) == STOPPED == 75
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert raising(KeyboardInterrupt()) == 130
+    assert raising(SystemExit(0)) == 0
+    assert raising(InputError("wrong")) == raising(FileNotFoundError("wrong")) == 2
+    line = "stopped; the same command continues from here\n"
+    assert capsys.readouterr().err == line + line + "error: wrong\n" * 2
+    with pytest.raises(ZeroDivisionError):
+        raising(ZeroDivisionError())
+
+
+def by_hand(address: str, number: int) -> list[str]:
+    return [f"--coordinator={address}", "--num_processes=2", f"--process_id={number}"]
+
+
+def test_a_coordinator_that_is_not_there_is_one_line():
+    address = tiny.free_address()
+    process = tiny.python(AWAY, *by_hand(address, 1), XLA_FLAGS="")
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, out) == (2, b"")
+    assert err.decode() == (
+        f"error: process 1 waited 1 s for process 0 at {address}, where nothing answers; expected its host and a port "
+        "that no firewall closes\n"
+    )
+
+
+def test_a_port_that_is_taken_is_one_line(capsys):
+    with socket.create_server(("", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        assert run_together(by_hand(address, 0), print) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: --coordinator={address}: this port cannot be used (Address already in use)\n"
+    )
+
+
+ENDS = {
+    "differ": (2, 1, "error: after: number is 1 in process 1 and 0 in process 0; expected the same in all processes"),
+    "fail": (2, 0, "error: two lines"),
+    "wait": (STOPPED, 0, "stopped; the same command continues from here"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_first_that_fails_ends_both_with_its_line_and_code(how):
+    code, failing, line = ENDS[how]
+    address = tiny.free_address()
+    both = [tiny.python(FAILS, *by_hand(address, number), how, XLA_FLAGS="") for number in range(2)]
+    for number, process in enumerate(both):
+        _, err = process.communicate(timeout=200)
+        lines = [text for text in err.decode().splitlines() if not text.startswith("[Gloo]")]
+        assert process.returncode == code, err.decode()
+        assert lines[-1] == (line if number == failing else f"process {failing}: {line}")

@@ -1,0 +1,248 @@
+"""Starting the processes of a run, and ending all of them with the line and the exit code of the first that fails."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, NoReturn
+
+import jax
+from absl import logging
+from jax._src.distributed import global_state  # see `wsol_jax.processes`
+
+from wsol_jax import processes
+from wsol_jax.errors import InputError
+from wsol_jax.tools.command_line import Parser
+
+CONTINUES = "stopped; the same command continues from here"
+SECONDS_FOR_COORDINATOR = 45  # until process 0 answers
+SECONDS_FOR_ALL = 300  # until every process is there
+SECONDS_TO_LEAVE = 10  # until every process has read why the run ends
+_END = "wsol_jax/end"
+
+
+class End(NamedTuple):
+    """Why a run ends: the exit code, and a line for stderr."""
+
+    code: int
+    line: str
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Append the flags of several processes to those of a parser."""
+    group = parser.add_argument_group("several processes, each started with this command (docs/scaling.md)")
+    group.add_argument(
+        "--distributed", action="store_true", help="TPU pods, Slurm, Open MPI, Kubernetes: JAX asks them"
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: of process 0, any free port")
+    group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process_id", type=int, metavar="I", help="which one this is, 0 to N - 1")
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the flags of `add_flags` in a command line, and its other arguments.
+
+    Raises:
+        InputError: a value is of another type.
+    """
+    parser = Parser(allow_abbrev=False, add_help=False)
+    add_flags(parser)
+    return parser.parse_known_args(arguments)
+
+
+def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], object]) -> int:
+    """Run a command in every process; the first that fails ends all of them.
+
+    Args:
+        arguments: of the command line; `command` receives those that are not the flags of `add_flags`.
+        command: raises InputError or OSError for a mistake.
+
+    Returns:
+        The exit code: 0, 2 after a mistake, 130 after Ctrl-C, `processes.STOPPED` after SIGTERM, 1 after an error in
+        the program. With several processes, one that failed does not return.
+    """
+    with _sigterm_stops():
+        end = _end_of(lambda: _run(arguments, command))
+    if end.line:
+        print(end.line, file=sys.stderr, flush=True)
+    if end.code and global_state.client is not None:
+        _publish(end)
+        _leave(end.code)
+    return end.code
+
+
+def _run(arguments: Sequence[str], command: Callable[[Sequence[str]], object]) -> None:
+    flags, others = split_flags(arguments)
+    if _are_several(flags):
+        _connect(flags)
+    command(others)
+    if global_state.client is not None:
+        processes.wait_for_first()
+        jax.distributed.shutdown()  # returns once all are here
+
+
+def _are_several(flags: argparse.Namespace) -> bool:
+    """Whether other processes are to be joined.
+
+    Raises:
+        InputError: the flags contradict each other, or are not all there.
+    """
+    by_hand = {name: getattr(flags, name) for name in ("coordinator", "num_processes", "process_id")}
+    given = [name for name, value in by_hand.items() if value is not None]
+    if flags.distributed and given:
+        raise InputError(f"command line: --distributed and --{given[0]} are both given; expected one of them")
+    if not given:
+        return flags.distributed
+    if missing := [name for name in by_hand if name not in given]:
+        raise InputError(f"command line: --{given[0]} is given; expected --{missing[0]} as well")
+    host, _, port = flags.coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"command line: --coordinator={flags.coordinator}: expected HOST:PORT")
+    if not 0 <= flags.process_id < flags.num_processes:
+        raise InputError(
+            f"command line: --process_id={flags.process_id}: expected 0 to --num_processes - 1, "
+            f"of {flags.num_processes} processes"
+        )
+    return True
+
+
+def _connect(flags: argparse.Namespace) -> None:
+    """Join the other processes.
+
+    Raises:
+        InputError: JAX does not know this environment, or process 0 cannot use its port.
+    """
+    if flags.process_id == 0:
+        _require_free(flags.coordinator)
+    jax.config.update("jax_enable_preemption_service", False)  # its handler of SIGTERM would displace ours
+    connected = threading.Event()
+    threading.Thread(target=_end_start_in_time, args=(connected,), daemon=True).start()
+    try:
+        jax.distributed.initialize(
+            flags.coordinator, flags.num_processes, flags.process_id, initialization_timeout=2 * SECONDS_FOR_ALL
+        )
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"--distributed: JAX finds no TPU pod, Slurm, Open MPI or Kubernetes here ({error}); expected "
+            "--coordinator=HOST:PORT --num_processes=N --process_id=I"
+        ) from error
+    except RuntimeError as error:
+        raise InputError(f"processes cannot be joined: {str(error).splitlines()[0]}") from error
+    finally:
+        connected.set()
+    threading.Thread(target=_end_with_others, daemon=True).start()
+    if not processes.is_first():
+        logging.set_verbosity(logging.WARNING)
+    logging.info("%d processes", processes.count())
+
+
+def _require_free(coordinator: str) -> None:
+    """Raise InputError if another program has the coordinator's port; JAX itself would crash."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(coordinator.rpartition(":")[2])))
+        except OSError as error:
+            raise InputError(f"--coordinator={coordinator}: this port cannot be used ({error.strerror})") from error
+
+
+def _end_start_in_time(connected: threading.Event) -> None:
+    """End this process with one line if the others do not come; JAX itself would abort with a trace of its C++ code."""
+    if connected.wait(SECONDS_FOR_COORDINATOR):
+        return
+    address = global_state.coordinator_address
+    line = f"process {processes.number()} waited {SECONDS_FOR_COORDINATOR} s for process 0 at {address}, where "
+    if not _answers(address):
+        line += "nothing answers; expected its host and a port that no firewall closes"
+    elif connected.wait(SECONDS_FOR_ALL - SECONDS_FOR_COORDINATOR):
+        return
+    else:
+        line = f"not all {processes.count()} processes came within {SECONDS_FOR_ALL} s; expected one command for each"
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def _answers(address: str | None) -> bool:
+    host, _, port = (address or "").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+@contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    """Raise SystemExit when SIGTERM arrives; a training replaces that by `processes.stop_requests`."""
+
+    def stop(*_: object) -> NoReturn:
+        raise SystemExit(processes.STOPPED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _end_of(command: Callable[[], object]) -> End:
+    """How a command ends."""
+    try:
+        command()
+    except (InputError, OSError) as error:
+        return End(2, f"error: {' '.join(str(error).split())}")
+    except MemoryError as error:
+        return End(2, f"error: out of memory: {' '.join(str(error).split()) or 'no size known'}")
+    except KeyboardInterrupt:
+        return End(130, CONTINUES)
+    except SystemExit as error:
+        return End(error.code or 0, CONTINUES if error.code == processes.STOPPED else "")
+    except Exception as error:
+        if global_state.client is None:
+            raise
+        traceback.print_exc()
+        return End(1, f"error: {type(error).__name__}: {' '.join(str(error).split())}")
+    return End(0, "")
+
+
+def _end_with_others() -> None:
+    """End this process as soon as another one fails, also while the main thread waits for devices."""
+    client = global_state.client
+    while global_state.client is client:
+        time.sleep(1)
+        try:
+            which, code, line = json.loads(client.key_value_try_get(_END))
+        except jax.errors.JaxRuntimeError:  # no process has failed
+            continue
+        if which != processes.number():
+            print(f"process {which}: {line}", file=sys.stderr, flush=True)
+            _leave(code)
+        return
+
+
+def _publish(end: End) -> None:
+    """Let the other processes know why this one ends, unless one of them was earlier."""
+    with suppress(jax.errors.JaxRuntimeError):
+        global_state.client.key_value_set(_END, json.dumps([processes.number(), *end]))
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process at once; the first one, which JAX's coordination depends on, is the last."""
+    client, deadline = global_state.client, time.monotonic() + SECONDS_TO_LEAVE
+    with suppress(jax.errors.JaxRuntimeError):
+        client.key_value_set(f"{_END}/{processes.number()}", "", allow_overwrite=True)
+        while processes.is_first() and time.monotonic() < deadline:
+            if len(client.key_value_dir_get(f"{_END}/")) == processes.count():
+                break
+            time.sleep(0.1)
+    os._exit(code)
