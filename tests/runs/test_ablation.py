@@ -129,8 +129,10 @@ def test_what_is_wrong_with_any_row_is_told_before_the_first(case, data, tmp_pat
 
 def test_a_row_of_something_else_is_told_before_the_first(data, tmp_path):
     config = rows(tiny(data))["universum"].config
-    config.train.epochs, config.stages = 1.0, "train"
+    config.train.learning_rate, config.stages = 0.5, "train"
     run(config, tmp_path / "universum")
-    with pytest.raises(InputError, match=r"universum has results of another configuration: train\.epochs was 1\.0"):
+    with pytest.raises(
+        InputError, match=r"universum has results of another configuration: train\.learning_rate was 0\.5"
+    ):
         run(tiny(data), tmp_path)
     assert not list((tmp_path / "cam").rglob("model"))
