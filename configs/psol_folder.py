@@ -3,7 +3,7 @@
     python launch.py --config=configs/psol_folder.py --workdir=W --config.data.dir=PHOTOS
 
 The boxes are in W/boxes (Parquet, CSV, COCO JSON, Label Studio, YOLO), each with its confidence, the probability that
-it is right; they are the pseudo boxes or their means with the localizer's, whichever are the more confident.
+it is right; they are the pseudo boxes or the localizer's, whichever are the more confident on photos not trained on.
 W/report/index.html shows them. Nothing is downloaded: the pretrained networks are installed with pip. Some hundred
 photos take minutes on two CPU cores.
 """

@@ -1,4 +1,4 @@
-"""The delivered boxes: of the more confident source, for every photo of all splits."""
+"""The delivered boxes: of the source that is more confident on new photos, for every photo of all splits."""
 
 import logging
 
@@ -8,9 +8,8 @@ import pytest
 
 from wsol_jax import run
 from wsol_jax.errors import InputError
-from wsol_jax.predictions.predictions import Predictions, concatenate
+from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.stages.workdir import pseudo_boxes_file
 
 PSEUDO_AND_MORE = {"stages": "pseudo_boxes,predict,boxes", "pseudo.source": "truth", "predict.splits": "all"}
 SQUARE = np.array([0.1, 0.1, 0.6, 0.6])
@@ -29,30 +28,26 @@ def delivered(workdir):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "source"), [("auto", "pseudo"), ("localizer", "localizer"), ("mean_box", "mean_box")]
+    ("chosen", "new", "source"),  # of the localizer: its confidence on photos that were not trained on
+    [
+        ("auto", 0.3, "pseudo"),
+        ("auto", 1.5, "localizer"),
+        ("localizer", 0.3, "localizer"),
+        ("mean_box", 0.3, "mean_box"),
+    ],
 )
-def test_a_localizer_that_is_sure_of_other_boxes_is_delivered_only_on_request(chosen, source, tmp_path, caplog):
-    records = [record for of_split in experiments.scenes().splits.values() for record in of_split]
-    keys = {"boxes.source": chosen, "predict.boxes_from": table(tmp_path / "b.parquet", records, 1.5)}
+def test_the_source_that_is_more_confident_on_new_photos_is_delivered(chosen, new, source, tmp_path, caplog):
+    splits = experiments.scenes().splits
+    records = [record for of_split in splits.values() for record in of_split]
+    score = np.concatenate([np.full(len(splits[split]), 9.0 if split == "train" else new) for split in splits])
+    keys = {"boxes.source": chosen, "predict.boxes_from": table(tmp_path / "b.parquet", records, score)}
     with caplog.at_level(logging.INFO):
         run(experiments.tiny(**PSEUDO_AND_MORE, **keys), tmp_path / "w")
-    assert f"boxes: {source}, of {len(records)} photos (right, by confidence: pseudo 100 %" in caplog.text
+    assert f"boxes: {source}, of {len(records)} photos: " in caplog.text
+    assert f"not trained on: pseudo 100 %, localizer {100 * new:.0f} %, mean_box 100 %" in caplog.text
     boxes, truth, _ = delivered(tmp_path / "w")
     expected = {"pseudo": truth, "localizer": SQUARE, "mean_box": (truth + SQUARE) / 2}[source]
     np.testing.assert_allclose(boxes.box, np.broadcast_to(expected, truth.shape), atol=1e-9)
-
-
-def test_the_mean_is_delivered_where_the_sources_agree(tmp_path, caplog):
-    keys = {**PSEUDO_AND_MORE, "pseudo.source": "ddt"}
-    run(experiments.tiny(**{**keys, "stages": "pseudo_boxes"}), tmp_path / "w")
-    splits = experiments.scenes().splits
-    parts = [read_predictions(pseudo_boxes_file(tmp_path / "w", split), splits[split], ("box",)) for split in splits]
-    records = [record for of_split in splits.values() for record in of_split]
-    write_predictions(tmp_path / "b.parquet", records, Predictions(concatenate(parts).box))
-    with caplog.at_level(logging.INFO):
-        run(experiments.tiny(**keys, **{"predict.boxes_from": str(tmp_path / "b.parquet")}), tmp_path / "w")
-    assert f"boxes: mean_box, of {len(records)} photos" in caplog.text
-    np.testing.assert_allclose(delivered(tmp_path / "w")[0].box, concatenate(parts).box, atol=1e-9)
 
 
 def test_without_pseudo_boxes_the_localizer_is_delivered(tmp_path, caplog):

@@ -1,8 +1,8 @@
 """The stage `boxes`: one box for every photo of all splits, from the most confident source, in all formats.
 
 The choice needs no true box: confidences are calibrated probabilities that a box is right, so that their mean is the
-share of right boxes to expect of a source. A localizer is too sure of the photos that it was trained on; where there
-are pseudo boxes, the choice is between them and their mean with the localizer's, whose confidence is their agreement.
+share of right boxes to expect of a source. A localizer is too sure of the photos that it was trained on, so only the
+others count; without others, pseudo boxes are delivered.
 Boxes that people corrected are delivered as they are, and a photo that they marked as without an object has none.
 """
 
@@ -30,7 +30,7 @@ def defaults() -> ConfigDict:
     """Return the keys of `boxes` with their defaults."""
     return ConfigDict(
         dict(
-            source="auto",  # 'pseudo', 'localizer', their mean, 'mean_box'; 'auto': by confidence, without any true box
+            source="auto",  # 'pseudo', 'localizer', their mean, 'mean_box'; 'auto': one of the first two, by confidence
         )
     )
 
@@ -44,17 +44,20 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 def run(config: ConfigDict, context: Context) -> None:
     """Write boxes/: boxes.parquet, boxes.csv, coco.json, label_studio.json and yolo/."""
     candidates = _candidates(context)
-    expected = {source: float(np.mean(boxes.score)) for source, boxes in candidates.items() if boxes.score is not None}
+    expected = _expected(candidates, context)
     source = config.source
     if source == "auto":
-        source = _most_confident(candidates, expected)
+        named = {name: share for name, share in expected.items() if name != MEAN}
+        source = max(named, key=named.get) if named else next(iter(candidates), "")
     if source not in candidates:
         raise InputError(f"boxes.source is {config.source!r}; it has no box for every photo, {_names(candidates)}")
     records, delivered = _with_corrections(candidates[source], candidates, context)
     folder = boxes_folder(context.workdir)
     export_boxes(folder, records, delivered, context.dataset.classes, version=source)
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in expected.items())
-    logging.info("boxes: %s, of %d photos (right, by confidence: %s): %s", source, len(records), shares, folder)
+    logging.info("boxes: %s, of %d photos: %s", source, len(records), folder)
+    if shares:
+        logging.info("boxes: right, by their confidence on photos that were not trained on: %s", shares)
 
 
 def _candidates(context: Context) -> dict[str, Predictions]:
@@ -67,11 +70,11 @@ def _candidates(context: Context) -> dict[str, Predictions]:
     }
 
 
-def _most_confident(candidates: Mapping[str, Predictions], expected: Mapping[str, float]) -> str:
-    """The source to deliver; '' if there is none."""
-    if PSEUDO in candidates:
-        expected = {source: share for source, share in expected.items() if source != OURS}
-    return max(expected, key=expected.get) if expected else next(iter(candidates), "")
+def _expected(candidates: Mapping[str, Predictions], context: Context) -> dict[str, float]:
+    """Source -> the mean confidence of its boxes of the photos that were not trained on; {} without such photos."""
+    is_new = np.array([split != "train" for split, records in context.dataset.splits.items() for _ in records])
+    scored = {source: boxes.score for source, boxes in candidates.items() if boxes.score is not None}
+    return {source: float(np.mean(score[is_new])) for source, score in scored.items() if is_new.any()}
 
 
 def _with_corrections(
