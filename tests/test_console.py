@@ -10,6 +10,18 @@ from wsol_jax import progress
 from wsol_jax.console import shown_log
 
 
+@pytest.fixture(autouse=True)
+def fresh():
+    """The levels of a new process, whatever commands have run in this one."""
+    loggers = (absl_logging.get_absl_logger(), logging.NOTSET), (logging.getLogger(), logging.WARNING)
+    before = [logger.level for logger, _ in loggers]
+    for logger, level in loggers:
+        logger.setLevel(level)
+    yield
+    for (logger, _), level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
 @pytest.fixture
 def interactive(monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)

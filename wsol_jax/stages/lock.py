@@ -4,7 +4,7 @@ The lock is a file that one process creates and removes. One that was killed lea
 process runs on this host, and takes its place.
 """
 
-import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -76,7 +76,8 @@ def _take(file: Path, mine: Holder) -> None:
             break
         if holder is None and file.exists():  # damaged, or not whole yet
             break
-        _put_away(file, holder)
+        if holder is not None:
+            _put_away(file, holder)
     raise InputError(f"--workdir={file.parent} is in use {_words(file, holder)}")
 
 
@@ -104,15 +105,15 @@ def _create(file: Path, mine: Holder) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _put_away(file: Path, dead: Holder | None) -> None:
+def _put_away(file: Path, dead: Holder) -> None:
     """Remove the lock of a dead process, but no other that has taken its place since it was read."""
-    taken = _beside(file)
-    with contextlib.suppress(FileNotFoundError):
-        file.rename(taken)
-        if _read(taken) != dead:
-            with contextlib.suppress(OSError):
-                os.link(taken, file)
-        taken.unlink()
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # of those that see a dead one, one at a time; a killed one gives it back
+        if _read(file) == dead:
+            file.unlink(missing_ok=True)
+    finally:
+        os.close(folder)
 
 
 def _beside(file: Path) -> Path:
