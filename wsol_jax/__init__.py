@@ -39,7 +39,6 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
 
     with shown_log():
         return (ablation if config.get("stages") == "ablation" else runs).run(config, workdir)
-    return (ablation if config.get("stages") == "ablation" else runs).run(config, workdir)
 
 
 def load(run: str | Path | None = None, **options: Any) -> "Model":

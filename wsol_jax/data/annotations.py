@@ -112,7 +112,7 @@ def normalised_boxes(pixels: Sequence[Sequence[float]], size: tuple[int, int], n
     corners, limits = np.asarray(pixels, np.float64), np.array(size * 2, np.float64)
     outside = np.maximum(-corners, corners - limits)
     clipped = np.clip(corners, 0, limits)
-    wrong = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1) | (outside > _MOST_OUTSIDE * limits + 1).any(axis=1)
+    wrong = ~(clipped[:, 2:] > clipped[:, :2]).all(axis=1) | (outside > _MOST_OUTSIDE * limits + 1).any(axis=1)
     if wrong.any():
         box, (w, h) = corners[int(wrong.argmax())].tolist(), size
         raise InputError(

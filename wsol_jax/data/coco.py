@@ -75,7 +75,7 @@ def _instances(file: Path) -> dict[str, list[dict[str, Any]]]:
         content = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file}: no such file of instances ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not JSON ({photos.first_line(error)})") from error
     parts = ("images", "annotations", "categories")
     is_right = isinstance(content, dict) and all(

@@ -54,7 +54,7 @@ def read_boxes(
     boxes: dict[str, PhotoBoxes] = {}
     for photo, record in zip(photos, matched, strict=True):
         unknown = [name for name in photo.classes if name and name not in known]
-        if unknown:
+        if unknown and record.label >= 0:
             raise InputError(f"{path}: {photo.name} has a box of class {unknown[0]!r}; expected {_some(classes)}")
         if record.path in boxes:
             raise InputError(f"{path}: photo {record.path} comes twice; expected one entry for each photo")

@@ -95,6 +95,8 @@ def _numbers(text: str) -> list[int]:
         code = ord(character) - 48
         value |= (code & 0x1F) << bits
         bits += 5
+        if bits > 60:
+            raise ValueError("a run without end")
         if not code & 0x20:
             value -= (1 << bits) if code & 0x10 else 0
             numbers.append(value + numbers[-2] if len(numbers) > 2 else value)

@@ -71,7 +71,7 @@ def _read_split(root: Path, split: str, keys: ConfigDict) -> list[tuple[Annotate
 
 
 def _read_objects(root: Path, photo: str, folder: str) -> tuple[tuple[int, int] | None, list[Object]]:
-    file = (root / photo).with_suffix(".xml")
+    file = photos.inside(root, photo).with_suffix(".xml")
     size, objects = read_xml(photos.inside(root, folder) / file.name if folder else file)
     return size, [Object(name, box) for name, box in objects]
 

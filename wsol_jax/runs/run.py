@@ -106,7 +106,8 @@ def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_d
         InputError: as `run`.
     """
     check_config(config, jax.device_count())
-    keep_compiled(config.compilation_cache)
+    if not is_dry:
+        keep_compiled(config.compilation_cache)
     require_same_run(config)
     chosen = _chosen(config.stages)
     with processes.first_goes_ahead():

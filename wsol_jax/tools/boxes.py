@@ -21,7 +21,7 @@ from wsol_jax.data.check import unreadable_photos
 from wsol_jax.predictions.predictions import concatenate
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.recipes import fuse
-from wsol_jax.runs.run import carry_out, plan
+from wsol_jax.runs.run import carry_out, held, plan
 from wsol_jax.stages.workdir import photos_file, pseudo_boxes_file, report_folder
 from wsol_jax.tools.command_line import Parser, exit_code
 from wsol_jax.tools.results import list_photos, write_results
@@ -79,8 +79,9 @@ def draw_boxes(config: ConfigDict, out: Path) -> None:
     Raises:
         InputError: as `wsol_jax.run`.
     """
-    planned = plan(config, out / "run")
-    carry_out(planned)
+    with held(out / "run"):
+        planned = plan(config, out / "run")
+        carry_out(planned)
     splits, workdir = planned.dataset.splits, planned.workdir
     tables = [read_predictions(pseudo_boxes_file(workdir, split), splits[split], ("box",)) for split in splits]
     records = [record for of_split in splits.values() for record in of_split]

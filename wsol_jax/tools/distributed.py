@@ -39,7 +39,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Append the flags of several processes to those of a parser."""
     group = parser.add_argument_group("several processes, each started with this command (docs/scaling.md)")
     group.add_argument(
-        "--distributed", action="store_true", help="TPU pods, Slurm, Open MPI, Kubernetes: JAX asks them"
+        "--distributed",
+        action="store_true",
+        help="TPU pods, Slurm, Open MPI, Kubernetes: JAX finds the others",
     )
     group.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: of process 0, any free port")
     group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")

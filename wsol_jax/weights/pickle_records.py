@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_INSTRUCTIONS = 5_000_000  # of one pickle; a large network with its optimiser has half a million
-MAX_NAME = 1_000  # of a key that is told from others, characters
+MAX_NAME = 1_000  # of a key that is compared, characters
 
 _VALUES = frozenset(
     """INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
