@@ -138,7 +138,7 @@ def whole_views(count):
 
 
 def test_a_photo_that_becomes_unreadable_is_one_error_that_names_it(scenes):
-    """After the batches before it, and not as many lines of TensorFlow."""
+    """Not as many lines of TensorFlow; batches before it may have come, as far as they were read."""
 
     def read(record):
         if record.path == records[5].path:
@@ -150,7 +150,7 @@ def test_a_photo_that_becomes_unreadable_is_one_error_that_names_it(scenes):
         for batch in render(read, records, whole_views(8), SIZE, 2):
             indices += batch.index.tolist()
     assert str(error.value) == f"{records[5].path}: not a readable photo (truncated)"
-    assert indices == [0, 1, 2, 3]
+    assert indices in ([], [0, 1], [0, 1, 2, 3])
     assert error.value.__suppress_context__ or error.value.__context__ is None
 
 
