@@ -59,6 +59,18 @@ def test_one_label_and_all_of_its_boxes_and_masks(root, data_config, caplog):
         assert text in caplog.text
 
 
+def test_files_of_one_name_keep_their_own_masks(tmp_path, write_photo, data_config):
+    keys = {"coco.train": "train/_annotations.coco.json", "coco.test": "test/_annotations.coco.json"}
+    keys |= {"coco.train_images": "train", "coco.test_images": "test"}
+    for split, mask in (("train", LEFT), ("test", [[6, 0, 12, 0, 12, 8, 6, 8]])):
+        write_photo(tmp_path / split / "a.jpg")
+        one = annotation(1, 0, 90, [0, 0, 12, 8], segmentation=mask)
+        write(tmp_path / split / "_annotations.coco.json", ["a.jpg"], [one])
+    dataset = load_dataset(data_config("coco", tmp_path, keys), seed=0)
+    rows = [dataset.read_mask(dataset.splits[split][0], 12)[0].tolist() for split in ("train", "test")]
+    assert rows == [[1] * 6 + [0] * 6, [0] * 6 + [1] * 6]
+
+
 def test_photos_of_one_class_alone(root, data_config, caplog):
     write(
         root / "test.json",

@@ -60,7 +60,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             file, images = photos.inside(root, keys[split]), keys[folder]
             instances = _instances(file)
             order |= {name: number for number, name in _names(file, instances).items()}
-            found[split] = _labelled(file, _photos(file, instances, images, keys, shapes))
+            found[split] = _labelled(file, _photos(file, instances, keys[split], images, keys, shapes))
     used = {photo.label for of_split in found.values() for photo in of_split}
     classes = sorted(used, key=lambda name: (order[name], name))
     if len(used) < len(order):
@@ -95,9 +95,14 @@ def _names(file: Path, instances: dict[str, list[dict[str, Any]]]) -> dict[int, 
 
 
 def _photos(
-    file: Path, instances: dict[str, list[dict[str, Any]]], images: str, keys: ConfigDict, shapes: dict[str, Shape]
+    file: Path,
+    instances: dict[str, list[dict[str, Any]]],
+    place: str,
+    images: str,
+    keys: ConfigDict,
+    shapes: dict[str, Shape],
 ) -> list[_Photo]:
-    """The photos of a file; the masks of their objects go into `shapes`."""
+    """The photos of a file; the masks of their objects go into `shapes`, named by the file's place below the root."""
     names, rows_of = _names(file, instances), defaultdict(list)
     for row in instances["annotations"]:
         rows_of[row.get("image_id")].append(row)
@@ -108,7 +113,7 @@ def _photos(
         size, objects, wrong = _size(image), [], ""
         try:
             for row in rows_of[image["id"]]:
-                objects.append(_object(file, row, names, size if keys.masks else None, shapes))
+                objects.append(_object(place, row, names, size if keys.masks else None, shapes))
         except (KeyError, TypeError, ValueError) as error:
             wrong = f"{file}: malformed annotation of {image['file_name']} ({type(error).__name__}: {error})"
         _join_crowds(objects, shapes)
@@ -123,12 +128,12 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _object(
-    file: Path, row: dict[str, Any], names: dict[int, str], size: tuple[int, int] | None, shapes: dict[str, Shape]
+    place: str, row: dict[str, Any], names: dict[int, str], size: tuple[int, int] | None, shapes: dict[str, Shape]
 ) -> Object:
     x, y, w, h = (float(value) for value in row["bbox"])
     segmentation, mask = row.get("segmentation"), ""
     if segmentation and size:
-        mask = f"{file.name}#{row['id']}"
+        mask = f"{place}#{row['id']}"
         shapes[mask] = Shape(size, [segmentation])
     return Object(names[row["category_id"]], (x, y, x + w, y + h), mask, bool(row.get("iscrowd", 0)))
 
