@@ -34,6 +34,7 @@ from ml_collections import ConfigDict, config_flags
 import wsol_jax
 from wsol_jax import InputError
 from wsol_jax.config import OPEN_GROUPS, unknown_key
+from wsol_jax.processes import STOPPED as STOPPED_BY_SIGTERM
 from wsol_jax.runs.dry_run import dry_run
 from wsol_jax.tools.command_line import Parser, show_log
 from wsol_jax.tools.distributed import add_flags, run_together
@@ -124,6 +125,8 @@ def load(path: str) -> ConfigDict:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # it may raise anything, and exit
+        if isinstance(error, SystemExit) and error.code == STOPPED_BY_SIGTERM:
+            raise
         raise InputError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() returned {type(config).__name__}, expected a ConfigDict")

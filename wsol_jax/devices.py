@@ -114,11 +114,6 @@ def across(mesh: Mesh) -> AbstractContextManager[None]:
     return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
-def agreed(value: bool) -> bool:
-    """Return the first process's value in all processes."""
-    return bool(multihost_utils.broadcast_one_to_all(value)) if jax.process_count() > 1 else value
-
-
 def fetch(array: jax.Array) -> np.ndarray:
     """Return a whole array on this host, wherever its rows are."""
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -88,7 +88,7 @@ def code_in_an_entry(rng, number, folder):
     return weights((pickles.as_zip, pickles.as_stream)[number % 2](folder / "w.pth.tar", code))
 
 
-def code_beside_a_network(rng, number, folder):
+def code_next_to_a_network(rng, number, folder):
     ways = pickles.touch(folder / "touched")
     inner = b"}" + pickles.text("w") + pickles.ONE_TENSOR + b"s"
     code = pickles.state_dict(w=b"K\x01", state_dict=inner, extra=ways[number // 2 % len(ways)])
@@ -296,7 +296,7 @@ def damaged_lock(rng, number, folder):
 
 ATTACKS = {
     "code in an entry": Attack("refused", code_in_an_entry, 32),
-    "code beside a network": Attack("accepted", code_beside_a_network, 32),
+    "code next to a network": Attack("accepted", code_next_to_a_network, 32),
     "a value that doubles itself": Attack("either", doubled, 16),
     "instructions": Attack("refused", instructions, 2 * len(INSTRUCTIONS)),
     "too many instructions": Attack("refused", too_many_instructions),

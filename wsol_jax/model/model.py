@@ -73,7 +73,7 @@ class Model:
         """Return the prediction for each photo.
 
         Networks are compiled once for each size of a batch; fewer photos than `batch_size` are padded to a power of
-        two, and so is the last batch of more.
+        two, the last batch of more to `batch_size`.
 
         Args:
             photos: a path, PIL image or uint8 array [h, w, 3]; or several.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from absl import logging
 
 from wsol_jax import boxes
 from wsol_jax.data.records import Record
@@ -23,6 +24,9 @@ def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions
         predictions: with boxes, in the same order.
         classes: the classes' names.
     """
+    twins = len(records) - len({PurePosixPath(record.path).with_suffix("") for record in records})
+    if twins:
+        logging.warning("%s: %d photos differ from another in their endings alone, and share its file", folder, twins)
     labels = box_classes(records, predictions, classes)
     corners = boxes.clip(np.asarray(predictions.box, np.float64))
     centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]

@@ -85,7 +85,7 @@ def held(workdir: Path) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be created or written to, or another run holds it.
     """
-    if jax.process_index() > 0:
+    if not processes.is_first():
         yield
         return
     _make(workdir)

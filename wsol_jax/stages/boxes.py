@@ -71,8 +71,13 @@ def _candidates(context: Context) -> dict[str, Predictions]:
 
 
 def _expected(candidates: Mapping[str, Predictions], context: Context) -> dict[str, float]:
-    """Source -> the mean confidence of its boxes of the photos that were not trained on; {} without such photos."""
-    is_new = np.array([split != "train" for split, records in context.dataset.splits.items() for _ in records])
+    """Source -> the mean confidence of its boxes of the photos that were not trained on; {} without such photos.
+
+    Photos that people have seen do not count either: what is delivered of them is the same for every source.
+    """
+    seen = set().union(*corrected_names(context.workdir))
+    splits = context.dataset.splits
+    is_new = np.array([split != "train" and r.path not in seen for split in splits for r in splits[split]], bool)
     scored = {source: boxes.score for source, boxes in candidates.items() if boxes.score is not None}
     return {source: float(np.mean(score[is_new])) for source, score in scored.items() if is_new.any()}
 

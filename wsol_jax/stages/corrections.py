@@ -108,7 +108,7 @@ def _largest(several: np.ndarray) -> np.ndarray:
 
 def _choices(drawn: Mapping[str, PhotoBoxes], candidates: Mapping[str, np.ndarray]) -> Iterator[str]:
     nothing = sum(not len(several) for several in candidates.values())
-    yield f"{len(drawn) - nothing} corrected photos; {nothing} without an object are left out of training"
+    yield f"{len(drawn) - nothing} corrected photos; {nothing} without an object, which no localizer learns"
     if several := sum(len(of_photo) > 1 for of_photo in candidates.values()):
         yield f"{several} photos have several boxes; the largest is taken"
     if others := sum(len(of_photo.others) > 0 and not len(of_photo.own) for of_photo in drawn.values()):

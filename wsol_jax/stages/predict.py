@@ -64,7 +64,6 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
     return [
         predict_work(stage, keys, config, splits, context, **changes.get(stage, {}))
         for stage, keys in context.configs.items()
-        if not (stage == "localizer" and config.boxes_from)
     ]
 
 

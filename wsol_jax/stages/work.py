@@ -114,7 +114,6 @@ def forward_work(
     *,
     size: int,
     batch_size: int,
-    kept: int = 0,
 ) -> Work:
     """Return a pass of whole photos of all splits through a network.
 
@@ -125,7 +124,6 @@ def forward_work(
         context: of the stage.
         size: side of its input, pixels.
         batch_size: over all devices.
-        kept: bytes of features that are kept on the devices.
     """
     records = [record for of_split in context.dataset.splits.values() for record in of_split]
 
@@ -134,7 +132,6 @@ def forward_work(
         yield from _forward(forward, context, records, views, size, batch_size)
 
     memory = {"parameters": nbytes(variables), "batch": batch_size * size * size * 3}
-    memory |= {"kept features": kept} if kept else {}
     return Work(name, len(records), math.ceil(len(records) / batch_size), 0, memory, attempt)
 
 

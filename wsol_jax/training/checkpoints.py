@@ -111,8 +111,8 @@ def load_variables(folder: Path, memory: Any = ()) -> Variables:
     Raises:
         InputError: there is no checkpoint, or it cannot be read.
     """
-    step = open_checkpoints(folder).latest_step() if folder.is_dir() else None
-    if step is None:
+    step = last_step(folder)
+    if not step:
         raise InputError(f"{folder} holds no checkpoint; run the stage that trains it first")
     place = folder.resolve() / str(step)
     with _readable(place), ocp.PyTreeCheckpointer() as reader:

@@ -140,9 +140,9 @@ def _timer(config: ConfigDict) -> Callable[[int], bool]:
 
     def is_due(done: int) -> bool:
         nonlocal last
-        if not seconds or (jax.process_count() > 1 and done % config.log_every):
+        if not seconds or (processes.count() > 1 and done % config.log_every):
             return False  # processes agree about the time only where they wait for each other anyway
-        is_over = devices.agreed(time.monotonic() - last >= seconds)
+        is_over = processes.is_set_anywhere(time.monotonic() - last >= seconds)
         if is_over or done % config.checkpoint_every == 0:
             last = time.monotonic()
         return is_over
