@@ -21,7 +21,6 @@ def stop_at_once(*_: object) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, stop_at_once)
 
-import argparse
 import ast
 import re
 import runpy
@@ -62,12 +61,7 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path, bool]:
     Raises:
         InputError: a flag is missing or unknown; the file, a key or a value is wrong.
     """
-    parser = Parser(
-        description=__doc__,
-        epilog=f"configs:\n{list_configs()}",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(description=__doc__, epilog=f"configs:\n{list_configs()}")
     parser.add_argument("--config", required=True, metavar="FILE", help="the experiment: a name below, or a file")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where all results are written")
     parser.add_argument("--dry_run", action="store_true", help="print stages, steps, memory and time; write nothing")

@@ -1,6 +1,7 @@
 """Delivered boxes: every format holds the same boxes, and names from outside stay in their folder."""
 
 import json
+import logging
 
 import experiments
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from wsol_jax.predictions.export import export_boxes
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions
+from wsol_jax.predictions.yolo import write_yolo
 
 BOX = np.array([0.25, 0.5, 0.75, 1.25])  # reaches over the lower edge
 NAMES = ["stripes", 'a "quoted": name', "dots"]
@@ -50,6 +52,19 @@ def test_label_studio(folder):
     value = prediction["result"][0]["value"]
     assert (value["x"], value["y"], value["width"], value["height"]) == (25, 50, 50, 50)
     assert value["rectanglelabels"] == [NAMES[records[-1].label]]
+
+
+def test_photos_that_differ_in_their_endings_alone_are_counted(tmp_path, caplog):
+    records = [
+        record._replace(path=name)
+        for record, name in zip(experiments.scenes().splits["test"], ("a.jpg", "a.png"), strict=False)
+    ]
+    with caplog.at_level(logging.WARNING):
+        write_yolo(tmp_path, records, Predictions(np.tile(BOX, (2, 1))), NAMES)
+        assert "1 photos differ from another in their endings alone" in caplog.text
+        caplog.clear()
+        write_yolo(tmp_path, records[:1], Predictions(BOX[None]), NAMES)
+    assert caplog.text == ""
 
 
 def test_yolo(folder):

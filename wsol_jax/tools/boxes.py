@@ -8,7 +8,6 @@ then holds boxes.parquet, boxes.csv, coco.json, label_studio.json, yolo/, index.
 command continues.
 """
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the boxes of a command line; return the exit code."""
 
     def command() -> None:
-        parser = Parser(
-            prog="wsol_jax boxes",
-            description=__doc__,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = Parser(prog="wsol_jax boxes", description=__doc__)
         parser.add_argument("photos", metavar="PHOTOS", type=Path, help="a folder of photos, or of folders of photos")
         parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of all results")
         parser.add_argument(

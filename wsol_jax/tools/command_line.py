@@ -5,13 +5,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from wsol_jax.console import log_handler
 from wsol_jax.errors import InputError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are an `InputError` like any other."""
+    """An argument parser with flags in full, the lines of its help as they are, and an InputError for a mistake."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> None:
         """Raise InputError with the message that argparse would print before it exits."""

@@ -7,7 +7,6 @@ WORKDIR/localizer or WORKDIR/classifier, whose last checkpoint is exported. The 
 give a box.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -57,12 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     """Convert the weights of a command line; return the exit code."""
 
     def command() -> None:
-        parser = Parser(
-            prog="wsol_jax convert",
-            description=__doc__,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = Parser(prog="wsol_jax convert", description=__doc__)
         parser.add_argument("source", metavar="IN", help="a weight file, pip:DISTRIBUTION, or WORKDIR/STAGE")
         parser.add_argument("out", metavar="OUT.safetensors", type=Path, help="a file that does not exist yet")
         parser.add_argument("--arch", required=True, choices=BACKBONES, help="the architecture of the network")

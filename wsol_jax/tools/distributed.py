@@ -54,7 +54,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]
     Raises:
         InputError: a value is of another type.
     """
-    parser = Parser(allow_abbrev=False, add_help=False)
+    parser = Parser(add_help=False)
     add_flags(parser)
     return parser.parse_known_args(arguments)
 

@@ -6,7 +6,6 @@ FILE is a `jax.export` artifact (StableHLO) for any number of photos on CPU, GPU
 the sizes. docs/load_export.py shows how to use both with jax and numpy, without this package.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the export of a command line; return the exit code."""
 
     def command() -> None:
-        parser = Parser(
-            prog="wsol_jax export",
-            description=__doc__,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = Parser(prog="wsol_jax export", description=__doc__)
         parser.add_argument("run", metavar="RUN", type=Path, help="the workdir of a finished run")
         parser.add_argument("file", metavar="FILE", type=Path, help="the artifact to write")
         parser.add_argument("--platforms", default=",".join(PLATFORMS), help="comma-separated (default: cpu,cuda,tpu)")

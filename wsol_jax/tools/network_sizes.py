@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table of a command line; return the exit code."""
 
     def command() -> None:
-        parser = Parser(prog="wsol_jax networks", description=__doc__.partition(":")[0], allow_abbrev=False)
+        parser = Parser(prog="wsol_jax networks", description=__doc__.partition(":")[0])
         parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
         print_table(parser.parse_args(arguments).markdown)
 

@@ -7,7 +7,6 @@ without classes. DIR then holds boxes.parquet, boxes.csv, coco.json, label_studi
 that cannot be read are listed in unreadable.csv, and the others are done.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,12 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Predict the photos of a command line; return the exit code."""
 
     def command() -> None:
-        parser = Parser(
-            prog="wsol_jax predict",
-            description=__doc__,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = Parser(prog="wsol_jax predict", description=__doc__)
         parser.add_argument("run", metavar="RUN", type=Path, help="the workdir of a finished run")
         parser.add_argument("photos", metavar="PHOTOS", type=Path, help="a photo, or a folder of photos")
         parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of all results")

@@ -30,7 +30,12 @@ def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
 
 def last_step(folder: Path) -> int:
     """Return the step of the last complete checkpoint in a folder, which is left as it is; 0 if there is none."""
-    return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=0)
+    return max(_complete_steps(folder), default=0)
+
+
+def _complete_steps(folder: Path) -> list[int]:
+    """The steps of all checkpoints; Orbax gives one its whole name when it is complete."""
+    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
 
 
 def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
@@ -111,10 +116,10 @@ def load_variables(folder: Path, memory: Any = ()) -> Variables:
     Raises:
         InputError: there is no checkpoint, or it cannot be read.
     """
-    step = last_step(folder)
-    if not step:
+    steps = _complete_steps(folder)
+    if not steps:
         raise InputError(f"{folder} holds no checkpoint; run the stage that trains it first")
-    place = folder.resolve() / str(step)
+    place = folder.resolve() / str(max(steps))
     with _readable(place), ocp.PyTreeCheckpointer() as reader:
         saved = _saved_shapes(place)
         like = {name: saved[name] for name in ("params", "batch_stats")} | ({"memory": memory} if memory else {})
