@@ -3,7 +3,7 @@ import pytest
 
 from wsol_jax import boxes
 from wsol_jax.errors import InputError
-from wsol_jax.pseudo.regions import BOX_SIDE, bounds, heat_box, largest_region, scored_box
+from wsol_jax.pseudo.regions import BOX_SIDE, bounds, heat_box, heat_mask, largest_region, scored_box
 
 
 def mask(text: str) -> np.ndarray:
@@ -98,3 +98,14 @@ def test_the_score_of_a_box_is_the_mean_of_its_region():
 def test_the_box_of_a_constant_map_is_the_whole_image():
     box, score, fallback = scored_box(np.ones((4, 4)), 0.5)
     assert (box.tolist(), score, fallback) == ([0, 0, 1, 1], 0, True)
+
+
+def test_a_mask_is_the_share_of_the_levels_whose_region_a_cell_is_in():
+    heat = np.random.default_rng(0).normal(size=(14, 14)).cumsum(0).cumsum(1)
+    levels = (-0.1, 0.0, 0.5, 1.0)
+    regions = [largest_region(heat > level * heat.std()) for level in levels]
+    np.testing.assert_allclose(heat_mask(heat, levels), np.mean(regions, axis=0))
+    np.testing.assert_allclose(
+        heat_box(heat, "nearest_code", 448, levels).box, np.mean([*map(bounds, regions)], axis=0)
+    )
+    assert not heat_mask(np.zeros((3, 3)), levels).any()
