@@ -13,6 +13,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# The files that take longest, the longest first: started last, one of them would keep a single worker busy at the end.
+LONGEST = (
+    "test_network",
+    "test_dawsol",
+    "test_notebooks",
+    "test_configs",
+    "test_psol",
+    "test_real",
+    "test_run_in_processes",
+    "test_variants",
+    "test_convolutions",
+    "test_run",
+    "test_any_backbone",
+    "test_artifact",
+)
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -41,7 +57,9 @@ def optimised() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests on real photos run optimised networks."""
+    """Start with the files that take longest, and let tests on real photos run optimised networks."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONGEST)))
     for item in items:
         if item.get_closest_marker("real"):
             item.add_marker(pytest.mark.usefixtures("optimised"))
