@@ -7,7 +7,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from wsol_jax.data.frames import turned
+from wsol_jax.data.frames import ORIENTATION, turned
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
@@ -16,8 +16,6 @@ Levels = tuple[float, float]
 
 WHOLE_16_BITS = (0.0, 65535.0)
 INTEGERS, FLOATS = "integers", "floats"
-
-_ORIENTATION = 0x0112
 
 
 def kind(image: Image.Image) -> str:
@@ -45,7 +43,7 @@ def samples(image: Image.Image) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     is_tiff = image.format == "TIFF"  # the one format that Pillow turns by itself
-    return turned(pixels, image.tag_v2.get(_ORIENTATION, 1)) if is_tiff else pixels
+    return turned(pixels, image.tag_v2.get(ORIENTATION, 1)) if is_tiff else pixels
 
 
 def eight_bits(image: Image.Image, levels: Levels | None) -> Image.Image:
