@@ -85,12 +85,13 @@ def read_photo(
     return opened(source, name, decode)
 
 
-def pixels_of(image: Image.Image, name: str) -> np.ndarray:
+def pixels_of(image: Image.Image, name: str, levels: depth.Levels | None = None) -> np.ndarray:
     """Return the pixels of an image that Pillow has opened or made, as `read_photo` does those of a file.
 
     Args:
         image: of any mode.
         name: of the photo, for errors.
+        levels: as of `read_photo`.
 
     Returns:
         uint8 [h, w, 3], RGB.
@@ -99,7 +100,7 @@ def pixels_of(image: Image.Image, name: str) -> np.ndarray:
         InputError: it cannot be decoded to its end.
     """
     try:
-        return _upright(image, _rgb(image))
+        return _upright(image, _rgb(image, levels))
     except Exception as error:  # as in `opened`
         raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 
@@ -110,13 +111,7 @@ def extremes(path: Path) -> tuple[float, float]:
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
-
-    def of_samples(image: Image.Image) -> tuple[float, float]:
-        samples = depth.samples(image)
-        finite = samples[np.isfinite(samples)]
-        return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-
-    return opened(path, "", of_samples)
+    return opened(path, "", depth.extremes)
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -14,7 +14,6 @@ from wsol_jax.methods.localizer import HEADS, features_of, localizer, on_feature
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
-from wsol_jax.stages.corrections import without_left_out
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, feature_work
 from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
@@ -43,7 +42,6 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 
 def run(config: ConfigDict, context: Context) -> None:
     """Train the localizer."""
-    context = without_left_out(context)
     if config.head == "spatial":
         _train_on_features(config, context)
     else:
