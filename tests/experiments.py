@@ -160,6 +160,7 @@ def contract(
     names = {
         "config.json",
         "classes.json",
+        "levels.json",
         "metrics.json",
         "curves.json",
         "report/index.html",

@@ -1,11 +1,15 @@
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
+from wsol_jax.data import check as checking
 from wsol_jax.data import load_dataset
+from wsol_jax.data.check import _reason as reason
 from wsol_jax.data.check import check_photos
+from wsol_jax.data.records import digest
 from wsol_jax.errors import InputError
 
 
@@ -56,18 +60,39 @@ def test_a_class_must_not_lose_its_last_photo(dataset, tmp_path):
         check(dataset)
 
 
-def test_results_are_cached(dataset, tmp_path):
-    cache = tmp_path / "work" / "photos.json"
+def test_results_are_cached(dataset, tmp_path, monkeypatch):
+    cache, read = tmp_path / "work" / "photos.json", []
+    monkeypatch.setattr(checking, "_reason", lambda of, record: read.append(record.path) or reason(of, record))
     first = check(dataset, cache)
-    # The bytes change, but neither length nor time: nothing is decoded again.
-    photo = tmp_path / "photos" / "train/a/1.jpg"
-    status = photo.stat()
-    photo.write_bytes(bytes(status.st_size))
-    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert check(dataset, cache)[1:] == first[1:]
-    # With another time, the photo is decoded again.
-    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert check(dataset, cache)[1][0][0] == "train/a/1.jpg"
+    broken = ["train/a/2.jpg", "test/b/1.jpg"]  # these are tried again, as a package may be installed since
+    assert len(read) == 6
+    assert check(dataset, cache) == first and read[6:] == broken
+    # Other times of the same content: a copy of the dataset is not decoded again.
+    os.utime(tmp_path / "photos" / "train/a/1.jpg", ns=(1, 1))
+    shutil.copytree(tmp_path / "photos", tmp_path / "copy")
+    copied = dataset._replace(read=dataset.read._replace(root=tmp_path / "copy"))
+    assert check(copied, cache)[0].splits == first[0].splits and read[8:] == broken
+    # A photo that was repaired is used.
+    shutil.copy(tmp_path / "photos" / "train/a/3.jpg", tmp_path / "photos" / "train/a/2.jpg")
+    again, unreadable, lines = check(dataset, cache)
+    assert [path for path, _ in unreadable] == ["test/b/1.jpg"] and len(lines) == 1
+    assert all(not record.content for record in again.splits["train"])
+
+
+def test_other_pixels_under_the_same_name_are_noticed(dataset, tmp_path):
+    cache, photo = tmp_path / "photos.json", tmp_path / "photos" / "train/a/1.jpg"
+    before, _, _ = check(dataset, cache)
+    original, status = photo.read_bytes(), photo.stat()
+    other = original[:-20] + bytes(18) + original[-2:]  # whole, with other pixels
+    for _ in range(2):
+        photo.write_bytes(other)
+        os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+        after, _, lines = check(dataset, cache)
+        assert any(f"1 of 6 photos have other content than {cache} first had: train/a/1.jpg" in line for line in lines)
+        assert digest(after.splits["train"]) != digest(before.splits["train"])
+        assert digest(after.splits["test"]) == digest(before.splits["test"])
+    photo.write_bytes(original)
+    assert digest(check(dataset, cache)[0].splits["train"]) == digest(before.splits["train"])
 
 
 def test_a_photo_without_a_readable_header_is_decoded_in_spite_of_the_cache(dataset, tmp_path, data_config):

@@ -135,3 +135,23 @@ def test_wrong_files_are_named(root, data_config, text, message):
 def test_wrong_keys(root, data_config, keys, message):
     with pytest.raises(InputError, match=message):
         load_dataset(data_config("coco", root, KEYS | keys), seed=0)
+
+
+def test_what_does_not_fit_is_counted(root, data_config, caplog):
+    rows = [annotation(i, 0, 90, [0, 0, 6, 8]) for i in range(2)]
+    rows += [annotation(2, 1, 3, [0, 0, 6, 8]), annotation(3, 1, 3, [0, 0, 6, 8], segmentation=[])]
+    rows += [annotation(4, 77, 3, [0, 0, 6, 8]), annotation(5, ["x"], 3, [0, 0, 6, 8])]
+    write(root / "train.json", ["a.jpg", "b.jpg"], rows)
+    content = json.loads((root / "train.json").read_text())
+    content["images"][0] |= {"width": 10**6, "height": 10**6}
+    content["images"][1] |= {"width": 12.0, "height": 8.0}
+    (root / "train.json").write_text(json.dumps(content))
+    dataset = load_dataset(data_config("coco", root, KEYS | {"coco.test": ""}), seed=0)
+    assert [(record.path, record.masks) for record in dataset.splits["train"]] == [("t/b.jpg", ())]
+    for line in (
+        "2 annotations are of images that it does not list",
+        "1 photos have objects with and without a mask; they are taken as without masks",
+        "1 of 2 photos are absent or wrongly annotated and left out: t/a.jpg",
+        "a mask of 1000000 x 1000000 pixels",
+    ):
+        assert line in caplog.text

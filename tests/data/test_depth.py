@@ -117,3 +117,12 @@ def test_wrong_levels(data_config, levels):
 
     with pytest.raises(InputError, match=r"levels is .*; expected two finite numbers, black and white"):
         check_keys(data_config("folder", "", {"levels": levels}))
+
+
+@pytest.mark.parametrize("opacity", [65535, 32768, 0])
+def test_opacity_is_no_level(load, opacity):
+    samples = np.round(RAMP * 4095).astype(np.uint16)
+    argb = np.dstack([np.full_like(samples, opacity)] + [samples] * 3)  # reversed as colours are: OpenCV's order
+    pixels = load({"a.png": argb})["a.png"][..., 0]
+    share = (opacity >> 8) / 255
+    assert abs(pixels - ((samples >> 4) * share + 255 * (1 - share))).max() <= 1

@@ -31,7 +31,7 @@ def task(*results: list[dict], name="a/1.jpg", **more) -> dict:
 
 def read(tmp_path, content) -> list[Drawn]:
     (tmp_path / "f.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    return read_drawn(tmp_path / "f.json")
+    return read_drawn(tmp_path / "f.json", print)
 
 
 def test_coco_has_boxes_in_pixels_and_photos_without_any(tmp_path):
@@ -45,10 +45,11 @@ def test_label_studio_has_boxes_in_percent(tmp_path):
     assert photo == Drawn("a/1.jpg", [[10, 20, 40, 60]] * 2, ["wren", "crow"], (200, 100), percent=True)
 
 
-def test_tasks_that_nobody_submitted_are_not_there_and_empty_ones_have_no_box(tmp_path):
+def test_tasks_that_nobody_submitted_are_counted_and_empty_ones_have_no_box(tmp_path, capsys):
     choice = {"type": "choices", "value": {"choices": ["nothing here"]}}
     tasks = [task(), task([region()], was_cancelled=True), task([]), task([choice], name="b")]
     assert [(photo.name, photo.boxes) for photo in read(tmp_path, tasks)] == [("a/1.jpg", []), ("b", [])]
+    assert capsys.readouterr().out == f"{tmp_path / 'f.json'}: 2 of 4 tasks are skipped or not submitted\n"
 
 
 def test_the_last_submitted_annotation_counts(tmp_path):
@@ -67,7 +68,7 @@ def test_a_rotated_rectangle_gives_the_box_around_it(tmp_path):
 def test_a_folder_of_xml(tmp_path):
     (tmp_path / "wren").mkdir()
     (tmp_path / "wren" / "1.xml").write_text(XML)
-    assert read_drawn(tmp_path) == [Drawn("wren/1", [[2, 1, 10, 8]], ["wren"], (20, 10))]
+    assert read_drawn(tmp_path, print) == [Drawn("wren/1", [[2, 1, 10, 8]], ["wren"], (20, 10))]
 
 
 def coco(**changes) -> dict:
@@ -101,6 +102,6 @@ def test_what_is_malformed_is_one_line(text, message, tmp_path):
 
 def test_missing_files(tmp_path):
     with pytest.raises(InputError, match=r"no\.json: no such file; expected a COCO file"):
-        read_drawn(tmp_path / "no.json")
+        read_drawn(tmp_path / "no.json", print)
     with pytest.raises(InputError, match="has no XML file"):
-        read_drawn(tmp_path)
+        read_drawn(tmp_path, print)

@@ -7,6 +7,7 @@ import pytest
 
 from wsol_jax.data import matching
 from wsol_jax.data.drawn import Drawn
+from wsol_jax.data.frames import turned_boxes, turned_size
 from wsol_jax.data.matching import read_boxes, with_true_boxes
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.errors import InputError
@@ -23,9 +24,10 @@ BOX = [20, 10, 100, 60]
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
-    def read_photos(*photos: Drawn, report=lambda line: None):
-        monkeypatch.setattr(matching, "read_drawn", lambda path: list(photos))
-        return read_boxes(tmp_path / "f", RECORDS, CLASSES, report)
+    def read_photos(*photos: Drawn, report=lambda line: None, records=RECORDS, frame="auto"):
+        monkeypatch.setattr(matching, "read_drawn", lambda path, report: list(photos))
+        dataset = Dataset(CLASSES, {"train": records}, lambda record: None, lambda record, size: None, frame)
+        return read_boxes(tmp_path / "f", dataset, report)
 
     return read_photos
 
@@ -118,3 +120,28 @@ def test_true_boxes_of_a_dataset(tmp_path):
     (tmp_path / "f.json").write_text(json.dumps(coco | {"annotations": coco["annotations"][2:]}))
     with pytest.raises(InputError, match="no photo has a box of its own class"):
         with_true_boxes(dataset, tmp_path / "f.json")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("percent", [False, True])
+def test_boxes_of_turned_photos(read, orientation, percent):
+    stored, box = (160, 120), np.array([10, 20, 60, 100])
+    size = turned_size(stored, orientation)
+    photo = Record("a.jpg", 0, size, NO_BOXES, orientation=orientation)
+    wide = Record("b.jpg", 0, turned_size(stored, 6), NO_BOXES, orientation=6)
+    sides = np.tile(stored, 2)
+    drawn = Drawn("a.jpg", [(100 * box / sides if percent else box).tolist()], ["wren"], stored, percent)
+    other = Drawn("b.jpg", [[1, 1, 9, 9]], ["wren"], stored)  # its size decides where that of the first does not
+    upright = turned_boxes(box[None] / sides, orientation)
+    lines = []
+    boxes = read(drawn, other, records=[photo, wide], report=lines.append)
+    np.testing.assert_allclose(boxes["a.jpg"].own, upright)
+    assert ("of 1 photos" if orientation == 1 else "of 2 photos") in lines[0] and "are turned" in lines[0]
+    np.testing.assert_allclose(read(drawn, records=[photo], frame="stored")["a.jpg"].own, upright)
+    if size == stored:
+        np.testing.assert_allclose(read(drawn, records=[photo])["a.jpg"].own, box[None] / sides)
+    else:
+        with pytest.raises(InputError, match=r"is 160 x 120 pixels, but a\.jpg is 120 x 160; expected boxes of the up"):
+            read(drawn, records=[photo], frame="upright")
+        with pytest.raises(InputError, match=r"expected boxes of the stored pixels, as --config\.data\.annotation_fr"):
+            read(Drawn("a.jpg", [[1, 1, 9, 9]], [""], size), records=[photo], frame="stored")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from absl import logging
 
 from wsol_jax.data import load_dataset
 from wsol_jax.data.xml_boxes import read_xml
@@ -137,3 +138,13 @@ def test_blacklisted_photos_are_left_out(root, data_config):
 def test_no_training_folder(tmp_path, data_config):
     with pytest.raises(InputError, match="has no folder train/"):
         load_dataset(data_config("imagenet", tmp_path), seed=0)
+
+
+def test_boxes_of_other_synsets_are_counted(root, data_config, caplog):
+    logging.use_python_logging(quiet=True)
+    for name, folder in (("v1", "n02"), ("v2", "n02")):
+        (root / "val" / folder).mkdir(exist_ok=True)
+        (root / "val" / f"{name}.JPEG").rename(root / "val" / folder / f"{name}.JPEG")
+    load_dataset(data_config("imagenet", root, {"imagenet.boxes": "boxes"}), seed=0)
+    assert "1 boxes are of another synset than their photo's and are left out" in caplog.text
+    assert "1 photos have no box of their synset" in caplog.text

@@ -55,3 +55,14 @@ def test_malformed_ones_are_named(part):
     read = ShapesOf({"f#1": Shape((3, 2), [part])})
     with pytest.raises(InputError, match=r"f#1: malformed segmentation of a\.jpg"):
         read(Record("a.jpg", 0, (3, 2), NO_BOXES, ("f#1",)), 4)
+
+
+@pytest.mark.parametrize("part", [[[0, 0, 9, 0, 9, 9]], {"counts": [0, 10**12], "size": [10**6, 10**6]}])
+def test_a_size_that_no_photo_has_is_refused_before_it_is_allocated(part):
+    with pytest.raises(ValueError, match="a mask of 1000000 x 1000000 pixels; expected at most 268435456 in all"):
+        drawn(part, (10**6, 10**6))
+
+
+def test_a_polygon_far_beyond_its_photo():
+    with pytest.raises(ValueError, match="a polygon reaches far beyond its photo, which is 12 x 8"):
+        drawn([[0, 0, 1e12, 0, 6, 8]], (12, 8))

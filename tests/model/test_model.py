@@ -185,3 +185,13 @@ def test_weights_that_do_not_fit(weights):
         wsol_jax.load(arch="resnet50", weights=str(weights), method="acol")
     with pytest.raises(InputError, match=r"has no layer classifier\.6; expected the weights of a vgg16"):
         wsol_jax.load(arch="vgg16", weights=str(weights))
+
+
+def test_labels_that_choose_no_map(sep, maps, scenes):
+    photo = scenes[1][0]
+    for label in (0, "rings", 2.7):
+        with pytest.raises(InputError, match="labels choose the class of a score map, and this model has none"):
+            wsol_jax.load(sep).predict(photo, labels=label)
+    for label in (2.7, True, 3, -1, [0]):
+        with pytest.raises(InputError, match=r"labels: there is no class .*; expected one of 3 names, or a number"):
+            wsol_jax.load(maps).predict(photo, labels=label)

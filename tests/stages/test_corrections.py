@@ -1,7 +1,9 @@
 """Boxes that people corrected: from our own files through another program and back into training and delivery."""
 
 import json
+import math
 
+import absl.logging
 import experiments
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,8 +12,10 @@ import pytest
 from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.table import read_predictions
-from wsol_jax.stages.context import Context
-from wsol_jax.stages.corrections import corrected_names, without_left_out
+from wsol_jax.runs.run import carry_out, plan
+from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.corrections import corrected_names, with_empty_photos
+from wsol_jax.stages.table import STAGES
 from wsol_jax.stages.workdir import pseudo_boxes_file
 
 DDT = {"stages": "pseudo_boxes,boxes"}
@@ -63,19 +67,33 @@ def test_corrected_boxes_win_and_the_others_stay(first, tmp_path):
     assert delivered["score"][:3] == [1, 1, 1]
 
 
-def test_photos_without_an_object_are_not_learned(first, tmp_path):
+def test_photos_without_an_object_are_not_learned(first, tmp_path, caplog):
+    absl.logging.use_python_logging(quiet=True)
+    caplog.set_level("INFO")
     source = write(tmp_path / "f.json", submitted(first, to_box=3, to_nothing=2))
-    config = experiments.tiny(**{"pseudo.source": source, "stages": "pseudo_boxes,localizer"})
-    run(config, tmp_path / "w")
+    config = experiments.tiny(**{"pseudo.source": source, "stages": "pseudo_boxes,localizer,classifier"})
+    planned = plan(config, tmp_path / "w")
+    works = {name: STAGES[name].work(config[name], planned.contexts[name]) for name in ("localizer", "classifier")}
+    carry_out(planned)
     dataset = experiments.scenes()
-    kept = without_left_out(Context(tmp_path / "w", dataset, 0, None, {})).dataset.splits
-    assert (
-        kept["train"] == dataset.splits["train"][:3] + dataset.splits["train"][5:]
-        and kept["test"] == dataset.splits["test"]
-    )
-    assert without_left_out(Context(first, dataset, 0, None, {})).dataset is dataset
-    steps = [json.loads(line)["step"] for line in (tmp_path / "w" / "localizer" / "log.jsonl").open()]
-    assert steps[-1] == round(config.localizer.epochs * 10 / config.localizer.batch_size)  # ten of twelve photos
+    marked = with_empty_photos(dataset, source)
+    kept = dataset.splits["train"][:3] + dataset.splits["train"][5:]
+    assert [record.path for record in training_records(Context(first, marked, 0, None, {}))] == [r.path for r in kept]
+    assert "2 of 12 training photos show no object and train no network" in caplog.text
+    assert with_empty_photos(dataset, "ddt") is dataset
+    for name, (work,) in works.items():
+        steps = [json.loads(line)["step"] for line in (tmp_path / "w" / name / "log.jsonl").open()]
+        expected = math.ceil(config[name].epochs * 10 / config[name].batch_size)  # ten of twelve photos
+        assert steps[-1] == work.batches == expected
+
+
+def test_without_any_object_nothing_starts(first, tmp_path):
+    tasks = submitted(first, to_box=0, to_nothing=experiments.TRAIN)
+    tasks[-1]["annotations"] = [{"result": tasks[-1]["predictions"][0]["result"]}]  # a test photo has a box
+    keys = {"pseudo.source": write(tmp_path / "f.json", tasks), "stages": "pseudo_boxes,localizer"}
+    with pytest.raises(InputError, match=r"--config\.pseudo: all 12 training photos are marked as without"):
+        run(experiments.tiny(**keys), tmp_path / "w")
+    assert not (tmp_path / "w" / "pseudo_boxes").exists()
 
 
 def test_with_every_photo_seen_no_network_is_needed(first, tmp_path):

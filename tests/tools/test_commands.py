@@ -124,6 +124,7 @@ def test_an_export(joint, tmp_path, capsys):
 MISTAKES = {
     "no command": (["draw"], r"there is no command 'draw'; expected one of boxes, predict"),
     "no folder": (["boxes", "TMP/nowhere", "--out=TMP/o"], "nowhere: no such folder or photo"),
+    "one photo": (["boxes", "TMP/one/a.jpg", "--out=TMP/o"], r"a\.jpg is a photo; expected a folder"),
     "no photos": (["boxes", "TMP/empty", "--out=TMP/o"], r"empty has no photos; expected files that end in \.bmp"),
     "no out": (["boxes", "TMP/empty"], "the following arguments are required: --out"),
     "results among the photos": (

@@ -1,11 +1,9 @@
 """From files to records, from records to batches. The only folder that imports TensorFlow, and only when needed."""
 
-import math
-
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
-from wsol_jax.data import splits
+from wsol_jax.data import depth, splits
 from wsol_jax.data.coco import COCO
 from wsol_jax.data.cub import CUB
 from wsol_jax.data.folder import FOLDER
@@ -56,12 +54,8 @@ def check_keys(config: ConfigDict) -> None:
     checks.one_of(config, "name", DATASETS)
     checks.one_of(config, "on_error", ("skip", "stop"))
     checks.one_of(config, "annotation_frame", FRAMES)
-    checks.require(config, "levels", _are_levels(config.levels), "two finite numbers, black and white")
+    checks.require(config, "levels", depth.are_levels(config.levels), "two finite numbers, black and white")
     checks.not_negative(config, "val_per_class")
-
-
-def _are_levels(levels: tuple) -> bool:
-    return len(levels) == 2 and all(isinstance(level, int | float) and math.isfinite(level) for level in levels)
 
 
 def load_dataset(config: ConfigDict, seed: int) -> Dataset:
@@ -77,7 +71,7 @@ def load_dataset(config: ConfigDict, seed: int) -> Dataset:
     Raises:
         InputError: files are missing or malformed; a class has no training photo.
     """
-    dataset = DATASETS[config.name].load(config, seed)
+    dataset = DATASETS[config.name].load(config, seed)._replace(annotation_frame=config.annotation_frame)
     splits.require_sound(dataset)
     if isinstance(dataset.read, PhotoFiles):
         dataset = dataset._replace(read=dataset.read._replace(is_exact=config.exact_decode))

@@ -56,8 +56,7 @@ def to_records(
             if has_photos and header is None:
                 photos.existing(root, item.path)
             _require_right(item, sizes)
-            record = _record(item, header, turn, sizes)
-            made.append(record._replace(levels=levels[header.depth]) if header and header.depth else record)
+            made.append(_as_stored(_record(item, header, turn, sizes), header, levels))
         except InputError as error:
             made.append(error)
     return _kept(splits, made, config.on_error)
@@ -91,6 +90,14 @@ def _record(item: Annotated, header: Header | None, turn: turns.Turn, sizes: Siz
             masks.require_shape(path, sizes[path], item.path, frames.turned_size(upright, turn.masks))
     turned = boxes if turn.boxes == 1 else frames.turned_boxes(boxes, turn.boxes)
     return Record(item.path, item.label, upright, turned, item.masks, item.ignore, turn.masks if item.masks else 1)
+
+
+def _as_stored(record: Record, header: Header | None, levels: Mapping[str, depth.Levels]) -> Record:
+    """A record with what is needed to read its photo, or to turn annotations of its stored pixels."""
+    if header is None:
+        return record
+    record = record._replace(orientation=header.orientation)
+    return record._replace(depth=header.depth, levels=levels[header.depth]) if header.depth else record
 
 
 def _size_of(header: Header, turn: int) -> tuple[int, int]:

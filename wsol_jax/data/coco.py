@@ -19,7 +19,7 @@ from wsol_jax.data.annotated import to_records
 from wsol_jax.data.objects import LABELS, Object, annotated, label_of, reason_without, report_left_out
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Annotated, Dataset
-from wsol_jax.data.shapes import Shape, ShapesOf
+from wsol_jax.data.shapes import Shape, ShapesOf, require_possible
 from wsol_jax.errors import InputError
 
 _FOLDER_KEYS = {"train": "train_images", "test": "test_images", "val": "val_images"}
@@ -61,7 +61,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             instances = _instances(file)
             order |= {name: number for number, name in _names(file, instances).items()}
             found[split] = _labelled(file, _photos(file, instances, keys[split], images, keys, shapes))
-    used = {photo.label for of_split in found.values() for photo in of_split}
+    used = {photo.label for of_split in found.values() for photo in of_split} - {""}
     classes = sorted(used, key=lambda name: (order[name], name))
     if len(used) < len(order):
         logging.info("%d of %d categories label no photo", len(order) - len(used), len(order))
@@ -105,34 +105,46 @@ def _photos(
     """The photos of a file; the masks of their objects go into `shapes`, named by the file's place below the root."""
     names, rows_of = _names(file, instances), defaultdict(list)
     for row in instances["annotations"]:
-        rows_of[row.get("image_id")].append(row)
-    made = []
+        rows_of[str(row.get("image_id"))].append(row)
+    made, without_size = [], 0
     for image in instances["images"]:
         if "id" not in image or not isinstance(image.get("file_name"), str):
             raise InputError(f"{file}: an image lacks its id or file_name: {str(image)[:80]}")
         size, objects, wrong = _size(image), [], ""
+        rows = rows_of.pop(str(image["id"]), [])
+        without_size += keys.masks and size is None and any(row.get("segmentation") for row in rows)
         try:
-            for row in rows_of[image["id"]]:
+            for row in rows:
                 objects.append(_object(place, row, names, size if keys.masks else None, shapes))
         except (KeyError, TypeError, ValueError) as error:
             wrong = f"{file}: malformed annotation of {image['file_name']} ({type(error).__name__}: {error})"
         _join_crowds(objects, shapes)
         path = str(PurePosixPath(images, image["file_name"]))
         made.append(_Photo(path, size, objects, label_of(objects, keys.label), wrong))
+    if without_size:
+        logging.warning(
+            "%s: %d photos have masks, which are not read, as it gives no size for them", file, without_size
+        )
+    if rows_of:
+        logging.warning("%s: %d annotations are of images that it does not list", file, sum(map(len, rows_of.values())))
     return made
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     sides = image.get("width"), image.get("height")
-    return sides if all(isinstance(side, int) and side > 0 for side in sides) else None
+    is_size = all(isinstance(side, int | float) and side > 0 and side % 1 == 0 for side in sides)
+    return (int(sides[0]), int(sides[1])) if is_size else None
 
 
 def _object(
     place: str, row: dict[str, Any], names: dict[int, str], size: tuple[int, int] | None, shapes: dict[str, Shape]
 ) -> Object:
+    if isinstance(row["bbox"], str):
+        raise TypeError(f"bbox is {row['bbox']!r}; expected four numbers")
     x, y, w, h = (float(value) for value in row["bbox"])
     segmentation, mask = row.get("segmentation"), ""
     if segmentation and size:
+        require_possible(size)
         mask = f"{place}#{row['id']}"
         shapes[mask] = Shape(size, [segmentation])
     return Object(names[row["category_id"]], (x, y, x + w, y + h), mask, bool(row.get("iscrowd", 0)))
@@ -148,20 +160,30 @@ def _join_crowds(objects: Sequence[Object], shapes: dict[str, Shape]) -> None:
 
 
 def _labelled(file: Path, found: list[_Photo]) -> list[_Photo]:
-    without = Counter(reason_without(photo.objects) for photo in found if not photo.label)
+    """The photos with a label, and those with a wrong annotation, which are counted later."""
+    without = Counter(reason_without(photo.objects) for photo in found if not photo.label and not photo.wrong)
     report_left_out(file, without)
-    labelled = [photo for photo in found if photo.label]
-    if not labelled:
-        raise InputError(f"{file}: no photo has a label; expected an object in at least one")
-    return labelled
+    if not any(photo.label for photo in found):
+        first = next((f"; the first: {photo.wrong}" for photo in found if photo.wrong), "")
+        raise InputError(f"{file}: no photo has a label; expected an object in at least one{first}")
+    return [photo for photo in found if photo.label or photo.wrong]
 
 
 def _items(found: list[_Photo], classes: list[str]) -> list[Annotated]:
     label = {name: number for number, name in enumerate(classes)}
-    return [
-        annotated(photo.path, label[photo.label], photo.label, photo.size, photo.objects)._replace(wrong=photo.wrong)
+    items = [
+        annotated(photo.path, label.get(photo.label, -1), photo.label, photo.size, photo.objects)._replace(
+            wrong=photo.wrong
+        )
         for photo in found
     ]
+    if partly := sum(not i.masks and _has_mask(photo) for i, photo in zip(items, found, strict=True)):
+        logging.warning("%d photos have objects with and without a mask; they are taken as without masks", partly)
+    return items
+
+
+def _has_mask(photo: _Photo) -> bool:
+    return any(one.mask and one.name == photo.label and not one.is_crowd for one in photo.objects)
 
 
 COCO = Reader(

@@ -1,13 +1,15 @@
 """Photos of more than 8 bits: which level is black and which is white, the same for a whole dataset."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
 from absl import logging
 from PIL import Image
 
-from wsol_jax.data.frames import turned
+from wsol_jax.data.frames import ORIENTATION, turned
+from wsol_jax.data.records import Record
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
@@ -16,8 +18,6 @@ Levels = tuple[float, float]
 
 WHOLE_16_BITS = (0.0, 65535.0)
 INTEGERS, FLOATS = "integers", "floats"
-
-_ORIENTATION = 0x0112
 
 
 def kind(image: Image.Image) -> str:
@@ -45,7 +45,18 @@ def samples(image: Image.Image) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     is_tiff = image.format == "TIFF"  # the one format that Pillow turns by itself
-    return turned(pixels, image.tag_v2.get(_ORIENTATION, 1)) if is_tiff else pixels
+    return turned(pixels, image.tag_v2.get(ORIENTATION, 1)) if is_tiff else pixels
+
+
+def extremes(image: Image.Image) -> tuple[float, float]:
+    """Return the lowest and the highest finite sample of an opened image; opacity is none.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    colours, _ = _without_opacity(samples(image))
+    finite = colours[np.isfinite(colours)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def eight_bits(image: Image.Image, levels: Levels | None) -> Image.Image:
@@ -64,7 +75,7 @@ def eight_bits(image: Image.Image, levels: Levels | None) -> Image.Image:
         return image
     if levels == WHOLE_16_BITS and not is_grey:
         return image  # Pillow's own conversion is this one
-    values, (black, white) = samples(image), levels or WHOLE_16_BITS
+    (values, opacity), (black, white) = _without_opacity(samples(image)), levels or WHOLE_16_BITS
     if levels is None and (values.min() < 0 or values.max() > white):
         raise ValueError("grey levels of more than 16 bits")
     scaled = np.nan_to_num(values.astype(np.float64), nan=black, posinf=white, neginf=black) - black
@@ -72,7 +83,14 @@ def eight_bits(image: Image.Image, levels: Levels | None) -> Image.Image:
         scaled = np.round(scaled * (255 / (white - black)))
     else:
         scaled = np.floor(scaled * (256 / (white - black + 1)))  # of 16 bits the high byte, as TensorFlow has it
+    if opacity is not None:
+        scaled = np.concatenate([scaled, opacity >> 8], axis=-1)
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+
+
+def _without_opacity(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples [h, w] or [h, w, c], and the opacity uint16 [h, w, 1] of colours that have one, which is of 16 bits."""
+    return (values[..., :3], values[..., 3:]) if values.ndim == 3 and values.shape[2] == 4 else (values, None)
 
 
 def common_levels(low: float, high: float, of_kind: str) -> Levels:
@@ -86,6 +104,24 @@ def common_levels(low: float, high: float, of_kind: str) -> Levels:
     if of_kind == FLOATS and high <= 1:
         return 0.0, 1.0
     return 0.0, float(2 ** max(8, int(np.floor(high)).bit_length()) - 1)
+
+
+def are_levels(value: object) -> bool:
+    """Return whether a value is two finite numbers, of black and white."""
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    return is_pair and all(isinstance(level, int | float) and math.isfinite(level) for level in value)
+
+
+def levels_of_dataset(records: Iterable[Record], chosen: Levels) -> dict[str, Levels]:
+    """Return kind -> the levels of black and white that hold for other photos too.
+
+    Args:
+        records: of a dataset.
+        chosen: the levels of all kinds; where both are equal, those of the records hold for the kinds among them.
+    """
+    if chosen[0] != chosen[1]:
+        return dict.fromkeys((INTEGERS, FLOATS), chosen)
+    return {record.depth: record.levels for record in records if record.depth}
 
 
 def levels_of(

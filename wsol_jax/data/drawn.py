@@ -32,10 +32,14 @@ class Drawn(NamedTuple):
     percent: bool = False
 
 
-def read_drawn(path: Path) -> list[Drawn]:
+def read_drawn(path: Path, report: Callable[[str], None]) -> list[Drawn]:
     """Return the photos of a COCO file, a Label Studio export or a folder of VOC XML, in their order.
 
     A Label Studio task that nobody has submitted is left out; a photo that was submitted without a box has none.
+
+    Args:
+        path: the file or folder.
+        report: receives a line that counts the tasks that are left out, if there are some.
 
     Raises:
         InputError: there is no such file or folder, it has another format, or one of its boxes is malformed.
@@ -46,7 +50,10 @@ def read_drawn(path: Path) -> list[Drawn]:
     if isinstance(content, Mapping) and {"images", "annotations", "categories"} <= set(content):
         return _guarded(path, _read_coco, content)
     if isinstance(content, list) and all(isinstance(task, Mapping) and "data" in task for task in content):
-        return _guarded(path, _read_label_studio, content)
+        photos = _guarded(path, _read_label_studio, content)
+        if len(photos) < len(content):
+            report(f"{path}: {len(content) - len(photos)} of {len(content)} tasks are skipped or not submitted")
+        return photos
     raise InputError(
         f"{path}: neither a COCO file (images, annotations, categories) nor a Label Studio export (JSON: a list of "
         "tasks with data and annotations)"

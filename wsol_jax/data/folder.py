@@ -44,6 +44,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         dataset = _unlabelled(root, names, config)
     else:
         dataset = _labelled(root, config, seed)
+    dataset = dataset._replace(annotation_frame=config.annotation_frame)
     return with_true_boxes(dataset, Path(config.folder.boxes).expanduser()) if config.folder.boxes else dataset
 
 

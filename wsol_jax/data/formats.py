@@ -62,6 +62,9 @@ def _dicom(file: Path, header_only: bool) -> Image.Image:
     except ImportError as error:
         raise InputError("DICOM is read by the package pydicom; expected it to be installed") from error
     content = pydicom.dcmread(file, stop_before_pixels=header_only)
+    frames, pixels = int(content.get("NumberOfFrames") or 1), content.Columns * content.Rows
+    if frames * pixels > 2 * Image.MAX_IMAGE_PIXELS:  # the most that Pillow opens
+        raise ValueError(f"{frames} pictures of {content.Columns} x {content.Rows} pixels, too many to decode")
     is_grey = content.SamplesPerPixel == 1
     if header_only:
         return Image.new("F" if is_grey else "RGB", (content.Columns, content.Rows))

@@ -5,9 +5,13 @@ Annotations are drawn in one of them. Their size decides which, where the two di
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 STORED, UPRIGHT = "stored", "upright"
+
+ORIENTATION = 0x0112
+"""The number of EXIF's orientation."""
 
 # EXIF orientation -> whether the axes are exchanged, then whether x and y are reversed.
 _TURNS = {
@@ -33,9 +37,11 @@ def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Return pixels [h, w, ...] upright, that are stored with an EXIF orientation."""
     exchanged, x_reversed, y_reversed = _TURNS[orientation]
-    pixels = pixels.swapaxes(0, 1) if exchanged else pixels
-    pixels = pixels[:, ::-1] if x_reversed else pixels
-    return pixels[::-1] if y_reversed else pixels
+    upright = pixels.view(np.uint8) if pixels.dtype == bool else pixels
+    upright = cv2.transpose(upright) if exchanged else upright
+    if x_reversed or y_reversed:
+        upright = cv2.flip(upright, -1 if x_reversed and y_reversed else int(x_reversed))
+    return upright.view(pixels.dtype)
 
 
 def turned_boxes(boxes: np.ndarray, orientation: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 
 from wsol_jax.data import depth, photos
-from wsol_jax.data.frames import turned_size
+from wsol_jax.data.frames import ORIENTATION, turned_size
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
@@ -111,7 +111,7 @@ def _orientation(segment: bytes) -> int:
         raise ValueError("XMP, which may have an orientation too")
     exif = Image.Exif()
     exif.load(segment)
-    orientation = exif.get(photos.ORIENTATION, 1)
+    orientation = exif.get(ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 

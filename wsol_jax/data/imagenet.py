@@ -1,5 +1,6 @@
 """ILSVRC: train/SYNSET/*.JPEG, val/ with or without such folders, and the boxes of the validation photos."""
 
+from collections import Counter
 from pathlib import Path
 
 from absl import logging
@@ -40,7 +41,10 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     elif config.imagenet.boxes and not boxes.is_dir():
         raise InputError(f"--config.data.imagenet.boxes: there is no file or folder {boxes}")
     elif config.imagenet.boxes:
-        splits["test"] = [_annotated(name, boxes, synsets) for name in photo_names(root, root / "val")]
+        left_out = Counter()
+        splits["test"] = [_annotated(name, boxes, synsets, left_out) for name in photo_names(root, root / "val")]
+        for what, count in (+left_out).items():  # without those that are 0
+            logging.warning("%s: %d %s", boxes, count, what)
     elif (root / "val").is_dir():
         splits["test"] = _in_class_folders(root, "val", synsets)
     if config.imagenet.blacklist:
@@ -73,8 +77,11 @@ def _label(synset: str, synsets: dict[str, int], where: object) -> int:
     return synsets[synset]
 
 
-def _annotated(name: str, folder: Path, synsets: dict[str, int]) -> Annotated:
-    """A validation photo with its XML; its class is that of its folder, or the one synset of its boxes."""
+def _annotated(name: str, folder: Path, synsets: dict[str, int], left_out: Counter) -> Annotated:
+    """A validation photo with its XML; its class is that of its folder, or the one synset of its boxes.
+
+    What the XML has besides the boxes of this class is counted in `left_out`.
+    """
     file = folder / f"{Path(name).stem}.xml"
     parents = name.split("/")[1:-1]
     label = _label(parents[0], synsets, file) if parents else -1
@@ -87,7 +94,10 @@ def _annotated(name: str, folder: Path, synsets: dict[str, int]) -> Annotated:
         label = _label(synset, synsets, file)
     except InputError as error:
         return Annotated(name, label, wrong=str(error))
-    return Annotated(name, label, size, [box for other, box in objects if other == synset])
+    own = [box for other, box in objects if other == synset]
+    left_out["boxes are of another synset than their photo's and are left out"] += len(objects) - len(own)
+    left_out["photos have no box of their synset"] += not own
+    return Annotated(name, label, size, own)
 
 
 IMAGENET = Reader(

@@ -12,8 +12,11 @@ from absl import logging
 
 from wsol_jax.data.annotations import normalised_boxes
 from wsol_jax.data.drawn import Drawn, read_drawn
+from wsol_jax.data.frames import turned_boxes, turned_size
+from wsol_jax.data.headers import Header
 from wsol_jax.data.photos import UNREADABLE_SIZE
-from wsol_jax.data.records import NO_BOXES, Dataset, Record
+from wsol_jax.data.records import NO_BOXES, Annotated, Dataset, Record
+from wsol_jax.data.turns import choose
 from wsol_jax.errors import InputError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # Label Studio's prefix of a file that was uploaded through its page
@@ -31,34 +34,36 @@ class PhotoBoxes(NamedTuple):
     others: np.ndarray
 
 
-def read_boxes(
-    path: Path, records: Sequence[Record], classes: Sequence[str], report: Callable[[str], None]
-) -> dict[str, PhotoBoxes]:
+def read_boxes(path: Path, dataset: Dataset, report: Callable[[str], None]) -> dict[str, PhotoBoxes]:
     """Return the drawn boxes of a file, by the path of their photo; see `drawn.read_drawn` for the formats.
 
     A photo is named by its path relative to the dataset's root, as in our own files. Otherwise it is the only one whose
-    path ends like that name, or the other way round; that is logged, with a count.
+    path ends like that name, or the other way round; that is reported, with a count. Boxes that were drawn on the
+    stored pixels of a photo that EXIF turns are turned, see `turns.choose`.
 
     Args:
         path: the file, or a folder of XML files.
-        records: of all splits.
-        classes: the classes' names.
-        report: receives a line that counts the photos which are known by the end of their path, if there are some.
+        dataset: whose photos are named, of any split.
+        report: receives a line for each choice that was made, with a count.
 
     Raises:
         InputError: as `read_drawn`; a photo or class is not in the dataset, or a photo comes twice; a box is outside of
             its photo, or the photo has another size.
     """
-    photos, known = read_drawn(path), {name: label for label, name in enumerate(classes)}
+    photos, known = read_drawn(path, report), {name: label for label, name in enumerate(dataset.classes)}
+    records = [record for of_split in dataset.splits.values() for record in of_split]
     matched = _matched(path, photos, records, report)
+    turns_of = _turns(path, photos, matched, dataset.annotation_frame, report)
     boxes: dict[str, PhotoBoxes] = {}
-    for photo, record in zip(photos, matched, strict=True):
+    for photo, record, turn in zip(photos, matched, turns_of, strict=True):
         unknown = [name for name in photo.classes if name and name not in known]
         if unknown and record.label >= 0:
-            raise InputError(f"{path}: {photo.name} has a box of class {unknown[0]!r}; expected {_some(classes)}")
+            raise InputError(
+                f"{path}: {photo.name} has a box of class {unknown[0]!r}; expected {_some(dataset.classes)}"
+            )
         if record.path in boxes:
             raise InputError(f"{path}: photo {record.path} comes twice; expected one entry for each photo")
-        corners = _normalised(path, photo, record)
+        corners = _normalised(path, photo, record, turn)
         is_own = np.array([record.label < 0 or not name or known[name] == record.label for name in photo.classes], bool)
         is_own = is_own[: len(corners)]
         boxes[record.path] = PhotoBoxes(corners[is_own], corners[~is_own])
@@ -71,13 +76,13 @@ def with_true_boxes(dataset: Dataset, path: Path) -> Dataset:
     Raises:
         InputError: as `read_boxes`, or the file has no box of any photo.
     """
-    records = [record for of_split in dataset.splits.values() for record in of_split]
-    drawn = read_boxes(path, records, dataset.classes, logging.info)
+    count_of_photos = sum(map(len, dataset.splits.values()))
+    drawn = read_boxes(path, dataset, logging.info)
     count, others = (sum(len(boxes[i]) for boxes in drawn.values()) for i in (0, 1))
     if not count:
         raise InputError(f"{path}: no photo has a box of its own class; expected true boxes")
     with_boxes = sum(len(boxes.own) > 0 for boxes in drawn.values())
-    logging.info("%s: %d true boxes of %d of %d photos", path, count, with_boxes, len(records))
+    logging.info("%s: %d true boxes of %d of %d photos", path, count, with_boxes, count_of_photos)
     if others:
         logging.warning("%s: %d boxes are of another class than their photo and are left out", path, others)
     nothing = PhotoBoxes(NO_BOXES, NO_BOXES)
@@ -88,18 +93,39 @@ def with_true_boxes(dataset: Dataset, path: Path) -> Dataset:
     return dataset._replace(splits=splits)
 
 
-def _normalised(path: Path, photo: Drawn, record: Record) -> np.ndarray:
+def _turns(
+    path: Path, photos: Sequence[Drawn], records: Sequence[Record], frame: str, report: Callable[[str], None]
+) -> list[int]:
+    """The EXIF orientation that the boxes of each photo need to be upright; 1 for those that are."""
+    items, headers = [], []
+    for photo, record in zip(photos, records, strict=True):
+        items.append(Annotated(record.path, record.label, photo.size, _pixels(photo, record)))
+        headers.append(Header(turned_size(record.size, record.orientation), record.orientation))
+    return [turn.boxes for turn in choose(items, headers, {}, frame, lambda line: report(f"{path}: {line}"))]
+
+
+def _pixels(photo: Drawn, record: Record) -> np.ndarray:
+    """The boxes in pixels of the photo's size; percent of an unknown size are those of its shorter side."""
+    boxes = np.asarray(photo.boxes, np.float64).reshape(-1, 4)
+    size = photo.size or (min(record.size), min(record.size))  # fits in both frames, and so decides for none
+    return boxes * np.array(size * 2) / 100 if photo.percent else boxes
+
+
+def _normalised(path: Path, photo: Drawn, record: Record, turn: int) -> np.ndarray:
     if record.size == UNREADABLE_SIZE or not len(photo.boxes):
         return NO_BOXES
-    size, (width, height) = photo.size or record.size, record.size
+    width, height = turned_size(record.size, turn)
+    size = photo.size or (width, height)
     # A copy of another size, rounded to pixels, has nearly the same ratio of its sides.
     if min(size) < 1 or abs(size[0] * height - size[1] * width) > (sum(size) + width + height) / 2:
+        frame = "upright photo" if turn == 1 else "stored pixels, as --config.data.annotation_frame has it"
         raise InputError(
             f"{path}: {photo.name} is {size[0]} x {size[1]} pixels, but {record.path} is {width} x {height}; expected "
-            "boxes of the upright photo"
+            f"boxes of the {frame}"
         )
     scale = np.array(size * 2) / 100 if photo.percent else 1.0
-    return normalised_boxes(np.asarray(photo.boxes, np.float64) * scale, size, f"{path}: {photo.name}")
+    boxes = normalised_boxes(np.asarray(photo.boxes, np.float64) * scale, size, f"{path}: {photo.name}")
+    return turned_boxes(boxes, turn)
 
 
 def _matched(

@@ -11,7 +11,7 @@ from PIL import Image
 from wsol_jax.data import depth
 from wsol_jax.data.formats import SUFFIXES as SUFFIXES
 from wsol_jax.data.formats import open_image
-from wsol_jax.data.frames import turned_size
+from wsol_jax.data.frames import ORIENTATION, turned, turned_size
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
@@ -21,20 +21,6 @@ Result = TypeVar("Result")
 
 UNREADABLE_SIZE = (0, 0)
 """The size of a photo whose header cannot be read."""
-
-ORIENTATION = 0x0112
-"""The number of EXIF's orientation."""
-
-SIDEWAYS = 5  # and larger orientations exchange width and height
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class PhotoFiles(NamedTuple):
@@ -92,19 +78,20 @@ def read_photo(
 
     def decode(image: Image.Image) -> np.ndarray:
         if least is not None and image.format in ("JPEG", "MPO"):
-            width, height = least[::-1] if orientation_of(image) >= SIDEWAYS else least
+            width, height = turned_size(least, orientation_of(image))
             image.draft(None, (max(1, math.ceil(width)), max(1, math.ceil(height))))
-        return np.asarray(_upright(image, _rgb(image, levels)))
+        return _upright(image, _rgb(image, levels))
 
     return opened(source, name, decode)
 
 
-def pixels_of(image: Image.Image, name: str) -> np.ndarray:
+def pixels_of(image: Image.Image, name: str, levels: depth.Levels | None = None) -> np.ndarray:
     """Return the pixels of an image that Pillow has opened or made, as `read_photo` does those of a file.
 
     Args:
         image: of any mode.
         name: of the photo, for errors.
+        levels: as of `read_photo`.
 
     Returns:
         uint8 [h, w, 3], RGB.
@@ -113,7 +100,7 @@ def pixels_of(image: Image.Image, name: str) -> np.ndarray:
         InputError: it cannot be decoded to its end.
     """
     try:
-        return np.asarray(_upright(image, _rgb(image)))
+        return _upright(image, _rgb(image, levels))
     except Exception as error:  # as in `opened`
         raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 
@@ -124,13 +111,7 @@ def extremes(path: Path) -> tuple[float, float]:
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
-
-    def of_samples(image: Image.Image) -> tuple[float, float]:
-        samples = depth.samples(image)
-        finite = samples[np.isfinite(samples)]
-        return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-
-    return opened(path, "", of_samples)
+    return opened(path, "", depth.extremes)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -141,7 +122,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
-    return opened(path, "", lambda image: np.asarray(_upright(image, image.convert("L"))) > 0)
+    return opened(path, "", lambda image: _upright(image, image.convert("L")) > 0)
 
 
 def photo_size(source: Path | BinaryIO, name: str = "") -> tuple[int, int]:
@@ -265,13 +246,13 @@ def orientation_of(image: Image.Image) -> int:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF is common, and its photo is whole
         return 1
-    return orientation if orientation in _UPRIGHT else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
-def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """`pixels` of an image, turned as its EXIF requires; Pillow turns those of a TIFF by itself."""
+def _upright(image: Image.Image, converted: Image.Image) -> np.ndarray:
+    """The pixels of a converted image, turned as the image's EXIF requires; Pillow turns those of a TIFF by itself."""
     orientation = 1 if image.format == "TIFF" else orientation_of(image)
-    return pixels if orientation == 1 else pixels.transpose(_UPRIGHT[orientation])
+    return turned(np.asarray(converted), orientation)
 
 
 def _rgb(image: Image.Image, levels: depth.Levels | None = None) -> Image.Image:

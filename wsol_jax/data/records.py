@@ -20,6 +20,10 @@ class Record(NamedTuple):
         ignore: path of the mask of the pixels to ignore, neither object nor background; None without one.
         turn: the EXIF orientation that its masks need to be upright, as they were drawn on the stored pixels; else 1.
         levels: of black and white, for a photo whose samples have more than 8 bits; None for any other.
+        depth: the kind of these samples, `depth.INTEGERS` or `depth.FLOATS`; '' for a photo of 8 bits.
+        orientation: EXIF's of the photo, from 1 to 8; 1 where it is upright or absent.
+        is_empty: whether people have seen that it shows no object; no network is trained on it.
+        content: a digest of its file, where that is not the one that the workdir first had; else ''.
     """
 
     path: str
@@ -30,6 +34,10 @@ class Record(NamedTuple):
     ignore: str | None = None
     turn: int = 1
     levels: tuple[float, float] | None = None
+    depth: str = ""
+    orientation: int = 1
+    is_empty: bool = False
+    content: str = ""
 
 
 class Annotated(NamedTuple):
@@ -63,12 +71,14 @@ class Dataset(NamedTuple):
         read: record -> uint8 [h, w, 3] RGB, upright.
         read_mask: record and size -> uint8 [size, size], the whole photo squeezed into a square: 1 object,
             0 background, 255 ignored; for records that have masks.
+        annotation_frame: of photos that EXIF turns, for annotations from outside of the dataset; see `turns.choose`.
     """
 
     classes: Sequence[str]
     splits: dict[str, list[Record]]
     read: Callable[[Record], np.ndarray]
     read_mask: Callable[[Record, int], np.ndarray]
+    annotation_frame: str = "auto"
 
 
 NO_BOXES = np.zeros((0, 4))
@@ -82,4 +92,5 @@ def digest(records: Sequence[Record]) -> str:
 
 def _unusual(record: Record) -> list:
     """What few records hold; those without it keep the fingerprint they had before it existed."""
-    return [] if record.turn == 1 and record.levels is None else [record.turn, record.levels]
+    stored = [] if record.turn == 1 and record.levels is None else [record.turn, record.levels]
+    return stored + ["empty"] * record.is_empty + ([record.content] if record.content else [])

@@ -13,6 +13,7 @@ from wsol_jax.errors import InputError
 
 _FINER = 5  # polygons are drawn in this resolution, as pycocotools does
 _MOST_FINE_PIXELS = 2**28
+_MOST_PIXELS = 2**28  # more than a photo may have that Pillow opens
 
 
 class Shape(NamedTuple):
@@ -62,8 +63,9 @@ def drawn(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         size: width and height, pixels.
 
     Raises:
-        ValueError: it is neither, or of another size.
+        ValueError: it is neither, or of another size, or too large for a photo.
     """
+    require_possible(size)
     if isinstance(segmentation, Mapping):
         return _from_runs(segmentation["counts"], tuple(segmentation["size"]), size)
     w, h = size
@@ -73,8 +75,16 @@ def drawn(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
         if len(points) < 3 or not np.isfinite(points).all():
             raise ValueError("a polygon has fewer than three points, or no finite ones")
+        if (abs(points) > 2 * max(size)).any():
+            raise ValueError(f"a polygon reaches far beyond its photo, which is {w} x {h}")
         cv2.fillPoly(fine, [np.round(points * finer - 0.5).astype(np.int32)], 1)
     return fine[finer // 2 :: finer, finer // 2 :: finer].astype(bool)
+
+
+def require_possible(size: tuple[int, int]) -> None:
+    """Raise ValueError unless a photo can have a size, width and height in pixels."""
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise ValueError(f"a mask of {size[0]} x {size[1]} pixels; expected at most {_MOST_PIXELS} in all")
 
 
 def _from_runs(counts: Sequence[int] | str, shape: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Which annotations were drawn on the stored pixels of a photo that EXIF turns, and need to be turned with it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from absl import logging
@@ -31,8 +31,9 @@ def choose(
     headers: Sequence[Header | None],
     mask_sizes: Mapping[str, "tuple[int, int] | InputError"],
     frame: str,
+    report: Callable[[str], None] = logging.warning,
 ) -> list[Turn]:
-    """Return the turn of every photo, and log how many are turned and why.
+    """Return the turn of every photo, and report how many are turned and why.
 
     A photo's own annotation decides where it can: its size, its masks' sizes, boxes that only one frame has room for.
     Where it cannot (square photos, no size, orientations that keep the shape), the others of the dataset decide if they
@@ -43,6 +44,7 @@ def choose(
         headers: of the photos, None where they are absent or unreadable.
         mask_sizes: path of a mask -> its size, or why it cannot be read.
         frame: 'auto', or 'stored' or 'upright' for all photos.
+        report: receives the lines.
     """
     turned = [i for i, header in enumerate(headers) if header is not None and header.orientation != 1]
     seen = {i: _frames(items[i], headers[i], mask_sizes) for i in turned}
@@ -54,8 +56,12 @@ def choose(
         chosen[i] = Turn(*(headers[i].orientation if each == STORED else 1 for each in pair))
     annotated = [i for i in turned if len(items[i].pixels) or items[i].masks]
     if annotated:
-        _report(Counter(seen[i][0] or seen[i][1] for i in annotated), frame, rest)
-    _report_lost(items, headers)
+        report(_line(Counter(seen[i][0] or seen[i][1] for i in annotated), frame, rest))
+    if lost := _lost(items, headers):
+        report(
+            f"{len(lost)} photos have the width for height of their annotation and no EXIF that turns them, the first "
+            f"is {lost[0]}: their boxes are probably of another rotation"
+        )
     return chosen
 
 
@@ -71,7 +77,7 @@ def _frames(
     return of_boxes, frame_of_size(sizes[0], header.stored, header.orientation) if sizes else ""
 
 
-def _report(counts: Counter, frame: str, rest: str) -> None:
+def _line(counts: Counter, frame: str, rest: str) -> str:
     if frame != "auto":
         how = f"all are taken as {frame}, as --config.data.annotation_frame has it"
     else:
@@ -81,20 +87,14 @@ def _report(counts: Counter, frame: str, rest: str) -> None:
                 f", {counts['']} show neither and are taken as {rest}; --config.data.annotation_frame=stored or upright"
                 " decides for all"
             )
-    logging.warning("annotations of %d photos that EXIF turns: %s", counts.total(), how)
+    return f"annotations of {counts.total()} photos that EXIF turns: {how}"
 
 
-def _report_lost(items: Sequence[Annotated], headers: Sequence[Header | None]) -> None:
-    """Log photos without EXIF whose annotation has their width for height: one of the two was turned."""
-    lost = [
+def _lost(items: Sequence[Annotated], headers: Sequence[Header | None]) -> list[str]:
+    """The photos without EXIF whose annotation has their width for height: one of the two was turned."""
+    return [
         item.path
         for item, header in zip(items, headers, strict=True)
         if header is not None and header.orientation == 1 and item.size and item.size != header.stored
         if item.size == turned_size(header.stored, 6)
     ]
-    if lost:
-        logging.warning(
-            "%d photos have the width for height of their annotation and no EXIF that turns them, the first is %s: "
-            "their boxes are probably of another rotation",
-            *(len(lost), lost[0]),
-        )

@@ -8,6 +8,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
+from wsol_jax.data import depth
+from wsol_jax.data.depth import Levels
 from wsol_jax.data.plan import test_window
 from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
@@ -22,6 +24,7 @@ from wsol_jax.stages.workdir import (
     classes_file,
     coco_file,
     config_file,
+    levels_file,
     predictions_file,
     pseudo_coco_file,
 )
@@ -39,6 +42,7 @@ def load(
     arch_kwargs: Mapping[str, Any] | None = None,
     size: int = 0,
     geometry: str = "",
+    levels: Levels | None = None,
 ) -> Model:
     """Return a model that predicts boxes, classes and heat maps for any photos.
 
@@ -53,6 +57,7 @@ def load(
         arch_kwargs: arguments of the backbone, such as {'stride': 16} for maps of more cells.
         size: side of the network's input, pixels; 0 for that of the weights' training.
         geometry: 'resize', the whole photo, or 'center_crop'; '' for the run's own, and 'resize' of pretrained weights.
+        levels: of black and white, in photos of more than 8 bits; None for those of the run's own photos.
 
     Raises:
         InputError: there is no finished network in `run`, or the weights are not those of `arch`.
@@ -61,24 +66,27 @@ def load(
         raise InputError("load() expects the workdir of a run, or arch=... and weights=..., one of the two")
     if geometry not in ("", "resize", "center_crop"):
         raise InputError(f"geometry is {geometry!r}; expected 'resize' or 'center_crop'")
+    if levels is not None and not (depth.are_levels(levels) and levels[0] != levels[1]):
+        raise InputError(f"levels is {levels!r}; expected two different finite numbers, black and white")
+    given = depth.levels_of_dataset((), levels) if levels else None
     if run is not None:
-        return _from_run(Path(run), geometry)
+        return _from_run(Path(run), geometry, _levels(Path(run)) if given is None else given)
     if method not in ("cam", "grad_cam"):
         raise InputError(f"method is {method!r}; expected 'cam' or 'grad_cam', which need no training")
     config = train.defaults().unlock()
     config.update(arch=arch, weights=weights, method=method, size=size, augment="psol", new_head=False)
     config.arch_kwargs, config.grad_cam.stage = ConfigDict(dict(arch_kwargs or {})), stage
-    return _from_weights(config, classes, geometry or "resize")
+    return _from_weights(config, classes, geometry or "resize", given or {})
 
 
-def _from_run(workdir: Path, geometry: str) -> Model:
+def _from_run(workdir: Path, geometry: str, levels: Mapping[str, Levels]) -> Model:
     keys, finished = _predict_keys(workdir), _finished(workdir)
     geometry, classes = geometry or keys.test_geometry, class_names(workdir)
     networks: dict[str, Trained] = {}
     if keys.grad_cam_from or "train" in finished:
         network = grad_cam_network(keys) if keys.grad_cam_from else other_run(workdir, "train", "load")
         ready = make_ready(network, len(classes), geometry)
-        return Model(_title(network.config), classes, {MAPS: ready, CLASSES: ready}, keys.box_threshold)
+        return Model(_title(network.config), classes, {MAPS: ready, CLASSES: ready}, keys.box_threshold, levels)
     for task, own in ((BOXES, "localizer"), (CLASSES, "classifier")):
         name = next((stage for stage in (own, "joint") if stage in finished), None)
         if name:
@@ -89,7 +97,7 @@ def _from_run(workdir: Path, geometry: str) -> Model:
         raise InputError(f"{workdir} has no finished {', '.join(NETWORK_FOLDERS)}; expected the workdir of a run")
     if ignored := [key for key in ("boxes_from", "classes_from") if keys[key]]:
         logging.warning("%s: %s names a table of its own photos; only networks predict others", workdir, ignored[0])
-    return Model("PSOL", classes, _psol(networks, keys, len(classes), geometry), keys.box_threshold)
+    return Model("PSOL", classes, _psol(networks, keys, len(classes), geometry), keys.box_threshold, levels)
 
 
 def _title(config: ConfigDict) -> str:
@@ -129,6 +137,16 @@ def _predict_keys(workdir: Path) -> ConfigDict:
     return ConfigDict(predict.defaults().to_dict() | keys)
 
 
+def _levels(workdir: Path) -> dict[str, Levels]:
+    """The levels of black and white of the run's own photos; {} of runs of older versions, which keep none."""
+    file = levels_file(workdir)
+    try:
+        levels = json.loads(file.read_text()) if file.is_file() else {}
+        return {kind: (float(black), float(white)) for kind, (black, white) in levels.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged; expected levels of black and white") from error
+
+
 def class_names(workdir: Path) -> list[str]:
     """Return the names of the classes of a run, in the order of their numbers.
 
@@ -153,7 +171,7 @@ def _categories(coco: dict) -> list[str]:
     return [category["name"] for category in sorted(coco["categories"], key=lambda category: category["id"])]
 
 
-def _from_weights(config: ConfigDict, classes: Sequence[str], geometry: str) -> Model:
+def _from_weights(config: ConfigDict, classes: Sequence[str], geometry: str, levels: Mapping[str, Levels]) -> Model:
     """Score maps and classes of a pretrained classifier, by the keys of `train`."""
     count = count_classes(config.weights, config.arch)
     if classes and len(classes) != count:
@@ -165,4 +183,4 @@ def _from_weights(config: ConfigDict, classes: Sequence[str], geometry: str) -> 
     ready = Ready(method, variables, window, input_size(config))
     names = classes or [str(number) for number in range(count)]
     title = METHODS[config.method].title
-    return Model(title, names, {MAPS: ready, CLASSES: ready}, predict.defaults().box_threshold)
+    return Model(title, names, {MAPS: ready, CLASSES: ready}, predict.defaults().box_threshold, levels)

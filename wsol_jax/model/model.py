@@ -10,6 +10,7 @@ from absl import logging
 from PIL import Image
 
 from wsol_jax import boxes, devices
+from wsol_jax.data.depth import Levels
 from wsol_jax.data.render import Batch, cut
 from wsol_jax.errors import InputError
 from wsol_jax.methods import method as methods
@@ -51,10 +52,18 @@ class Model:
         classes: the names of the classes, in the order of their numbers.
         networks: task ('boxes', 'classes', 'maps') -> its network; one network may have two tasks.
         box_threshold: of a map's maximum; the box is that of the largest region above it.
+        levels: kind of samples of more than 8 bits -> black and white, see `depth.levels_of_dataset`.
     """
 
-    def __init__(self, title: str, classes: Sequence[str], networks: Mapping[str, Ready], box_threshold: float):
-        self.title, self.classes, self.box_threshold = title, tuple(classes), box_threshold
+    def __init__(
+        self,
+        title: str,
+        classes: Sequence[str],
+        networks: Mapping[str, Ready],
+        box_threshold: float,
+        levels: Mapping[str, Levels],
+    ):
+        self.title, self.classes, self.box_threshold, self.levels = title, tuple(classes), box_threshold, dict(levels)
         self._mesh = devices.make_mesh()
         distinct = {id(ready): ready for ready in networks.values()}
         placed = {
@@ -86,7 +95,7 @@ class Model:
             an `error` and no boxes; such photos are counted in the log.
 
         Raises:
-            InputError: the only photo cannot be read; there is no such class.
+            InputError: the only photo cannot be read; there is no such class; labels without score maps.
         """
         if is_one(photos):
             (prediction,) = self._predict([photos], batch_size, [labels])
@@ -111,7 +120,7 @@ class Model:
         """
         from wsol_jax.model.picture import draw  # matplotlib is imported with it
 
-        image = pixels(photo, "photo")
+        image = self.pixels(photo)
         return draw(image, self.predict(image) if prediction is None else prediction)
 
     def export(self, file: str | Path, platforms: Sequence[str] = ("cpu", "cuda", "tpu")) -> None:
@@ -127,6 +136,18 @@ class Model:
         from wsol_jax.model.export import export
 
         export(self, Path(file), platforms)
+
+    def pixels(self, photo: Photo, name: str = "photo") -> np.ndarray:
+        """Return the pixels of a photo as the networks see them, uint8 [h, w, 3], RGB, upright.
+
+        Args:
+            photo: a path, PIL image or uint8 array [h, w, 3].
+            name: of a photo that is no file, for errors.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return pixels(photo, name, self.levels)
 
     def views(self) -> list[View]:
         """Return the different views of a photo that the networks have."""
@@ -157,15 +178,18 @@ class Model:
     def _number(self, label: str | int | None) -> int:
         if label is None:
             return -1
+        if MAPS not in self.networks:
+            raise InputError("labels choose the class of a score map, and this model has none; expected None")
         if isinstance(label, str) and label in self.classes:
             return self.classes.index(label)
-        if not isinstance(label, str) and 0 <= int(label) < len(self.classes):
+        is_number = isinstance(label, int | np.integer) and not isinstance(label, bool)
+        if is_number and 0 <= label < len(self.classes):
             return int(label)
         raise InputError(f"labels: there is no class {label!r}; expected one of {len(self.classes)} names, or a number")
 
     def _cut(self, photo: Photo, i: int) -> Cut:
         try:
-            image = pixels(photo, f"photo {i}")
+            image = self.pixels(photo, f"photo {i}")
         except InputError as error:
             return Cut((0, 0), {}, str(error))
         views = {view: cut(image, np.array(view.window), view.size) for view in self.views()}

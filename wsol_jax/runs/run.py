@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from absl import logging
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from wsol_jax import checks, devices, processes
 from wsol_jax.compilation import keep_compiled
 from wsol_jax.config import check_config
-from wsol_jax.data import load_dataset
+from wsol_jax.data import depth, load_dataset
 from wsol_jax.data.check import check_photos
 from wsol_jax.data.records import Dataset
 from wsol_jax.errors import InputError
@@ -28,10 +28,19 @@ from wsol_jax.runs.agreement import require_same_photos, require_same_run
 from wsol_jax.runs.state import identities, is_finished, require_inputs, require_same
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
+from wsol_jax.stages.corrections import with_empty_photos
 from wsol_jax.stages.identity import Identity
 from wsol_jax.stages.lock import locked
 from wsol_jax.stages.table import STAGES
-from wsol_jax.stages.workdir import box_folders, classes_file, config_file, metrics_file, photos_file, report_folder
+from wsol_jax.stages.workdir import (
+    box_folders,
+    classes_file,
+    config_file,
+    levels_file,
+    metrics_file,
+    photos_file,
+    report_folder,
+)
 
 
 class Plan(NamedTuple):
@@ -114,6 +123,8 @@ def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_d
         if not is_dry:
             _make(workdir)
         dataset = dataset or _readable_photos(config, workdir, is_dry)
+    with checks.prefixed("--config.pseudo: "):
+        dataset = with_empty_photos(dataset, config.pseudo.source)
     require_same_photos(dataset)
     wanted = _identities(config, dataset, workdir, chosen)
     mesh = devices.make_mesh()
@@ -154,9 +165,10 @@ def carry_out(plan: Plan) -> dict[str, float]:
     """Run the stages that a plan has left to do; return the contents of metrics.json, {} before there is one."""
     config, workdir = plan.config, plan.workdir
     processes.barrier()  # nothing is removed before all processes have checked everything
-    names = json.dumps(list(plan.dataset.classes), indent=2)
-    write_atomically(config_file(workdir), lambda file: file.write(config.to_json(indent=2).encode()))
-    write_atomically(classes_file(workdir), lambda file: file.write(names.encode()))
+    records = [record for of_split in plan.dataset.splits.values() for record in of_split]
+    _write_json(config_file(workdir), json.loads(config.to_json()))
+    _write_json(classes_file(workdir), list(plan.dataset.classes))
+    _write_json(levels_file(workdir), depth.levels_of_dataset(records, config.data.levels))
     for name, context in plan.contexts.items():
         if name in plan.to_do:
             _run(name, config, context, plan.identities[name], name in plan.extended)
@@ -165,6 +177,10 @@ def carry_out(plan: Plan) -> dict[str, float]:
     logging.info("%s", _summary(workdir))
     metrics = metrics_file(workdir)
     return json.loads(metrics.read_text()) if metrics.exists() else {}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomically(path, lambda file: file.write(json.dumps(content, indent=2).encode()))
 
 
 def _summary(workdir: Path) -> str:

@@ -1,6 +1,7 @@
 """The stages of a workdir: which are finished, which continue, and which results belong to another configuration."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -29,12 +30,15 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
     records = {split: digest(records) for split, records in dataset.splits.items()}
     is_scaled = isinstance(dataset.read, PhotoFiles) and not dataset.read.is_exact
     reading = {"data.exact_decode=False": "scaled"} if is_scaled else {}
+    is_chosen = dataset.annotation_frame != "auto" and any(r.orientation != 1 for r in chain(*dataset.splits.values()))
+    frame = {"data.annotation_frame": dataset.annotation_frame} if is_chosen else {}
     known: dict[str, Identity] = {}
     for name, stage in STAGES.items():
         inputs = {n: known[n].fingerprint for n in _inputs(config, workdir, chosen, name)}
         for label, file in stage.files(config[stage.key]).items():
             if file.exists():
                 inputs[label] = identity.digest_of(file)
+                inputs |= frame if file.suffix == ".json" else {}  # drawn boxes, which are in one of the two frames
         known[name] = identity.identify(config[stage.key], config.seed, inputs | reading, records, stage.without_effect)
     return known
 

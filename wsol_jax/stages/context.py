@@ -30,14 +30,18 @@ class Context(NamedTuple):
 
 
 def training_records(context: Context) -> Sequence[Record]:
-    """Return the training photos.
+    """Return the photos that a network learns: those of training that show an object.
 
     Raises:
         InputError: there are none.
     """
     if "train" not in context.dataset.splits:
         raise InputError("the dataset has no training photos")
-    return context.dataset.splits["train"]
+    records = context.dataset.splits["train"]
+    kept = [record for record in records if not record.is_empty]
+    if not kept:
+        raise InputError(f"all {len(records)} training photos are marked as without an object; expected some with one")
+    return kept
 
 
 def chosen_splits(splits: str, context: Context) -> list[str]:

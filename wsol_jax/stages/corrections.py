@@ -14,7 +14,6 @@ from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.predictions import Predictions
-from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.workdir import corrections_file
 
 
@@ -45,8 +44,7 @@ def read_corrections(path: Path, dataset: Dataset, report: Callable[[str], None]
     Raises:
         InputError: as `matching.read_boxes`; or no photo has a box.
     """
-    records = [record for of_split in dataset.splits.values() for record in of_split]
-    drawn = read_boxes(path, records, dataset.classes, report)
+    drawn = read_boxes(path, dataset, report)
     candidates = {name: of_photo.own if len(of_photo.own) else of_photo.others for name, of_photo in drawn.items()}
     corrected = {name: _largest(several) for name, several in candidates.items() if len(several)}
     if not corrected:
@@ -85,21 +83,27 @@ def corrected_names(workdir: Path) -> tuple[set[str], set[str]]:
     return set(names["corrected"]), set(names["left_out"])
 
 
-def without_left_out(context: Context) -> Context:
-    """Return the surroundings of a stage that learns pseudo boxes, without the training photos that are left out.
+def with_empty_photos(dataset: Dataset, source: str) -> Dataset:
+    """Return a dataset whose records have `is_empty` by a file of corrected boxes; those of training are counted.
+
+    Args:
+        dataset: the photos.
+        source: `pseudo.source`; any but a .json file has no such photo.
 
     Raises:
-        InputError: no training photo remains.
+        InputError: as `read_corrections`.
     """
-    _, left_out = corrected_names(context.workdir)
-    records = training_records(context)
-    kept = [record for record in records if record.path not in left_out]
-    if len(kept) == len(records):
-        return context
-    if not kept:
-        raise InputError(f"all {len(records)} training photos are marked as without an object; expected some with one")
-    logging.info("%d of %d training photos show no object and are left out", len(records) - len(kept), len(records))
-    return context._replace(dataset=context.dataset._replace(splits=context.dataset.splits | {"train": kept}))
+    if not source.endswith(".json"):
+        return dataset
+    left_out = read_corrections(Path(source), dataset, lambda line: None).left_out
+    splits = {
+        split: [record._replace(is_empty=record.path in left_out) for record in records]
+        for split, records in dataset.splits.items()
+    }
+    of_training = splits.get("train", ())
+    if count := sum(record.is_empty for record in of_training):
+        logging.info("%d of %d training photos show no object and train no network", count, len(of_training))
+    return dataset._replace(splits=splits)
 
 
 def _largest(several: np.ndarray) -> np.ndarray:
@@ -108,7 +112,7 @@ def _largest(several: np.ndarray) -> np.ndarray:
 
 def _choices(drawn: Mapping[str, PhotoBoxes], candidates: Mapping[str, np.ndarray]) -> Iterator[str]:
     nothing = sum(not len(several) for several in candidates.values())
-    yield f"{len(drawn) - nothing} corrected photos; {nothing} without an object, which no localizer learns"
+    yield f"{len(drawn) - nothing} corrected photos; {nothing} without an object, which no network learns"
     if several := sum(len(of_photo) > 1 for of_photo in candidates.values()):
         yield f"{several} photos have several boxes; the largest is taken"
     if others := sum(len(of_photo.others) > 0 and not len(of_photo.own) for of_photo in drawn.values()):

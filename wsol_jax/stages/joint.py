@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 from wsol_jax import checks
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context
-from wsol_jax.stages.corrections import without_left_out
 from wsol_jax.stages.stage import Stage
 
 
@@ -29,7 +28,6 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 
 def run(config: ConfigDict, context: Context) -> None:
     """Train the network of boxes and classes."""
-    context = without_left_out(context)
     training.train_stage("joint", training.boxes_to_learn(context), config, context)
 
 

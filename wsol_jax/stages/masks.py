@@ -12,26 +12,25 @@ from wsol_jax.stages.training import boxes_to_learn
 from wsol_jax.stages.workdir import heat_file
 
 
-def masks_to_learn(context: Context, learned: Context) -> list[np.ndarray]:
-    """Return the pseudo mask of each photo to learn, float32 [h, w] in [0, 1].
+def masks_to_learn(context: Context) -> list[np.ndarray]:
+    """Return the pseudo mask of each photo of `training_records`, float32 [h, w] in [0, 1].
 
     It is the largest region of the photo's heat map, the one that its pseudo box is cut around, empty where no cell is
     above the threshold; or the box itself where people corrected it or it comes from no heat map.
 
     Args:
         context: of the stage `localizer`.
-        learned: the same without the photos that are left out, see `without_left_out`.
     """
-    boxes = boxes_to_learn(learned)
+    boxes = boxes_to_learn(context)
     file = heat_file(context.workdir, "train")
     if not file.exists():
         return [filled(box) for box in boxes]
     corrected, _ = corrected_names(context.workdir)
-    rows = {record.path: row for row, record in enumerate(training_records(context))}
+    rows = {record.path: row for row, record in enumerate(context.dataset.splits["train"])}
     config, heat = context.configs["pseudo_boxes"], read_array(file, (len(rows), None, None), mapped=True)
     return [
-        filled(box) if path in corrected else _region(np.asarray(heat[rows[path]], np.float32), config)
-        for path, box in zip([record.path for record in training_records(learned)], boxes, strict=True)
+        filled(box) if record.path in corrected else _region(np.asarray(heat[rows[record.path]], np.float32), config)
+        for record, box in zip(training_records(context), boxes, strict=True)
     ]
 
 

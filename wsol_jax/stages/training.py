@@ -14,6 +14,7 @@ from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data.render import Batch
+from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.methods.dawsol.keys import same_terms
 from wsol_jax.methods.localizer import FROZEN
@@ -164,12 +165,15 @@ def work(stage: str, config: ConfigDict, context: Context) -> list[Work]:
 
 def check_training(stage: str, config: ConfigDict, context: Context) -> None:
     """Raise InputError if photos or labels are missing, there is no such network, or its weights are of another."""
-    unlabelled = sum(record.label < 0 for record in training_records(context))
+    records = training_records(context)
+    unlabelled = sum(record.label < 0 for record in records)
     if unlabelled and stage != "localizer":
         raise InputError(
             f"{unlabelled} training photos have no label, which the stage {stage} learns; expected a folder for each "
             "class, or --config.stages=pseudo_boxes,localizer,predict,boxes,report for boxes alone"
         )
+    if stage != "localizer":
+        require_every_class(context.dataset._replace(splits={"train": records}))
     method = make_method(stage, config, len(context.dataset.classes))
     variables, _ = initial_variables(method, stage, config, context.seed)
     check_size(method, variables, input_size(config))

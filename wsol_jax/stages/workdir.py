@@ -18,6 +18,11 @@ def classes_file(workdir: Path) -> Path:
     return workdir / "classes.json"
 
 
+def levels_file(workdir: Path) -> Path:
+    """Return the file of the levels of black and white of photos with more than 8 bits."""
+    return workdir / "levels.json"
+
+
 def lock_file(workdir: Path) -> Path:
     """Return the file that names the process that runs in the workdir."""
     return workdir / "run.lock"

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from wsol_jax import checks
 from wsol_jax.config import default_config
 from wsol_jax.data.check import unreadable_photos
+from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import concatenate
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.recipes import fuse
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
         )
         known = parser.parse_args(arguments)
         list_photos(known.photos, known.out)
+        if known.photos.is_file():
+            raise InputError(f"{known.photos} is a photo; expected a folder, as DDT compares several photos")
         with checks.prefixed("boxes: "):
             draw_boxes(configuration(known.photos, known.group), known.out)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from wsol_jax.data.photos import read_photo
 from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.errors import InputError
 from wsol_jax.model.load import load
@@ -34,11 +33,22 @@ def main(arguments: Sequence[str]) -> int:
         parser.add_argument("photos", metavar="PHOTOS", type=Path, help="a photo, or a folder of photos")
         parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of all results")
         parser.add_argument("--batch_size", type=int, default=32, help="photos that pass at once (default: 32)")
+        parser.add_argument(
+            "--levels",
+            metavar="BLACK,WHITE",
+            type=levels,
+            help="of photos of more than 8 bits (default: those of the run's own photos)",
+        )
         known = parser.parse_args(arguments)
         root, names = list_photos(known.photos, known.out)
-        predict_photos(load(known.run), root, names, known.out, known.batch_size)
+        predict_photos(load(known.run, levels=known.levels), root, names, known.out, known.batch_size)
 
     return exit_code(command)
+
+
+def levels(text: str) -> tuple[float, ...]:
+    """Return the numbers of `--levels`."""
+    return tuple(float(number) for number in text.split(","))
 
 
 def predict_photos(model: Model, root: Path, names: Sequence[str], out: Path, batch_size: int) -> None:
@@ -95,7 +105,7 @@ def _page(
         for i, record in enumerate(records):
             top5 = [(number[name], probability) for name, probability in done[i].top5]
             score = None if table.score is None else float(table.score[i])
-            photo = Photo(record.path, -1, read_photo(root / record.path), NO_BOXES, top5=top5, score=score)
+            photo = Photo(record.path, -1, model.pixels(root / record.path), NO_BOXES, top5=top5, score=score)
             if MAPS in model.networks:
                 view = View(model.title, done[i].heat_map, fixed=table.box[i])
                 yield photo._replace(views=[view])
