@@ -1,7 +1,7 @@
 """The stage `evaluate`: metrics.json and curves.json of every source of boxes and of maps on every split."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.data.records import Record
-from wsol_jax.evaluation import maps
+from wsol_jax.evaluation import bootstrap, maps
 from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.table import read_predictions
@@ -90,11 +90,23 @@ def _map_metrics(config: ConfigDict, context: Context) -> tuple[dict[str, float]
                 validated[source] = numbers
             elif source in validated:
                 numbers |= maps.numbers_at(results, validated[source], step)
+            numbers |= _map_intervals(config, context, results, validated.get(source) if split != "val" else None)
             shown = [f"{name} {numbers[name]:.2f}" for name in MAP_METRICS if name in numbers]
             logging.info("%s, %s: %s", source, split, ", ".join(shown))
             metrics |= {_prefix(source, split) + name: value for name, value in numbers.items()}
             curves |= {_prefix(source, split) + name: xy for name, xy in maps.curves(results, step).items()}
     return metrics, curves
+
+
+def _map_intervals(
+    config: ConfigDict, context: Context, results: maps.MapResults, validated: Mapping[str, float] | None
+) -> dict[str, float]:
+    """The intervals at the best thresholds and, if there are some, at the validated ones."""
+    ends = {}
+    for at in (None, validated) if validated else (None,):
+        statistic = maps.statistic(results, config.threshold_step, at)
+        ends |= bootstrap.intervals(statistic, len(results.boxes.has_truth), context.seed, config.resamples)
+    return ends
 
 
 def _is_top1(context: Context, records: Sequence[Record], split: str) -> np.ndarray:
