@@ -114,7 +114,7 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize(("arguments", "expected"), MISTAKES.values(), ids=MISTAKES)
 def test_runs_that_cannot_be_compared_are_one_line(arguments, expected, place, tmp_path, capsys):
-    given = [one if one.startswith("--") else re.sub("([A-Z*]+)$", rf"{place}/\\1", one) for one in arguments]
+    given = [one if one.startswith("--") else re.sub("([A-Z*]+)$", rf"{place}/\1", one) for one in arguments]
     assert compare(tmp_path, *given) == 2
     out, err = capsys.readouterr()
     assert out == "" and len(err.splitlines()) == 1 and not (tmp_path / "out").exists()

@@ -42,6 +42,8 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.memory(config, "resamples", 4 * config.resamples * 8 * 8, "the resampled metrics")
     checks.at_most(config, "resamples", 1e7)
     checks.require(config, "threshold_step", 1e-6 <= config.threshold_step <= 1, "a number from 0.000001 to 1")
+    pixels = 2 * 8 * bootstrap.AT_ONCE / config.threshold_step
+    checks.memory(config, "threshold_step", pixels, "the pixels of resampled photos at every threshold")
 
 
 def run(config: ConfigDict, context: Context) -> None:
