@@ -83,6 +83,7 @@ def test_names_and_one_group(tmp_path):
 MISTAKES = {
     "other photos": (["A", "FEWER"], r"FEWER: its test photos are not those of .*A: it has 9 photos, and there are 40"),
     "not finished": (["A", "STOPPED"], "STOPPED: its stage train is not finished"),
+    "stale": (["A", "STALE"], "STALE: its stage evaluate is older than train"),
     "no run": (["A", "OUT"], "OUT has no config.json; expected the workdir of a run"),
     "no folder": (["A", "NOWHERE"], "NOWHERE: no such folder"),
     "no match": (["A", "NOWHERE*"], r"NOWHERE\*: no such folders"),
@@ -105,6 +106,9 @@ def place(tmp_path_factory):
         finished(place / name)
     finished(place / "FEWER", photos=9)
     finished(place / "STOPPED", unfinished="train")
+    finished(place / "STALE")
+    retrained = identity.read(place / "STALE", "train")._replace(fingerprint="another")
+    identity.write(place / "STALE", "train", retrained)
     finished(place / "HAS", method="has")
     (place / "OUT").mkdir()
     results_file(place / "OLDER", "test").unlink()

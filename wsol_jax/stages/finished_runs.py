@@ -97,18 +97,19 @@ def _read_config(workdir: Path) -> dict[str, Any]:
 
 def _finished_stages(workdir: Path, config: Mapping[str, Any]) -> dict[str, identity.Identity]:
     """The stages whose results the metrics depend on."""
-    chosen = {name.strip() for name in str(config.get("stages", "")).split(",")} | {EVALUATE}
-    stages: dict[str, identity.Identity] = {}
-    for name in [*STAGES][: [*STAGES].index(EVALUATE) + 1]:
-        saved = identity.read(workdir, name)
-        if name in chosen and not (saved and saved.finished):
-            raise InputError(f"{workdir}: its stage {name} is not finished; the command of the run continues it")
-        if saved:
-            stages[name] = saved
+    saved = {name: identity.read(workdir, name) for name in STAGES}
+    chosen = {name.strip() for name in str(config.get("stages", "")).split(",")}
     used = {EVALUATE}
-    for name in reversed(stages):
-        used |= set(stages[name].inputs) if name in used else set()
-    return {name: stage for name, stage in stages.items() if name in used}
+    for name in reversed(STAGES):
+        used |= set(saved[name].inputs) if name in used and saved[name] else set()
+    for name in [*STAGES][: [*STAGES].index(EVALUATE) + 1]:
+        if name in chosen | used and not (saved[name] and saved[name].finished):
+            raise InputError(f"{workdir}: its stage {name} is not finished; the command of the run continues it")
+    stages = {name: stage for name, stage in saved.items() if name in used}
+    for name, stage in stages.items():
+        if old := [one for one in stage.inputs if one in stages and stage.inputs[one] != stages[one].fingerprint]:
+            raise InputError(f"{workdir}: its stage {name} is older than {old[0]}; the command of the run redoes it")
+    return stages
 
 
 def _recipe(config: Mapping[str, Any], stages: Mapping[str, identity.Identity]) -> dict[str, Any]:

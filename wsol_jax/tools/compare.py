@@ -41,7 +41,7 @@ Groups = dict[str, list[FinishedRun]]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare the runs of a command line; return the exit code."""
+    """Write the comparison of a command line; return the exit code."""
 
     def command() -> None:
         parser = Parser(prog="wsol_jax compare", description=__doc__)
