@@ -147,6 +147,9 @@ def files(workdir: Path) -> set[str]:
     return {name for name in names if "/checkpoints/" not in name and "/tensorboard/" not in name}
 
 
+PHOTO_FILES = {"pseudo_boxes": "coco.json", "results": "parquet"}
+
+
 def contract(
     splits: list[str],
     classes: list[str],
@@ -178,6 +181,6 @@ def contract(
         names |= {f"{place}/{number:04d}_{name}.npz" for number, name in enumerate(classes)}
     names |= {f"pseudo_boxes/ddt/{view}/heat_test.npy" for view in views}
     names |= {f"{stage}/log.jsonl" for stage in trained}
-    names |= {f"pseudo_boxes/{split}.coco.json" for split in ("train", "test")}
+    names |= {f"{place}/{split}.{kind}" for split in ("train", "test") for place, kind in PHOTO_FILES.items()}
     kinds = ["parquet", "coco.json", *(["logits.npy"] if set(trained) & {"classifier", "joint"} else [])]
     return names | {f"predictions/{s}.{kind}" for s in splits for kind in kinds}

@@ -44,6 +44,9 @@ SUFFIXES = (
     "html",
     "md",
     "yaml",
+    "tex",
+    "pdf",
+    "png",
     "txt",
     "lock",
 )

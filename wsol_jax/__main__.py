@@ -2,6 +2,7 @@
 
     wsol_jax boxes PHOTOS --out=DIR           boxes without training, fused DDT
     wsol_jax predict RUN PHOTOS --out=DIR     boxes and classes by a trained run
+    wsol_jax compare RUN [RUN ...] --out=DIR  means over seeds, differences of runs with their intervals
     wsol_jax export RUN FILE                  a run as a program that needs jax alone
     wsol_jax convert IN OUT --arch=NAME       weights as .safetensors
     wsol_jax networks                         the sizes of all networks
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from wsol_jax.errors import InputError
 from wsol_jax.tools.command_line import exit_code, show_log
 
-COMMANDS = ("boxes", "predict", "export", "convert", "networks")
+COMMANDS = ("boxes", "predict", "compare", "export", "convert", "networks")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,6 +40,8 @@ def _command(name: str, arguments: Sequence[str]) -> int:
             from wsol_jax.tools import boxes as command
         case "predict":
             from wsol_jax.tools import predict as command
+        case "compare":
+            from wsol_jax.tools import compare as command
         case "export":
             from wsol_jax.tools import export as command
         case "convert":

@@ -16,6 +16,8 @@ from wsol_jax.report.numbers import (
 MAPS = {
     "max_box_acc": 60.0,
     "max_box_acc/threshold": 0.123,
+    "max_box_acc/low": 57.0,
+    "max_box_acc/high": 63.0,
     "max_box_acc_v2": 50.0,
     "val_threshold/max_box_acc": 58.0,
     "val/max_box_acc": 61.0,
@@ -48,7 +50,7 @@ def test_rows_are_sorted_by_source():
 
 def test_maps_with_their_thresholds_and_differences():
     rows = map_table(MAPS)
-    assert rows[""]["max_box_acc"] == Cell(60.0, "at 0.123")
+    assert rows[""]["max_box_acc"] == Cell(60.0, "57.0 – 63.0, at 0.123")
     assert rows["val_threshold"]["max_box_acc"] == Cell(58.0, "−2.0")
     assert rows["val_threshold/exact"]["max_box_acc"] == Cell(62.5, "+0.5")
     assert list(main_rows(rows)) == ["", "val_threshold", "center_box", "center_gaussian"]

@@ -11,9 +11,11 @@ from wsol_jax import run
 from wsol_jax.boxes import iou
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.maps import measure, numbers
+from wsol_jax.evaluation.photo_results import statistic
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.stages.finished_runs import read_run
 from wsol_jax.stages.map_runs import predicted_maps
 from wsol_jax.stages.workdir import activations_file, predictions_file
 
@@ -80,6 +82,17 @@ def test_boxes_and_classes_are_those_of_the_maps(finished):
     np.testing.assert_allclose(predictions.box, [region.box for region in expected], atol=1e-9)
     np.testing.assert_allclose(predictions.score, [region.score for region in expected], rtol=1e-6)
     assert predictions.fallback.tolist() == [region.fallback for region in expected]
+
+
+def test_results_of_photos_have_the_metrics_of_the_run(finished):
+    metrics = json.loads((finished / "w" / "metrics.json").read_text())
+    one = read_run(finished / "w", "test")
+    values = statistic(one.results, one.step, one.validated)(np.ones((1, experiments.TEST)))
+    assert {"max_box_acc", "max_box_acc_v2", "pxap", "piou", "top1_loc_map", "gt_known_loc", "top1_cls"} <= set(values)
+    for name, value in values.items():
+        assert value.item() == pytest.approx(metrics[name], rel=1e-12)
+        assert metrics[f"{name}/low"] <= metrics[f"{name}/high"]
+    assert "center_gaussian/pxap/low" in metrics and "exact/max_box_acc/low" not in metrics
 
 
 def test_the_classifier_of_another_run_draws_maps(finished, tmp_path):

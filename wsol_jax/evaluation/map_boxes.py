@@ -9,19 +9,21 @@ very photos: an oracle, as published. Two protocols:
 - `exact/`: the same contours and the truth as half-open boxes, neither cut off nor truncated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
+from wsol_jax.evaluation.bootstrap import Statistic, share, weighted_sums
 from wsol_jax.evaluation.contours import Contours, best_iou_at_levels, every_contour, largest_contour
 from wsol_jax.evaluation.score_maps import STEP, checked, quantise, thresholds
 
 IOUS = (0.3, 0.5, 0.7)
 LARGEST, EVERY, LARGEST_EXACT, EVERY_EXACT = range(4)
 LEVELS = 255
+PARTS_OF_V2 = tuple(f"max_box_acc_v2_iou{percent}" for percent in (30, 50, 70))
 PLUS_ONE = np.array([0, 0, 1, 1], np.int32)
 # Each metric: its contours and protocol, the number of IOUS that it requires, and whether it requires the right class
 # as well. MaxBoxAccV2 is the mean of its three.
@@ -150,8 +152,7 @@ def accuracy_curve(
         with_class: whether the most probable class has to be the true one as well.
         step: between thresholds.
     """
-    seen = state.has_truth & (~np.isnan(state.top1) | (not with_class))
-    right = (state.reached[:, contours] >= reached) & (seen & ((state.top1 == 1) | (not with_class)))[:, None]
+    right, seen = _right(state, contours, reached, with_class)
     hits = np.zeros(len(thresholds(step)), np.int64)
     for highest in np.unique(state.highest[seen]):
         of_level = right[state.highest == highest].sum(axis=0)
@@ -189,13 +190,68 @@ def compute_at(state: MapBoxes, validated: dict[str, float], step: float = STEP)
     return {f"val_threshold/{name}": value for name, value in _with_v2(metrics).items()}
 
 
+def statistic(state: MapBoxes, step: float = STEP, validated: Mapping[str, float] | None = None) -> Statistic:
+    """Return the statistic of the bare metrics of `compute`, percent, for the bootstrap.
+
+    The best threshold is chosen anew in each resample, an oracle like the number itself. The interval thus includes
+    the choice of the threshold, and lies higher than that of a threshold which is fixed beforehand.
+
+    Args:
+        state: of n photos.
+        step: between thresholds.
+        validated: metric -> a fixed threshold, NAME/threshold, as `compute` gives it; None: the best one.
+    """
+    first, levels = _distinct_levels(state.highest, step)
+    hits, seen = {}, {}
+    for name, metric in METRICS.items():
+        threshold = f"{name}/threshold"
+        if "/" in name or (validated is not None and threshold not in validated):
+            continue
+        (of_photo, known), columns = _right(state, *metric), np.arange(len(first))
+        if not known.any():
+            continue
+        if validated is not None:
+            nearest = np.abs(thresholds(step) - validated[threshold]).argmin()
+            columns = [np.searchsorted(first, nearest, side="right") - 1]
+        seen[name], hits[name] = known, np.zeros((len(known), len(columns)), bool)
+        for highest, of_level in levels.items():
+            photos = state.highest == highest
+            hits[name][photos] = of_photo[photos][:, of_level[columns]]
+
+    def values(times: np.ndarray) -> dict[str, np.ndarray]:
+        metrics = {
+            name: share(100 * weighted_sums(times, hits[name], np.float32).max(axis=1), times @ seen[name])
+            for name in hits
+        }
+        if set(PARTS_OF_V2) <= set(metrics):
+            metrics["max_box_acc_v2"] = np.mean([metrics[name] for name in PARTS_OF_V2], axis=0)
+        return metrics
+
+    return values
+
+
+def _right(state: MapBoxes, contours: int, reached: int, with_class: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each photo is right at each level, bool [n, 255], and whether the metric is defined for it, bool [n]."""
+    seen = state.has_truth & (~np.isnan(state.top1) | (not with_class))
+    right = state.reached[:, contours] >= reached
+    return right & (seen & ((state.top1 == 1) | (not with_class)))[:, None], seen
+
+
+def _distinct_levels(highest: np.ndarray, step: float) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The thresholds that cut some map at another level than the one before, int [m]; maximum -> levels there [m]."""
+    levels = {int(value): (thresholds(step) * float(value)).astype(np.int64) for value in np.unique(highest)}
+    changes = np.any([np.diff(each) > 0 for each in levels.values()], axis=0)
+    first = np.flatnonzero(np.append(True, changes))
+    return first, {value: each[first] for value, each in levels.items()}
+
+
 def _levels(image: np.ndarray) -> int:
     return max(1, int(image.max()))
 
 
 def _with_v2(metrics: dict[str, float]) -> dict[str, float]:
     for prefix in ("", "exact/"):
-        parts = [f"{prefix}max_box_acc_v2_iou{percent}" for percent in (30, 50, 70)]
+        parts = [f"{prefix}{name}" for name in PARTS_OF_V2]
         if all(name in metrics for name in parts):
             metrics = metrics | {f"{prefix}max_box_acc_v2": float(np.mean([metrics[name] for name in parts]))}
     return metrics

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wsol_jax.data.records import Dataset, Record
-from wsol_jax.evaluation import map_boxes, map_pixels, score_maps
+from wsol_jax.evaluation import bootstrap, map_boxes, map_pixels, score_maps
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
@@ -34,7 +34,7 @@ class MapResults(NamedTuple):
 
     Attributes:
         boxes: of all photos.
-        pixels: of the photos with a mask; None if none has one.
+        pixels: of each photo, zeros where it has no mask; None if none has one.
     """
 
     boxes: map_boxes.MapBoxes
@@ -59,29 +59,43 @@ def measure(
         score_map, record, pixels = source(i), records[i], None
         if record.masks:
             mask = dataset.read_mask(record, len(score_map))
-            pixels = map_pixels.measure(record.path, score_map, mask, step)
+            pixels = map_pixels.compact(map_pixels.measure(record.path, score_map, mask, step))
         return map_boxes.measure(record, score_map, float(top1[i])), pixels
 
-    boxes, pixels = [], None
-    for of_boxes, of_pixels in track(in_threads(one, range(len(records))), len(records), name, unit="maps"):
-        boxes.append(of_boxes)
-        if of_pixels is not None:
-            pixels = of_pixels if pixels is None else map_pixels.merge([pixels, of_pixels])
-    return MapResults(map_boxes.merge(boxes), pixels)
+    states = list(track(in_threads(one, range(len(records))), len(records), name, unit="maps"))
+    return MapResults(
+        map_boxes.merge(boxes for boxes, _ in states), map_pixels.of_photos([pixels for _, pixels in states])
+    )
 
 
 def numbers(results: MapResults, step: float) -> dict[str, float]:
     """Return the metrics, percent, each at the best threshold for these very photos, and NAME/threshold."""
     metrics = map_boxes.compute(results.boxes, step) if results.boxes.has_truth.any() else {}
-    return metrics | (map_pixels.compute(results.pixels, step) if results.pixels else {})
+    return metrics | (map_pixels.compute(map_pixels.pooled(results.pixels), step) if results.pixels else {})
 
 
 def numbers_at(results: MapResults, validated: Mapping[str, float], step: float) -> dict[str, float]:
     """Return `val_threshold/...`: the metrics at the thresholds that were best for the validation photos."""
     metrics = map_boxes.compute_at(results.boxes, dict(validated), step) if results.boxes.has_truth.any() else {}
     if results.pixels and "piou/threshold" in validated:
-        metrics |= map_pixels.compute_at(results.pixels, dict(validated), step)
+        metrics |= map_pixels.compute_at(map_pixels.pooled(results.pixels), dict(validated), step)
     return metrics
+
+
+def statistic(results: MapResults, step: float, validated: Mapping[str, float] | None = None) -> bootstrap.Statistic:
+    """Return the statistic of all metrics for the bootstrap, each at the best threshold of each resample.
+
+    Args:
+        results: of n photos.
+        step: between the thresholds of a map.
+        validated: the thresholds of other photos, for the metrics `val_threshold/...` alone.
+    """
+    parts, prefix = [], "" if validated is None else "val_threshold/"
+    if results.boxes.has_truth.any() and (validated is None or "max_box_acc/threshold" in validated):
+        parts.append(map_boxes.statistic(results.boxes, step, validated))
+    if results.pixels and (validated is None or "piou/threshold" in validated):
+        parts.append(map_pixels.statistic(results.pixels, step, validated))
+    return lambda times: {f"{prefix}{name}": value for part in parts for name, value in part(times).items()}
 
 
 def curves(results: MapResults, step: float) -> dict[str, list[list[float]]]:
@@ -90,7 +104,8 @@ def curves(results: MapResults, step: float) -> dict[str, list[list[float]]]:
     if results.boxes.has_truth.any():
         named |= {name: (at, curve) for name, curve in map_boxes.curves(results.boxes, step).items()}
     if results.pixels:
-        precision, recall = map_pixels.precision_recall(results.pixels)
+        pixels = map_pixels.pooled(results.pixels)
+        precision, recall = map_pixels.precision_recall(pixels)
         named["precision"] = (100 * recall, 100 * np.nan_to_num(precision, nan=1.0))
-        named["piou"] = (at, map_pixels.iou_curve(results.pixels)[::-1][: len(at)])
+        named["piou"] = (at, map_pixels.iou_curve(pixels)[::-1][: len(at)])
     return {name: [np.round(axis, 4).tolist() for axis in axes] for name, axes in named.items()}

@@ -63,14 +63,12 @@ def box_table(metrics: Mapping[str, float]) -> Rows:
     rows = _rows(metrics, BOX_COLUMNS)
     for prefix, cells in rows.items():
         for column, cell in cells.items():
-            ends = [metrics.get(f"{_path(prefix, column)}/{end}") for end in ("low", "high")]
-            if None not in ends:
-                cells[column] = cell._replace(below="{:.1f} – {:.1f}".format(*ends))
+            cells[column] = cell._replace(below=_interval(metrics, prefix, column))
     return rows
 
 
 def map_table(metrics: Mapping[str, float]) -> Rows:
-    """Return the metrics of maps, with their thresholds below, by prefix, in the order of `SOURCES`.
+    """Return the metrics of maps, with their intervals and thresholds below, by prefix, in the order of `SOURCES`.
 
     Below a metric at a validated threshold is its difference to the one at the best threshold. The best centred box is
     a row as well: as one box a photo it has a MaxBoxAcc, which is its GT-known Loc.
@@ -81,7 +79,8 @@ def map_table(metrics: Mapping[str, float]) -> Rows:
     rows = {prefix: cells for prefix, cells in rows.items() if set(cells) - {"top1_cls"}}
     for prefix, cells in rows.items():
         for column, cell in cells.items():
-            cells[column] = cell._replace(below=_threshold(metrics, prefix, column))
+            notes = _interval(metrics, prefix, column), _threshold(metrics, prefix, column)
+            cells[column] = cell._replace(below=", ".join(filter(None, notes)))
     rows.get("center_box", {}).pop("top1_cls", None)
     return rows
 
@@ -136,6 +135,12 @@ def _rows(metrics: Mapping[str, float], columns: Collection[str]) -> Rows:
             rows.setdefault(prefix, {})[metric] = Cell(value)
     order = sorted(rows, key=lambda prefix: (SOURCES.index(_source(prefix)), prefix))
     return {prefix: rows[prefix] for prefix in order}
+
+
+def _interval(metrics: Mapping[str, float], prefix: str, column: str) -> str:
+    """The interval of a number, '' if it has none."""
+    ends = [metrics.get(f"{_path(prefix, column)}/{end}") for end in ("low", "high")]
+    return "" if None in ends else "{:.1f} – {:.1f}".format(*ends)
 
 
 def _threshold(metrics: Mapping[str, float], prefix: str, column: str) -> str:

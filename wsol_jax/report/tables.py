@@ -1,7 +1,8 @@
-"""The page's tables as files: CSV for programs, LaTeX for papers."""
+"""Tables as files: CSV for programs, LaTeX for papers, Markdown for notes."""
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ SPECIAL = {
     "≥": r"$\geq$",
     "’": "'",
     "·": r"$\cdot$",
+    "±": r"$\pm$",
     **{character: "\\" + character for character in "&%$#_{}"},
 }
 
@@ -90,6 +92,29 @@ def to_latex(table: Table) -> str:
     head, *body = [" & ".join(line) + r" \\" for line in lines]
     begin = rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}"
     return "\n".join([begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def to_markdown(table: Table) -> str:
+    """Return a table as Markdown, with the small print in brackets."""
+
+    def cell(row: int, column: int) -> str:
+        value = table.rows[row][column]
+        text = f"{value:.{table.digits}f}" if isinstance(value, float) else markdown_escaped(str(value))
+        below = table.below[row][column] if table.below else ""
+        return f"{text} ({markdown_escaped(below)})" if below else text
+
+    lines = [[markdown_escaped(title) for title in table.head], ["---", *("---:" for _ in table.head[1:])]]
+    lines += [[cell(i, j) for j in range(len(table.head))] for i in range(len(table.rows))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def markdown_escaped(text: str) -> str:
+    r"""Return text in one line with the characters escaped that Markdown, or HTML in it, would interpret.
+
+    >>> markdown_escaped("a|b_c")
+    'a\\|b\\_c'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
 
 
 def escaped(text: str) -> str:

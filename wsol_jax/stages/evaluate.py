@@ -1,7 +1,7 @@
-"""The stage `evaluate`: metrics.json and curves.json of every source of boxes and of maps on every split."""
+"""The stage `evaluate`: metrics.json, curves.json and results/ of every source of boxes and of maps on every split."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -9,15 +9,15 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.data.records import Record
-from wsol_jax.evaluation import maps
+from wsol_jax.evaluation import bootstrap, maps, photo_results
 from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.table import read_predictions
-from wsol_jax.stages.box_sources import OURS, boxes_by_source
+from wsol_jax.stages.box_sources import CENTER_BOX, OURS, boxes_by_source
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.map_runs import map_sources
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import curves_file, metrics_file, predictions_file
+from wsol_jax.stages.workdir import curves_file, metrics_file, predictions_file, results_file
 
 MAPS, CENTER_GAUSSIAN = "maps", "center_gaussian"
 MAP_METRICS = ("max_box_acc", "max_box_acc_v2", "top1_loc_map", "pxap", "piou")
@@ -42,12 +42,19 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.memory(config, "resamples", 4 * config.resamples * 8 * 8, "the resampled metrics")
     checks.at_most(config, "resamples", 1e7)
     checks.require(config, "threshold_step", 1e-6 <= config.threshold_step <= 1, "a number from 0.000001 to 1")
+    pixels = 2 * 8 * bootstrap.AT_ONCE / config.threshold_step
+    checks.memory(config, "threshold_step", pixels, "the pixels of resampled photos at every threshold")
 
 
 def run(config: ConfigDict, context: Context) -> None:
-    """Write metrics.json: each source of boxes and of maps on each split; and curves.json: maps at every threshold."""
-    metrics = _box_metrics(config, context)
-    map_metrics, curves = _map_metrics(config, context)
+    """Write metrics.json: each source of boxes and of maps on each split; and curves.json: maps at every threshold.
+
+    results/ has the results of every photo, for comparisons with other runs.
+    """
+    metrics, of_photos = _box_metrics(config, context)
+    map_metrics, curves, of_maps = _map_metrics(config, context)
+    for split, records in context.dataset.splits.items():
+        photo_results.write(results_file(context.workdir, split), records, of_photos[split], of_maps.get(split))
     write_atomically(metrics_file(context.workdir), lambda file: file.write(_json(metrics | map_metrics, indent=2)))
     write_atomically(curves_file(context.workdir), lambda file: file.write(_json(curves)))
 
@@ -60,10 +67,12 @@ def _prefix(source: str, split: str) -> str:
     return ("" if source in (OURS, MAPS) else f"{source}/") + ("" if split == "test" else f"{split}/")
 
 
-def _box_metrics(config: ConfigDict, context: Context) -> dict[str, float]:
-    """The metrics of one box a photo, under both protocols, with intervals."""
+def _box_metrics(config: ConfigDict, context: Context) -> tuple[dict[str, float], dict[str, dict[str, np.ndarray]]]:
+    """The metrics of one box a photo, under both protocols, with intervals; split -> metric -> that of every photo."""
     metrics: dict[str, float] = {}
+    of_photos: dict[str, dict[str, np.ndarray]] = {}
     for split, records in context.dataset.splits.items():
+        of_photos[split] = {}
         for source, predictions in boxes_by_source(context.workdir, context.dataset, split).items():
             results = measure(records, predictions)
             numbers = compute(results)
@@ -71,12 +80,19 @@ def _box_metrics(config: ConfigDict, context: Context) -> dict[str, float]:
                 logging.info("%s, %s: %s", source, split, ", ".join(shown))
             numbers |= intervals(results, context.seed, config.resamples)
             metrics |= {_prefix(source, split) + name: value for name, value in numbers.items()}
-    return metrics
+            if source != CENTER_BOX:
+                of_photos[split] |= {_prefix(source, "test") + name: hit for name, hit in hits(results).items()}
+    return metrics, of_photos
 
 
-def _map_metrics(config: ConfigDict, context: Context) -> tuple[dict[str, float], dict[str, list]]:
-    """The metrics of maps, and their curves; the thresholds of 'val' are applied to the other splits."""
-    metrics, curves, validated = {}, {}, {}
+def _map_metrics(
+    config: ConfigDict, context: Context
+) -> tuple[dict[str, float], dict[str, list], dict[str, maps.MapResults]]:
+    """The metrics of maps, their curves, and split -> their results.
+
+    The thresholds of 'val' are applied to the other splits.
+    """
+    metrics, curves, validated, of_maps = {}, {}, {}, {}
     sources, dataset, step = map_sources(context, config.map_size), context.dataset, config.threshold_step
     for split in sorted(sources, key=lambda split: split != "val"):
         records = dataset.splits[split]
@@ -86,15 +102,29 @@ def _map_metrics(config: ConfigDict, context: Context) -> tuple[dict[str, float]
         for source, of_record in ((MAPS, sources[split]), (CENTER_GAUSSIAN, lambda _, gaussian=gaussian: gaussian)):
             results = maps.measure(f"{source}, {split}", dataset, records, of_record, top1, step)
             numbers = maps.numbers(results, step)
+            if source == MAPS:
+                of_maps[split] = results
             if split == "val":
                 validated[source] = numbers
             elif source in validated:
                 numbers |= maps.numbers_at(results, validated[source], step)
+            numbers |= _map_intervals(config, context, results, validated.get(source) if split != "val" else None)
             shown = [f"{name} {numbers[name]:.2f}" for name in MAP_METRICS if name in numbers]
             logging.info("%s, %s: %s", source, split, ", ".join(shown))
             metrics |= {_prefix(source, split) + name: value for name, value in numbers.items()}
             curves |= {_prefix(source, split) + name: xy for name, xy in maps.curves(results, step).items()}
-    return metrics, curves
+    return metrics, curves, of_maps
+
+
+def _map_intervals(
+    config: ConfigDict, context: Context, results: maps.MapResults, validated: Mapping[str, float] | None
+) -> dict[str, float]:
+    """The intervals at the best thresholds and, if there are some, at the validated ones."""
+    ends = {}
+    for at in (None, validated) if validated else (None,):
+        statistic = maps.statistic(results, config.threshold_step, at)
+        ends |= bootstrap.intervals(statistic, len(results.boxes.has_truth), context.seed, config.resamples)
+    return ends
 
 
 def _is_top1(context: Context, records: Sequence[Record], split: str) -> np.ndarray:
@@ -111,6 +141,6 @@ STAGE = Stage(
     defaults=defaults,
     check_keys=check_keys,
     inputs=("pseudo_boxes", "predict", "read_maps"),
-    outputs=("metrics.json", "curves.json"),
+    outputs=("metrics.json", "curves.json", "results"),
     run=run,
 )

@@ -94,7 +94,7 @@ def differences(key: str, old: Identity, new: Identity, known: Collection[str]) 
         new: of the configuration.
         known: inputs whose own differences are listed already.
     """
-    was, now = (_flat({key: identity.config, "seed": identity.seed}) for identity in (old, new))
+    was, now = (flat({key: identity.config, "seed": identity.seed}) for identity in (old, new))
     listed = [f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in _unequal(was, now)]
     splits = _unequal(old.records, new.records)
     listed += [f"the {split} photos are {_fate(split, old.records, new.records)}" for split in splits]
@@ -108,16 +108,17 @@ def follows(old: Identity, new: Identity, redone: Collection[str]) -> bool:
     return same and set(_unequal(old.inputs, new.inputs)) <= set(redone)
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a configuration by their dotted names."""
+    leaves = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return leaves
+
+
 def _unequal(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
 
 
 def _fate(name: str, was: Mapping[str, str], now: Mapping[str, str]) -> str:
     return "gone" if name not in now else "new" if name not in was else "not the same"
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves = {}
-    for name, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return leaves

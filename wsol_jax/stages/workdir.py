@@ -148,6 +148,11 @@ def curves_file(workdir: Path) -> Path:
     return workdir / "curves.json"
 
 
+def results_file(workdir: Path, split: str) -> Path:
+    """Return the results of every photo of a split, see `evaluation.photo_results`."""
+    return workdir / "results" / f"{split}.parquet"
+
+
 def report_folder(workdir: Path) -> Path:
     """Return the folder of the page."""
     return workdir / "report"

@@ -1,0 +1,123 @@
+"""Evaluated runs, read for a comparison: the results of every photo, and all that they depend on except the seed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsol_jax.errors import InputError
+from wsol_jax.evaluation.photo_results import PhotoResults, first_difference, read
+from wsol_jax.stages import identity
+from wsol_jax.stages.map_runs import read_json
+from wsol_jax.stages.table import STAGES
+from wsol_jax.stages.workdir import config_file, metrics_file, results_file
+
+EVALUATE = "evaluate"
+WITHOUT_EFFECT = ("evaluate.resamples", "data.dir")  # on the results of photos
+
+
+class FinishedRun(NamedTuple):
+    """The results of a run.
+
+    Attributes:
+        workdir: of the run.
+        seed: of the run.
+        recipe: key -> value, and file -> digest, of everything else that the results depend on.
+        results: of the photos of one split.
+        step: between the thresholds of a map.
+        validated: the best thresholds of the validation photos, NAME/threshold, for the photos of another split.
+    """
+
+    workdir: Path
+    seed: int
+    recipe: dict[str, Any]
+    results: PhotoResults
+    step: float
+    validated: dict[str, float]
+
+
+def read_run(workdir: Path, split: str) -> FinishedRun:
+    """Return the results of a run on the photos of a split.
+
+    Raises:
+        InputError: it is not the workdir of a run, a stage up to `evaluate` is not finished, it has no photos of this
+            split, or a file is damaged.
+    """
+    config = _read_config(workdir)
+    stages = _finished_stages(workdir, config)
+    file = results_file(workdir, split)
+    if not file.parent.is_dir():
+        raise InputError(f"{workdir} has no results of single photos; the command of the run redoes its stage evaluate")
+    if not file.is_file():
+        there = ", ".join(sorted(path.stem for path in file.parent.glob("*.parquet")))
+        raise InputError(f"{workdir} has no {split} photos; expected one of its splits, {there}")
+    evaluated, metrics = stages[EVALUATE], read_json(metrics_file(workdir)) if split != "val" else {}
+    of_val = {name: value for name, value in metrics.items() if name.startswith("val/") and name.endswith("/threshold")}
+    return FinishedRun(
+        workdir,
+        evaluated.seed,
+        _recipe(config, stages),
+        read(file),
+        evaluated.config["threshold_step"],
+        {name.removeprefix("val/"): value for name, value in of_val.items()},
+    )
+
+
+def require_same_photos(runs: Sequence[FinishedRun], split: str) -> None:
+    """Raise InputError, with the first difference, unless all runs are evaluated on the same photos.
+
+    Args:
+        runs: at least one.
+        split: their split.
+    """
+    for run in runs[1:]:
+        if difference := first_difference(runs[0].results, run.results):
+            raise InputError(
+                f"{run.workdir}: its {split} photos are not those of {runs[0].workdir}: {difference}; expected runs "
+                "on the same photos"
+            )
+
+
+def differing_keys(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a recipe that differ from another one, with their values; None where it has no such key."""
+    names = sorted(recipe.keys() | other.keys())
+    return {name: recipe.get(name) for name in names if recipe.get(name) != other.get(name)}
+
+
+def _read_config(workdir: Path) -> dict[str, Any]:
+    if not workdir.is_dir():
+        raise InputError(f"{workdir}: no such folder; expected the workdir of a run")
+    if not config_file(workdir).is_file():
+        raise InputError(f"{workdir} has no config.json; expected the workdir of a run")
+    try:
+        return dict(json.loads(config_file(workdir).read_text()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{config_file(workdir)}: not a readable configuration") from error
+
+
+def _finished_stages(workdir: Path, config: Mapping[str, Any]) -> dict[str, identity.Identity]:
+    """The stages whose results the metrics depend on."""
+    saved = {name: identity.read(workdir, name) for name in STAGES}
+    chosen = {name.strip() for name in str(config.get("stages", "")).split(",")}
+    used = {EVALUATE}
+    for name in reversed(STAGES):
+        used |= set(saved[name].inputs) if name in used and saved[name] else set()
+    for name in [*STAGES][: [*STAGES].index(EVALUATE) + 1]:
+        if name in chosen | used and not (saved[name] and saved[name].finished):
+            raise InputError(f"{workdir}: its stage {name} is not finished; the command of the run continues it")
+    stages = {name: stage for name, stage in saved.items() if name in used}
+    for name, stage in stages.items():
+        if old := [one for one in stage.inputs if one in stages and stage.inputs[one] != stages[one].fingerprint]:
+            raise InputError(f"{workdir}: its stage {name} is older than {old[0]}; the command of the run redoes it")
+    return stages
+
+
+def _recipe(config: Mapping[str, Any], stages: Mapping[str, identity.Identity]) -> dict[str, Any]:
+    """The keys of the photos and of these stages, and the digests of the files that they read."""
+    keys = {"data": config.get("data", {}), "stages": ",".join(stages)}
+    files: dict[str, Any] = {}
+    for name, stage in stages.items():
+        keys[STAGES[name].key] = stage.config
+        files |= {file: value for file, value in stage.inputs.items() if file not in STAGES}
+    recipe = identity.flat(keys) | files
+    return {name: value for name, value in recipe.items() if name not in WITHOUT_EFFECT}
