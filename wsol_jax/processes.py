@@ -125,7 +125,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def put_away_at_once(remove: Callable[[], object]) -> Iterator[None]:
-    """Have `remove` called if this process leaves from inside of the block, because of an error of another one."""
+    """Run `remove` if this process leaves from inside of the block, because of an error of another one."""
     _leftovers.append(remove)
     try:
         yield
@@ -134,7 +134,7 @@ def put_away_at_once(remove: Callable[[], object]) -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process at once, whatever its threads do, without what `put_away_at_once` knows."""
+    """Put away what `put_away_at_once` knows, and end this process at once, whatever its threads do."""
     for remove in list(_leftovers):
         with suppress(OSError):
             remove()
