@@ -8,25 +8,30 @@ import numpy as np
 
 from wsol_jax.errors import InputError
 
+AGAIN = "delete it, and the same command computes it again"
 _DAMAGED = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, zipfile.BadZipFile)
 
 
-def read_array(file: Path, shape: Sequence[int | None], mapped: bool = False) -> np.ndarray:
-    """Return the array of floating-point numbers of a .npy file.
+def read_array(
+    file: Path, shape: Sequence[int | None], mapped: bool = False, kinds: str = "f", advice: str = AGAIN
+) -> np.ndarray:
+    """Return the array of numbers of a .npy file.
 
     Args:
         file: the file.
         shape: of the array; None is any length.
         mapped: whether its numbers stay in the file until they are used.
+        kinds: of numbers, letters of `np.dtype.kind`: 'f' for floating-point, 'iu' for whole ones.
+        advice: what to do about a damaged file, for the error.
 
     Raises:
         InputError: it is no such file, or of another shape or other kinds of numbers.
     """
     try:
         array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-        _check(array, shape)
+        _check(array, shape, kinds)
     except _DAMAGED as error:
-        raise _damaged(file, error) from error
+        raise _damaged(file, error, advice) from error
     return array
 
 
@@ -47,20 +52,21 @@ def read_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
             if array.dtype.kind not in "fiubU":
                 raise ValueError(f"{name} holds {array.dtype}, expected numbers or text")
     except _DAMAGED as error:
-        raise _damaged(file, error) from error
+        raise _damaged(file, error, AGAIN) from error
     return arrays
 
 
-def _check(array: np.ndarray, shape: Sequence[int | None]) -> None:
+def _check(array: np.ndarray, shape: Sequence[int | None], kinds: str) -> None:
     fits = getattr(array, "ndim", -1) == len(shape) and all(
         wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
     )
-    if not fits or array.dtype.kind != "f":
+    if not fits or array.dtype.kind not in kinds:
         kind = f"{array.dtype} {list(array.shape)}" if hasattr(array, "shape") else type(array).__name__
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"it holds {kind}, expected floating-point numbers [{wanted}]")
+        numbers = "floating-point" if kinds == "f" else "whole"
+        raise ValueError(f"it holds {kind}, expected {numbers} numbers [{wanted}]")
 
 
-def _damaged(file: Path, error: Exception) -> InputError:
+def _damaged(file: Path, error: Exception, advice: str) -> InputError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"{file} is damaged ({reason}); delete it, and the same command computes it again")
+    return InputError(f"{file} is damaged ({reason}); {advice}")

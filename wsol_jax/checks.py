@@ -9,6 +9,9 @@ from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
 
+MOST_SHOWN = 200  # characters of a value in an error
+MOST_NAMED = 10**30  # bytes that an error names; a float holds no more than 1e308
+
 
 def require(config: ConfigDict, key: str, condition: bool, expected: str) -> None:
     """Raise if a condition on a value does not hold.
@@ -23,7 +26,13 @@ def require(config: ConfigDict, key: str, condition: bool, expected: str) -> Non
         InputError: the condition does not hold.
     """
     if not condition:
-        raise InputError(f"{key} is {config[key]!r}; expected {expected}")
+        raise InputError(f"{key} is {shown(config[key])}; expected {expected}")
+
+
+def shown(value: object) -> str:
+    """Return a value as Python writes it, of which an error shows no more than its beginning."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def one_of(config: ConfigDict, key: str, allowed: Collection[str]) -> None:
@@ -74,8 +83,9 @@ def memory(config: ConfigDict, key: str, needed: float, purpose: str) -> None:
     """
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > present:
+        gibibytes = min(needed, MOST_NAMED) / 2**30
         raise InputError(
-            f"{key} is {config[key]!r}: {purpose} would need {needed / 2**30:,.0f} GiB of memory at the least, and "
+            f"{key} is {shown(config[key])}: {purpose} would need {gibibytes:,.0f} GiB of memory at the least, and "
             f"this machine has {present / 2**30:,.0f}; expected a smaller value"
         )
 

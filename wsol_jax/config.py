@@ -83,7 +83,7 @@ def _check_types(default: ConfigDict, config: ConfigDict, path: str) -> None:
             if name not in OPEN_GROUPS:
                 _check_types(expected, value, f"{path}{name}.")
         elif type(value) is not type(expected) and not (type(expected) is float and type(value) is int):
-            given = "a group of keys" if isinstance(value, ConfigDict) else repr(value)
+            given = "a group of keys" if isinstance(value, ConfigDict) else checks.shown(value)
             kind = "a group of keys" if isinstance(expected, ConfigDict) else type(expected).__name__
             example = ", ".join(expected) if isinstance(expected, ConfigDict) else repr(expected)
             raise InputError(f"--config.{path}{name} is {given}; expected {kind}, such as {example}")

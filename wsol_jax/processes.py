@@ -7,11 +7,12 @@ and signals are handled meanwhile. Every process makes the same calls in the sam
 
 import itertools
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +28,7 @@ STOPPED = 75
 
 _SLICE = 500  # milliseconds between two chances for a signal to be handled
 _AT_ONCE = 600_000  # milliseconds in which all processes reach a point before which none of them has long work
+_leftovers: list[Callable[[], object]] = []  # see `put_away_at_once`
 _calls = itertools.count()  # names the calls, which are the same ones in the same order in every process
 
 
@@ -119,6 +121,24 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         yield requested.is_set
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextmanager
+def put_away_at_once(remove: Callable[[], object]) -> Iterator[None]:
+    """Run `remove` if this process leaves from inside of the block, because of an error of another one."""
+    _leftovers.append(remove)
+    try:
+        yield
+    finally:
+        _leftovers.remove(remove)
+
+
+def leave(code: int) -> NoReturn:
+    """Put away what `put_away_at_once` knows, and end this process at once, whatever its threads do."""
+    for remove in list(_leftovers):
+        with suppress(OSError):
+            remove()
+    os._exit(code)
 
 
 def _wait_for(name: str) -> str:

@@ -25,10 +25,12 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
 import pickles  # noqa: E402
+from flax.traverse_util import flatten_dict  # noqa: E402
 from safetensors.numpy import save  # noqa: E402
 from torch_file import Tensor, write_stream, write_zip  # noqa: E402
 
 from wsol_jax.arrays import read_array, read_arrays  # noqa: E402
+from wsol_jax.config import check_config, default_config  # noqa: E402
 from wsol_jax.errors import InputError  # noqa: E402
 from wsol_jax.stages import identity, lock  # noqa: E402
 from wsol_jax.stages.workdir import identity_file, lock_file  # noqa: E402
@@ -122,6 +124,17 @@ def doubled(rng, number, folder):
     place = list(PLACES.values())[number % len(PLACES)]
     kind = (b"t", b"l")[number // len(PLACES) % 2]
     return weights(pickles.as_zip(folder / "w.bin", place(pickles.doubled(kind=kind))))
+
+
+def one_value_many_times(rng, number, folder):
+    """A dict or list of many entries, and as many that hold or copy it: their product is too much work."""
+    many = 100_000
+    plain = b"}(" + b"".join(pickles.text(str(i)) + b"N" for i in range(many)) + b"u"
+    pairs = b"](" + b"".join(b"K\x00K\x01\x86" for _ in range(many)) + b"e"
+    each = (b"h\x00", b"ccollections\nOrderedDict\nh\x00\x85R")[number % 2]
+    others = b"(" + b"".join(pickles.text(f"x{i}") + each for i in range(many)) + b"u"
+    code = b"\x80\x02}" + (plain, pairs)[number % 2] + b"q\x000" + others
+    return weights(pickles.as_zip(folder / "w.bin", code + pickles.text("w") + pickles.ONE_TENSOR + b"s."))
 
 
 INSTRUCTIONS = {
@@ -294,10 +307,29 @@ def damaged_lock(rng, number, folder):
     return take
 
 
+EXTREMES = {
+    int: (-(10**30), -1, 0, 1, 2**31, 2**63, 2**64, 10**12, 10**400),
+    float: (-1e308, -1.0, -0.0, 5e-324, 1e-30, 1.0, 1e18, 1e308, np.nan, np.inf, -np.inf),
+    str: ("", " ", "nope", ",", "\0", "\n", "\ud800", "../..", "=", "+", "x" * 10_000, "[1", "nan"),
+    tuple: ((), (np.nan,), (1e308, -1e308), ("a",), ((1,),), (None,), (10**400,)),
+}
+
+
+def extreme_value(rng, number, folder):
+    """A value of the right type for a key drawn at random."""
+    config = default_config().unlock()
+    keys = [(key, value) for key, value in flatten_dict(config.to_dict(), sep=".").items() if type(value) in EXTREMES]
+    key, before = keys[rng.integers(len(keys))]
+    values = EXTREMES[type(before)]
+    config.update_from_flattened_dict({key: values[number % len(values)]})
+    return lambda: check_config(config, 1)
+
+
 ATTACKS = {
     "code in an entry": Attack("refused", code_in_an_entry, 32),
     "code next to a network": Attack("accepted", code_next_to_a_network, 32),
     "a value that doubles itself": Attack("either", doubled, 16),
+    "one value many times": Attack("accepted", one_value_many_times, 2),
     "instructions": Attack("refused", instructions, 2 * len(INSTRUCTIONS)),
     "too many instructions": Attack("refused", too_many_instructions),
     "tensors that share their numbers": Attack("refused", grown),
@@ -311,6 +343,7 @@ ATTACKS = {
     "damaged arrays": Attack("refused", damaged_array, None),
     "damaged archives": Attack("refused", damaged_archive, None),
     "damaged fingerprints": Attack("refused", damaged_identity, 8),
+    "extreme values": Attack("either", extreme_value, None),
     "damaged locks": Attack("refused", damaged_lock, 5),
 }
 """Kind of bad input -> how it is built, and what has to happen."""

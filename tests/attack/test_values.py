@@ -25,6 +25,8 @@ VALUES = {
     "localizer.momentum": (5.0, r"momentum is 5\.0; expected a number from 0 up to, but not including, 1"),
     "localizer.decay_factor": (1e-30, r"decay_factor is 1e-30; expected 1 or more"),
     "classifier.batch_size": (10**8, rf"classifier\.batch_size is 100000000: .*{NEEDS}"),
+    "localizer.batch_size": (10**400, rf"^--config\.localizer\.batch_size is 10{{199}}\.\.\.: .*{NEEDS}"),
+    "boxes.source": ("x" * 10_000, r"^--config\.boxes\.source is 'x{199}\.\.\.; expected one of auto"),
     "predict.batch_size": (10**12, rf"predict\.batch_size is 1000000000000: .*{NEEDS}"),
     "seed": (2**64, r"seed is 18446744073709551616; expected at most 4\.29497e\+09"),
 }

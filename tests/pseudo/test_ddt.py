@@ -137,6 +137,12 @@ def test_statistics_serve_other_photos_of_the_group():
     np.testing.assert_allclose(np.concatenate([heat for _, heat in again]), expected, atol=1e-5)
 
 
+def test_statistics_of_other_features_are_refused():
+    known = {1: ddt.undefined(3, 2, "")}
+    with pytest.raises(InputError, match=r"statistics of DDT of group 1 have 3 numbers, and features \d+; delete"):
+        list(ddt.apply_directions(identity, reader(blobs(2)), np.array([1, 1]), known, np.asarray))
+
+
 def test_photos_of_an_unknown_group_get_no_heat():
     known = {0: find(blobs(4), np.zeros(4, int))[0][0]}
     ((_, heat),) = ddt.apply_directions(identity, reader(blobs(2)), np.array([0, 7]), known, np.asarray)

@@ -64,7 +64,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
     file.write_text(json.dumps(WATCHED[0]) + '\n{"step": 3, "ep')
     assert read_log(tmp_path / "model", WATCH) == WATCHED
     file.write_text('{"step": 3, "ep\n' + json.dumps(WATCHED[0]) + "\n")
-    with pytest.raises(InputError, match=r"model.watch\.jsonl: not lines of JSON with a step each; redo"):
+    with pytest.raises(InputError, match=r"model.watch\.jsonl: not lines of JSON; redo"):
         read_log(tmp_path / "model", WATCH)
 
 

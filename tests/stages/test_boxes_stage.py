@@ -5,11 +5,15 @@ import logging
 import experiments
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
+from wsol_jax.stages import boxes
+from wsol_jax.stages.context import Context
+from wsol_jax.stages.workdir import predictions_file, pseudo_boxes_file
 
 PSEUDO_AND_MORE = {"stages": "pseudo_boxes,predict,boxes", "pseudo.source": "truth", "predict.splits": "all"}
 SQUARE = np.array([0.1, 0.1, 0.6, 0.6])
@@ -27,27 +31,62 @@ def delivered(workdir):
     return read_predictions(workdir / "boxes" / "boxes.parquet", records, ("box", "score")), truth, records
 
 
+def stage(workdir, confidence, chosen="auto", **changes):
+    """Deliver boxes of hand-written tables: pseudo boxes are true ones, 0.5 sure; the localizer's are `SQUARE`."""
+    dataset = experiments.scenes()
+    for split, records in dataset.splits.items():
+        truth = Predictions(
+            np.concatenate([record.boxes for record in records]), np.full(len(records), 0.5, np.float32)
+        )
+        write_predictions(pseudo_boxes_file(workdir, split), records, truth)
+        table(predictions_file(workdir, split), records, 0.9 if split == "train" else confidence)
+    config = experiments.load("base", **{"predict.mirror": True} | changes)
+    configs = {"pseudo_boxes": config.pseudo, "predict": config.predict}
+    boxes.run(ConfigDict({"source": chosen}), Context(workdir, dataset, 0, None, configs))
+
+
 @pytest.mark.parametrize(
-    ("chosen", "new", "source"),  # of the localizer: its confidence on photos that were not trained on
+    ("chosen", "confidence", "source"),  # of the localizer, on photos that were not trained on
     [
-        ("auto", 0.3, "pseudo"),
-        ("auto", 1.5, "localizer"),
-        ("localizer", 0.3, "localizer"),
-        ("mean_box", 0.3, "mean_box"),
+        ("auto", 0.25, "pseudo"),
+        ("auto", 0.75, "localizer"),
+        ("localizer", 0.25, "localizer"),
+        ("mean_box", 0.25, "mean_box"),
     ],
 )
-def test_the_source_that_is_more_confident_on_new_photos_is_delivered(chosen, new, source, tmp_path, caplog):
-    splits = experiments.scenes().splits
-    records = [record for of_split in splits.values() for record in of_split]
-    score = np.concatenate([np.full(len(splits[split]), 9.0 if split == "train" else new) for split in splits])
-    keys = {"boxes.source": chosen, "predict.boxes_from": table(tmp_path / "b.parquet", records, score)}
+def test_the_source_that_is_more_confident_on_new_photos_is_delivered(chosen, confidence, source, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        run(experiments.tiny(**PSEUDO_AND_MORE, **keys), tmp_path / "w")
+        stage(tmp_path, confidence, chosen)
+    found, truth, records = delivered(tmp_path)
     assert f"boxes: {source}, of {len(records)} photos: " in caplog.text
-    assert f"not trained on: pseudo 100 %, localizer {100 * new:.0f} %, mean_box 100 %" in caplog.text
-    boxes, truth, _ = delivered(tmp_path / "w")
+    assert f"not trained on: pseudo 50 %, localizer {100 * confidence:.0f} %, mean_box " in caplog.text
     expected = {"pseudo": truth, "localizer": SQUARE, "mean_box": (truth + SQUARE) / 2}[source]
-    np.testing.assert_allclose(boxes.box, np.broadcast_to(expected, truth.shape), atol=1e-9)
+    np.testing.assert_allclose(found.box, np.broadcast_to(expected, truth.shape), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "whose"),
+    [
+        ({"pseudo.source": "cam"}, "pseudo"),
+        ({"pseudo.source": "truth"}, "pseudo"),
+        ({"pseudo.source": "boxes.parquet"}, "pseudo"),
+        ({"pseudo.source": "boxes.json", "pseudo.cam_from": "run"}, "pseudo"),
+        ({"predict.mirror": False}, "localizer"),
+        ({"predict.boxes_from": "b.parquet"}, "localizer"),
+        ({"pseudo.source": "cam", "predict.mirror": False}, "pseudo and localizer"),
+    ],
+)
+def test_scores_that_are_no_confidences_are_not_compared(changes, whose, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        stage(tmp_path, 0.75, **changes)
+    assert f"boxes: pseudo; no calibrated confidence of {whose} on photos" in caplog.text
+    assert f"{whose.partition(' ')[0]} " not in caplog.text.partition("not trained on: ")[2].partition("\n")[0]
+
+
+def test_corrected_boxes_of_ddt_are_compared(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        stage(tmp_path, 0.75, **{"pseudo.source": "boxes.json"})
+    assert "boxes: localizer, of" in caplog.text and "no calibrated" not in caplog.text
 
 
 def test_without_pseudo_boxes_the_localizer_is_delivered(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """One run at a time in a workdir; the next one knows whether the process in its lock still lives."""
 
+import errno
 import json
 import os
 import signal
@@ -133,6 +134,25 @@ def test_a_file_system_without_links(tmp_path, monkeypatch):
     monkeypatch.setattr(lock.os, "link", no_links)
     with locked(tmp_path), pytest.raises(InputError, match="in use by process"), locked(tmp_path):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks(dead, tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    lock_file(tmp_path).write_text(
+        json.dumps({"host": socket.gethostname(), "process": dead, "started": 1, "since": ""})
+    )
+    with locked(tmp_path):
+        assert json.loads(lock_file(tmp_path).read_text())["process"] == os.getpid()
+
+
+def test_a_process_that_another_one_ends_leaves_no_lock(tmp_path):
+    program = "import sys; from pathlib import Path; from wsol_jax import processes; from wsol_jax.stages import lock\n"
+    program += "with lock.locked(Path(sys.argv[1])): processes.leave(3)"
+    assert subprocess.run([sys.executable, "-c", program, tmp_path], cwd=Path(__file__).parents[2]).returncode == 3
     assert not list(tmp_path.iterdir())
 
 

@@ -69,9 +69,15 @@ def test_sets_of_another_run_are_joined_by_row(other, dataset):
     ("damage", "message"),
     [
         (lambda w: (w / "predictions" / "test.maps.npy").unlink(), "expected NAME=WORKDIR of a run that predicted"),
-        (lambda w: (w / "predictions" / "test.maps.npy").write_bytes(b"?"), "not a readable .npy file"),
+        (lambda w: (w / "predictions" / "test.maps.npy").write_bytes(b"?"), "^beside: .*maps.npy is damaged"),
         (lambda w: np.save(w / "predictions" / "test.maps.npy", np.zeros((2, 4, 4))), "a map for each row of test"),
         (lambda w: (w / "metrics.json").write_text("{"), "metrics.json: not readable JSON"),
+        (lambda w: (w / "metrics.json").write_text('{"a": "1"}'), "metrics.json: 'a' is '1', not a number; delete it"),
+        (lambda w: (w / "curves.json").write_text('{"a": [[1], [2, 3]]}'), r"curves.json: 'a' is .*two lists of"),
+        (
+            lambda w: np.savez((w / "predictions" / "test.assignments.npy").open("wb"), a=0),
+            "assignments.npy is damaged",
+        ),
         (lambda w: write_predictions(w / "predictions" / "test.parquet", [], Predictions()), "no row for 6 of 6"),
     ],
 )

@@ -60,6 +60,16 @@ def test_ddt_writes_boxes_statistics_and_heat_maps(scenes, mesh, tmp_path):
     assert 0 < direction.explained <= 1
 
 
+def test_the_room_for_features_changes_no_byte(scenes, mesh, tmp_path):
+    """So that `max_bytes` is not part of the fingerprint."""
+    for name, room in (("kept", 2**30), ("twice", 0)):
+        make_pseudo_boxes(tiny_config(max_bytes=room), 0, scenes, tmp_path / name, mesh)
+    files = [path.relative_to(tmp_path / "kept") for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert len(files) == 9
+    for file in files:
+        assert (tmp_path / "kept" / file).read_bytes() == (tmp_path / "twice" / file).read_bytes(), file
+
+
 def test_one_direction_for_all_needs_no_labels(scenes, mesh, tmp_path):
     make_pseudo_boxes(tiny_config(group="dataset"), 0, scenes, tmp_path, mesh)
     assert [f.name for f in (tmp_path / "pseudo_boxes" / "ddt").iterdir()] == ["0000_dataset.npz"]

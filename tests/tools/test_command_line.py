@@ -1,6 +1,7 @@
 import pytest
 
 from wsol_jax.errors import InputError
+from wsol_jax.tools import command_line
 from wsol_jax.tools.command_line import Parser, exit_code
 
 
@@ -31,3 +32,10 @@ def test_a_command_that_ends_well(capsys):
 def test_a_flag_that_does_not_exist(capsys):
     assert exit_code(lambda: Parser().parse_args(["--what"])) == 2
     assert capsys.readouterr().err == "error: command line: unrecognized arguments: --what\n"
+
+
+def test_late_answers_of_threads_after_a_failed_checkpoint_are_not_printed(capsys):
+    command_line._print_exception(RuntimeError, RuntimeError("Event loop is closed"), None)
+    assert capsys.readouterr().err == ""
+    command_line._print_exception(RuntimeError, RuntimeError("another one"), None)
+    assert capsys.readouterr().err == "RuntimeError: another one\n"

@@ -70,6 +70,15 @@ def test_variables_are_those_of_the_last(saved, states):
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(variables))
 
 
+def test_variables_of_another_network_are_refused(saved, states, caplog):
+    expected = {"params": states[-1].params, "batch_stats": states[-1].batch_stats}
+    tiny.assert_trees_equal(load_variables(saved, expected=expected), load_variables(saved))
+    more = expected["params"] | {"more": np.zeros(3)}
+    with pytest.raises(InputError, match=r"^checkpoint \S+: params\.more: no array; expected shape \(3,\)$"):
+        load_variables(saved, expected=expected | {"params": more})
+    assert "etadata" not in caplog.text
+
+
 def test_a_network_without_averages(tmp_path):
     state = state_of(1, arch="vgg_gap")
     folder = written(tmp_path / "checkpoints", state)

@@ -43,12 +43,20 @@ def test_a_last_line_that_was_cut_off_is_ignored_and_removed(end, tmp_path):
     assert (tmp_path / LOG).read_bytes() == whole
 
 
-@pytest.mark.parametrize("broken", [b'{"step": 1, "lo', b"[1]", b'{"loss": 1.0}', b'{"step": "1"}', b"\xff\xfe", b"7"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(b'{"step": 1, "lo', b"[1]", b'{"loss": 1.0}', b'{"step": "1"}', b"\xff\xfe", b"7", b"[" * 100_000),
+        *(b'{"step": 1}', b'{"step": 1.5, "loss": 1}', b'{"step": 1, "loss": "1"}', b'{"step": 1, "loss": null}'),
+    ],
+)
 def test_a_broken_line_in_the_middle_is_an_error_that_names_the_file(broken, tmp_path):
     (tmp_path / LOG).write_bytes(broken + b'\n{"step": 2, "loss": 0.5}\n')
     with pytest.raises(InputError) as error:
         read_log(tmp_path)
-    assert str(error.value) == f"{tmp_path / LOG}: not lines of JSON with a step each; redo the stage of its run"
+    assert str(error.value).startswith(f"{tmp_path / LOG}: ") and str(error.value).endswith(
+        "; redo the stage of its run"
+    )
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

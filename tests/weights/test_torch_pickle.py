@@ -33,6 +33,26 @@ def test_both_formats_give_the_tensors_back(write, tmp_path):
         np.testing.assert_array_equal(state[name], array, strict=True)
 
 
+class OrderedDictOfPython2:
+    def __reduce__(self):
+        return OrderedDict, ([["a", Tensor(ARRAY)], ("b", Tensor(ARRAY))],)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_an_ordered_dict_of_python_2_has_its_items_in_the_call(write, tmp_path):
+    write(tmp_path / "w.pth", {"state_dict": OrderedDictOfPython2()})
+    state, _ = torch_pickle.read_state_dict(tmp_path / "w.pth")
+    assert list(state) == ["a", "b"]
+    np.testing.assert_array_equal(state["b"], ARRAY, strict=True)
+
+
+def test_tensors_on_one_storage_share_its_numbers(tmp_path):
+    storage = Tensor(ARRAY)
+    write_stream(tmp_path / "w.pth", {"a": storage, "b": storage})
+    state, _ = torch_pickle.read_state_dict(tmp_path / "w.pth")
+    assert np.shares_memory(state["a"], state["b"])
+
+
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
 def test_a_training_checkpoint_gives_its_network_and_names_its_other_entries(wrapper, write, tmp_path):

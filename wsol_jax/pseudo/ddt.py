@@ -215,12 +215,21 @@ def apply_directions(
 
     Yields:
         indices [m] of photos, their heat maps float32 [m, h, w].
+
+    Raises:
+        InputError: a direction is of other features.
     """
-    dimensions = len(next(iter(known.values())).mean)
-    nothing = undefined(dimensions, 0, "")
     for chunk in read(np.arange(len(groups))):
+        features = forward(chunk.image)
+        nothing = undefined(features.shape[-1], 0, "")
+        for group, direction in known.items():
+            if len(direction.mean) != features.shape[-1]:
+                raise InputError(
+                    f"the statistics of DDT of group {group} have {len(direction.mean)} numbers, and features "
+                    f"{features.shape[-1]}; delete the folder ddt, and the same command computes them again"
+                )
         directions = [known.get(int(g), nothing) for g in groups[chunk.index]]
-        yield chunk.index[chunk.valid], _heat_maps(forward(chunk.image), directions, fetch)[chunk.valid]
+        yield chunk.index[chunk.valid], _heat_maps(features, directions, fetch)[chunk.valid]
 
 
 def _heat_maps(features: jax.Array, directions: Sequence[Direction], fetch: Callable) -> np.ndarray:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from wsol_jax import devices, processes
-from wsol_jax.arrays import read_arrays
+from wsol_jax.arrays import AGAIN, read_arrays
 from wsol_jax.backbones import BACKBONES, trunk
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data import plan
@@ -26,13 +26,16 @@ from wsol_jax.pseudo.ddt import Chunk, Direction
 from wsol_jax.weights.pretrained import load_weights
 
 
-def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
+def make_forward(
+    config: ConfigDict, seed: int, mesh: Mesh, report: Callable[[str], None] = lambda line: None
+) -> ddt.Forward:
     """Return a pretrained network up to one of its stages, compiled, with batches spread over the devices.
 
     Args:
         config: `arch`, `arch_kwargs`, `weights`, `dtype`, `layer` and `size` of a view of `pseudo`.
         seed: of the weights that come from no file.
         mesh: the devices.
+        report: is called with a line about the origin of the weights.
 
     Raises:
         InputError: no stage is called `layer`, or the weights are not those of the network.
@@ -44,7 +47,7 @@ def make_forward(config: ConfigDict, seed: int, mesh: Mesh) -> ddt.Forward:
     variables = initialise(jax.random.key(seed), network, (1, config.size, config.size, 3))
     if config.weights:
         variables, message = load_weights(network, variables, config.weights, config.arch, new_head=True)
-        logging.info("%s", message)
+        report(message)
     variables = devices.replicate(variables, mesh)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
     features = jax.jit(lambda variables, image: network.apply(variables, prepare(image), False)[layer])
@@ -108,12 +111,16 @@ def fit_heat_maps(
     ):
         write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
     processes.wait_for_first()
-    heat = [None] * len(groups)
+    heat, side = [None] * len(groups), None
     for group in present:
         (maps,) = read_arrays(files[group], ["heat"])
         members = np.flatnonzero(groups == group)
-        if maps.ndim != 3 or len(maps) != len(members):
-            raise InputError(f"{files[group]} has maps {list(maps.shape)}; expected {len(members)}: delete that file")
+        side = maps.shape[1:] if side is None else side
+        if maps.ndim != 3 or maps.dtype.kind != "f" or len(maps) != len(members) or maps.shape[1:] != side:
+            wanted = ", ".join(map(str, (len(members), *side)))
+            raise InputError(
+                f"{files[group]} has maps {maps.dtype} {list(maps.shape)}; expected float32 [{wanted}]; {AGAIN}"
+            )
         for index, one in zip(members, maps, strict=True):
             heat[index] = one
     return np.stack(heat)
@@ -139,5 +146,13 @@ def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, 
 
 
 def read_direction(file: Path) -> Direction:
-    """Return the statistics of a group from their file."""
-    return Direction(*(array[()] for array in read_arrays(file, Direction._fields)))
+    """Return the statistics of a group from their file.
+
+    Raises:
+        InputError: it is damaged, or holds something else.
+    """
+    statistics = Direction(*(array[()] for array in read_arrays(file, Direction._fields)))
+    shapes = [np.shape(value) for value in statistics]
+    if len(shapes[0]) != 1 or shapes[0] != shapes[1] or any(shapes[2:]) or statistics.mean.dtype.kind != "f":
+        raise InputError(f"{file} has no mean and direction of one length; {AGAIN}")
+    return statistics

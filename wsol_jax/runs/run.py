@@ -31,13 +31,13 @@ from wsol_jax.stages.context import Context
 from wsol_jax.stages.corrections import with_empty_photos
 from wsol_jax.stages.identity import Identity
 from wsol_jax.stages.lock import locked
+from wsol_jax.stages.map_runs import read_metrics
 from wsol_jax.stages.table import STAGES
 from wsol_jax.stages.workdir import (
     box_folders,
     classes_file,
     config_file,
     levels_file,
-    metrics_file,
     photos_file,
     report_folder,
 )
@@ -82,7 +82,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """
     check_config(config, jax.device_count())
     with held(Path(workdir)):
-        return carry_out(plan(config, Path(workdir)))
+        return carry_out(_plan(config, Path(workdir)))
 
 
 @contextmanager
@@ -115,6 +115,11 @@ def plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_d
         InputError: as `run`.
     """
     check_config(config, jax.device_count())
+    return _plan(config, workdir, dataset, is_dry)
+
+
+def _plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_dry: bool = False) -> Plan:
+    """The plan of a checked configuration, see `plan`."""
     if not is_dry:
         keep_compiled(config.compilation_cache)
     require_same_run(config)
@@ -175,8 +180,7 @@ def carry_out(plan: Plan) -> dict[str, float]:
         else:
             logging.info("%s: already finished", name)
     logging.info("%s", _summary(workdir))
-    metrics = metrics_file(workdir)
-    return json.loads(metrics.read_text()) if metrics.exists() else {}
+    return read_metrics(workdir)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,12 +1,12 @@
 """The stage `boxes`: one box for every photo of all splits, from the most confident source, in all formats.
 
-The choice needs no true box: confidences are calibrated probabilities that a box is right, so that their mean is the
+The choice needs no true box: where confidences are calibrated probabilities that a box is right, their mean is the
 share of right boxes to expect of a source. A localizer is too sure of the photos that it was trained on, so only the
-others count; without others, pseudo boxes are delivered.
+others count; without others, or where a source has scores of another kind, pseudo boxes are delivered.
 Boxes that people corrected are delivered as they are, and a photo that they marked as without an object has none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -21,7 +21,7 @@ from wsol_jax.stages.box_sources import MEAN, OURS, PSEUDO, boxes_by_source
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.corrections import corrected_names
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import boxes_folder
+from wsol_jax.stages.workdir import activations_file, boxes_folder, predictions_file
 
 SOURCES = ("auto", PSEUDO, OURS, MEAN)
 
@@ -47,8 +47,7 @@ def run(config: ConfigDict, context: Context) -> None:
     expected = _expected(candidates, context)
     source = config.source
     if source == "auto":
-        named = {name: share for name, share in expected.items() if name != MEAN}
-        source = max(named, key=named.get) if named else next(iter(candidates), "")
+        source = _most_confident([name for name in candidates if name != MEAN], expected)
     if source not in candidates:
         raise InputError(f"boxes.source is {config.source!r}; it has no box for every photo, {_names(candidates)}")
     records, delivered = _with_corrections(candidates[source], candidates, context)
@@ -70,15 +69,43 @@ def _candidates(context: Context) -> dict[str, Predictions]:
     }
 
 
+def _most_confident(names: Sequence[str], expected: Mapping[str, float]) -> str:
+    """The source with the highest expectation, or the first one if not all have one; '' if there is none."""
+    unknown = [name for name in names if name not in expected]
+    if len(names) > 1 and unknown:
+        logging.info(
+            "boxes: %s; no calibrated confidence of %s on photos that were not trained on; boxes.source takes another",
+            *(names[0], " and ".join(unknown)),
+        )
+    return max(names, key=lambda name: 0 if unknown else expected[name], default="")
+
+
+def _are_calibrated(context: Context) -> dict[str, bool]:
+    """Source -> whether its scores are probabilities that a box is right.
+
+    Those of score maps are means of a map, those of true boxes 1, those of a file unknown; a localizer needs the mirror
+    image.
+    """
+    pseudo, predict = context.configs.get("pseudo_boxes"), context.configs.get("predict")
+    has_maps = any(
+        activations_file(predictions_file(context.workdir, split)).exists() for split in context.dataset.splits
+    )
+    by_ddt = bool(pseudo) and (pseudo.source == "ddt" or (pseudo.source.endswith(".json") and not pseudo.cam_from))
+    mirrored = bool(predict) and predict.mirror and not predict.boxes_from and not has_maps
+    return {PSEUDO: by_ddt, OURS: mirrored, MEAN: by_ddt}
+
+
 def _expected(candidates: Mapping[str, Predictions], context: Context) -> dict[str, float]:
     """Source -> the mean confidence of its boxes of the photos that were not trained on; {} without such photos.
 
+    Only sources whose scores are confidences are there.
     Photos that people have seen do not count either: what is delivered of them is the same for every source.
     """
     seen = set().union(*corrected_names(context.workdir))
     splits = context.dataset.splits
     is_new = np.array([split != "train" and r.path not in seen for split in splits for r in splits[split]], bool)
-    scored = {source: boxes.score for source, boxes in candidates.items() if boxes.score is not None}
+    calibrated = _are_calibrated(context)
+    scored = {name: boxes.score for name, boxes in candidates.items() if calibrated[name] and boxes.score is not None}
     return {source: float(np.mean(score[is_new])) for source, score in scored.items() if is_new.any()}
 
 

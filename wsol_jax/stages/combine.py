@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
+from wsol_jax.arrays import read_array
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.direct_boxes import compute, measure
@@ -99,11 +100,8 @@ def read_logits(table: Path, records: Sequence[Record]) -> np.ndarray:
     rows, file = read_images(table, records), logits_file(table)
     if not file.is_file():
         raise InputError(f"{file}: no such file; an ensemble needs the logits of all classes")
-    try:
-        logits = np.load(file, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file}: not a readable array ({str(error).splitlines()[0]})") from error
-    if logits.ndim != 2 or len(logits) <= rows.max():
+    logits = read_array(file, (None, None), advice="redo the stage predict of its run")
+    if len(logits) <= rows.max():
         raise InputError(f"{file}: an array of shape {logits.shape}; expected a row for each row of {table.name}")
     return logits[rows].astype(np.float64)
 

@@ -1,9 +1,10 @@
 """Heat maps behind the pseudo boxes: of one network by DDT as published, or fused from several networks' views."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks, processes
@@ -53,8 +54,15 @@ def check_views(config: ConfigDict) -> None:
             checks.require(view, "size", type(view.size) is int and view.size > 0, "a positive number")
 
 
-def make_networks(config: ConfigDict, context: Context) -> dict[str, Forward]:
+def make_networks(
+    config: ConfigDict, context: Context, report: Callable[[str], None] = lambda line: None
+) -> dict[str, Forward]:
     """Return the pretrained network of every view, by name.
+
+    Args:
+        config: the keys of `pseudo`.
+        context: of the stage.
+        report: is called with a line about the weights of each.
 
     Raises:
         InputError: a view has no such stage, or its weights are not those of its network.
@@ -62,7 +70,7 @@ def make_networks(config: ConfigDict, context: Context) -> dict[str, Forward]:
     networks = {}
     for name, view in views_of(config).items():
         with checks.prefixed(f"views.{name}: " if name else ""):
-            networks[name] = make_forward(view, context.seed, context.mesh)
+            networks[name] = make_forward(view, context.seed, context.mesh, report)
     return networks
 
 
@@ -73,7 +81,7 @@ def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.nd
     all photos once; what is written of it is not computed again.
     """
     splits = ("train", *(split for split in context.dataset.splits if split != "train"))
-    networks, of_views = make_networks(config, context), {split: [] for split in splits}
+    networks, of_views = make_networks(config, context, logging.info), {split: [] for split in splits}
     for name, view in views_of(config).items():
         for split in splits:
             of_views[split].append(_view_heat(name, view, networks[name], split, context))

@@ -12,12 +12,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from absl import logging
 
+from wsol_jax import processes
 from wsol_jax.errors import InputError
 from wsol_jax.files import UNFINISHED, clear_unfinished, is_alive
 from wsol_jax.stages.workdir import lock_file
@@ -54,7 +55,7 @@ def locked(workdir: Path) -> Iterator[None]:
     file, mine = lock_file(workdir), Holder(socket.gethostname(), os.getpid(), _started(os.getpid()), _now())
     _take(file, mine)
     try:
-        with _removed_by_sigterm(file):
+        with _removed_by_sigterm(file), processes.put_away_at_once(file.unlink):
             if left := clear_unfinished(workdir):
                 logging.info("%d unfinished files of a run that was killed are removed", len(left))
             yield
@@ -109,7 +110,9 @@ def _put_away(file: Path, dead: Holder) -> None:
     """Remove the lock of a dead process, but no other that has taken its place since it was read."""
     folder = os.open(file.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # of those that see a dead one, one at a time; a killed one gives it back
+        with suppress(OSError):  # a file system without such locks
+            # of those that see a dead one, one at a time; a killed one gives it back
+            fcntl.flock(folder, fcntl.LOCK_EX)
         if _read(file) == dead:
             file.unlink(missing_ok=True)
     finally:

@@ -1,7 +1,7 @@
 """The runs whose score maps a page shows: this run's, another program's, and those of the runs it is compared with."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.arrays import read_array
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
@@ -20,6 +21,7 @@ from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_images, read_predictions
 from wsol_jax.pseudo.regions import BOX_SIDE
 from wsol_jax.report.figures import NAMES
+from wsol_jax.report.map_figures import Curve
 from wsol_jax.report.map_views import Assignments, MapRun
 from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.sources import Source, parse_sources
@@ -32,6 +34,8 @@ from wsol_jax.stages.workdir import (
     predictions_file,
 )
 from wsol_jax.training.log import WATCH, read_log
+
+REDO_PREDICT = "redo the stage predict of its run"
 
 DAWSOL = "DA-WSOL"  # with CAM; on top of another method its name follows
 
@@ -56,7 +60,7 @@ def map_sources(context: Context, size: int) -> dict[str, MapSource]:
 
 def predicted_maps(file: Path, size: int) -> MapSource:
     """Return the maps of `activations_file` as score maps of `size` x `size` pixels, each computed when it is read."""
-    activations = read_array(file, (None, None, None), mapped=True)
+    activations = read_array(file, (None, None, None), mapped=True, advice=REDO_PREDICT)
     return lambda i: score_maps.score_map(activations[i], (size, size))
 
 
@@ -128,28 +132,52 @@ def read_assignments(file: Path, rows: np.ndarray) -> Assignments | None:
     """
     if not file.is_file():
         return None
-    try:
-        sets = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{file}: not a readable .npy file; redo the stage predict of its run") from error
-    if sets.ndim != 3 or len(sets) <= rows.max() or not np.isin(sets, range(len(SETS))).all():
+    sets = read_array(file, (None, None, None), mapped=True, kinds="iu", advice=REDO_PREDICT)
+    if len(sets) <= rows.max() or not np.isin(sets, range(len(SETS))).all():
         raise InputError(f"{file} is {sets.dtype} {list(sets.shape)}; expected a map of 0, 1 and 2 for each photo")
     return lambda i: np.asarray(sets[rows[i]])
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the content of a file of numbers, or of lists of them, by name; {} if there is no file.
+def read_metrics(workdir: Path) -> dict[str, float]:
+    """Return the metrics of a run by name; {} before it is evaluated.
 
     Raises:
-        InputError: it is damaged.
+        InputError: their file is damaged.
     """
+    return _read_json(metrics_file(workdir), _is_number, "a number")
+
+
+def read_curves(workdir: Path) -> dict[str, Curve]:
+    """Return the curves of a run by name; {} before it is evaluated.
+
+    Raises:
+        InputError: their file is damaged.
+    """
+
+    def is_curve(value: Any) -> bool:
+        is_pair = isinstance(value, list) and len(value) == 2 and all(isinstance(axis, list) for axis in value)
+        return is_pair and len(value[0]) == len(value[1]) and all(map(_is_number, value[0] + value[1]))
+
+    return _read_json(curves_file(workdir), is_curve, "two lists of numbers")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _read_json(file: Path, fits: Callable[[Any], bool], expected: str) -> dict[str, Any]:
+    """The values of a file by name, each of which fits; {} if there is no file."""
+    advice = "delete it and redo the stage evaluate of its run"
     try:
         values = json.loads(file.read_text()) if file.exists() else {}
-        if not isinstance(values, dict) or any(isinstance(value, str | dict | None) for value in values.values()):
-            raise ValueError("other than numbers by name")
-        return values
-    except ValueError as error:
-        raise InputError(f"{file}: not readable JSON; redo the stage evaluate of its run") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not readable JSON; {advice}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file} is a {type(values).__name__}, not {expected} by name; {advice}")
+    for name, value in values.items():
+        if not fits(value):
+            raise InputError(f"{file}: {name[:100]!r} is {str(value)[:100]!r}, not {expected}; {advice}")
+    return values
 
 
 def _own_name(context: Context) -> str:
@@ -167,7 +195,7 @@ def _map_run(
 ) -> MapRun:
     """A run's maps with its predictions and metrics; `rows` are the records' in the table of its predictions."""
     assignments = read_assignments(assignments_file(predictions_file(workdir, split)), rows)
-    metrics, curves = read_json(metrics_file(workdir)), read_json(curves_file(workdir))
+    metrics, curves = read_metrics(workdir), read_curves(workdir)
     prefix = "" if split == "test" else f"{split}/"
     thresholds = (metrics.get(f"{prefix}{name}/threshold") for name in ("max_box_acc", "piou"))
     watched = read_log(network_folder(workdir, "train"), WATCH)
@@ -180,11 +208,9 @@ def _read_maps(source: Source, records: Sequence[Record]) -> tuple[np.ndarray, n
     file = activations_file(table)
     if len(source.files) > 1 or not file.is_file():
         raise InputError(f"beside: {source.name} has no {file}; expected NAME=WORKDIR of a run that predicted maps")
-    try:
-        activations = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"beside: {file}: not a readable .npy file; expected the maps of {source.name}") from error
+    with checks.prefixed("beside: "):
+        activations = read_array(file, (None, None, None), mapped=True, advice=REDO_PREDICT)
     rows = read_images(table, records)
-    if activations.ndim != 3 or len(activations) <= rows.max():
+    if len(activations) <= rows.max():
         raise InputError(f"beside: {file} is {list(activations.shape)}; expected a map for each row of {table.name}")
     return rows, activations

@@ -125,12 +125,16 @@ def require_classes(network: Trained, key: str, context: Context) -> None:
         context: has the photos.
 
     Raises:
-        InputError: it has more or fewer classes.
+        InputError: it has more or fewer classes, or its checkpoint is another network's.
     """
     classes, size = len(context.dataset.classes), input_size(network.config)
     module = make_method(network.stage, network.config, classes).module
     params = flatten_dict(load_variables(network.checkpoints)["params"])
     for path, expected in flatten_dict(shapes(module, (1, size, size, 3))["params"]).items():
+        if path not in params:
+            raise InputError(
+                f"{key}: the network of {network.workdir} has no {'.'.join(path)}; expected one of its configuration"
+            )
         if params[path].shape != expected.shape:
             raise InputError(
                 f"{key}: the network of {network.workdir} has {params[path].shape[-1]} classes; expected {classes}, "
@@ -209,16 +213,17 @@ def make_ready(network: Trained, classes: int, geometry: str, ten_crops: bool = 
         mirror: average the box with that of the mirror image, see `mirrored`.
 
     Raises:
-        InputError: there is no checkpoint, or it cannot be read.
+        InputError: there is no checkpoint, it cannot be read, or is of another network.
     """
     keys = FrozenConfigDict(network.config)
-    method, window, size = _predicting(network.stage, keys, classes, geometry, ten_crops, mirror)
-    return Ready(method, load_variables(network.checkpoints, method.memory), window, size)
+    method, window, size, expected = _predicting(network.stage, keys, classes, geometry, ten_crops, mirror)
+    return Ready(method, load_variables(network.checkpoints, method.memory, expected), window, size)
 
 
 @lru_cache(maxsize=8)
 def _predicting(
     stage: str, config: FrozenConfigDict, classes: int, geometry: str, ten_crops: bool, mirror: bool
-) -> tuple[Method, np.ndarray, int]:
-    """A method as it predicts: one and the same for all splits, so that they share what is compiled for it."""
-    return tested(make_method(stage, config, classes), config, geometry, ten_crops, mirror)
+) -> tuple[Method, np.ndarray, int, Variables]:
+    """A method as it predicts, and its shapes: one and the same for all splits, which share what is compiled for it."""
+    method, window, size = tested(make_method(stage, config, classes), config, geometry, ten_crops, mirror)
+    return method, window, size, shapes(method.module, (1, size, size, 3))

@@ -56,10 +56,11 @@ def defaults() -> ConfigDict:
             size=448,  # side of the square that photos are resized to, pixels
             views=ConfigDict(),  # NAME: {arch, weights, size, ...}: networks whose heat maps are fused; {}: one network
             threshold_levels=(0.0,),  # standard deviations above zero; a box is the mean of those at each level
-            batch_size=16,
+            batch_size=16,  # of it depends how the statistics of DDT are rounded
             sign="max_projection",  # as published in 2020; 'max_loading' | 'max_plus_min'
             threshold="nearest_code",  # threshold, then upsample; 'bilinear_paper' upsamples first
-            max_bytes=2 * 2**30,  # of features kept on the devices; a larger group is passed twice
+            max_bytes=2
+            * 2**30,  # of features kept on the devices; a larger group is passed twice, with the same result
         )
     )
 
@@ -246,6 +247,7 @@ STAGE = Stage(
     run=run,
     check=check,
     files=files,
+    without_effect=("max_bytes",),
     work=work,
     together=True,
 )

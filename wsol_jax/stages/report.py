@@ -22,10 +22,10 @@ from wsol_jax.report.published import published_rows
 from wsol_jax.stages.box_sources import CENTER_BOX, OURS
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.evaluate import CENTER_GAUSSIAN, MAPS
-from wsol_jax.stages.map_runs import compared_runs, files, read_json
+from wsol_jax.stages.map_runs import compared_runs, files, read_metrics
 from wsol_jax.stages.report_photos import FIXED, Results, box_kind, gather, shown_photos, shown_split
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import NETWORK_FOLDERS, config_file, metrics_file, network_folder, report_folder
+from wsol_jax.stages.workdir import NETWORK_FOLDERS, config_file, network_folder, report_folder
 from wsol_jax.threads import in_threads
 from wsol_jax.training.log import read_log
 
@@ -51,7 +51,7 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 def run(config: ConfigDict, context: Context) -> None:
     """Write report/index.html, and its figures and tables as files."""
     workdir, dataset = context.workdir, context.dataset
-    results, metrics = gather(shown_split(context), config, context), read_json(metrics_file(workdir))
+    results, metrics = gather(shown_split(context), config, context), read_metrics(workdir)
     views = {run.method: _views(run, dataset, results.records) for run in results.map_runs}
     if results.own and views[results.own.method]:
         own_iou = np.array([view.iou for view in views[results.own.method]], np.float64)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from wsol_jax.arrays import read_array
 from wsol_jax.data.records import Record
 from wsol_jax.evaluation import failures
 from wsol_jax.evaluation.direct_boxes import measure
@@ -133,7 +134,7 @@ def _photo(place: tuple[Results, int], context: Context) -> Photo:
     iou, kind = (views[0].iou, views[0].kind) if views else (None, None)
     if ours.box is not None:
         iou, kind = float(results.ious[OURS][i]), box_kind(record, ours, i)
-    heat = heat_file(context.workdir, results.split)
+    heat = _heat_maps(results, context)
     source = next((results.sources[name] for name in (OURS, FIXED, PSEUDO) if name in results.sources), Predictions())
     return Photo(
         name=record.path,
@@ -145,13 +146,22 @@ def _photo(place: tuple[Results, int], context: Context) -> Photo:
         iou=iou,
         kind=kind,
         top5=_top5(results.sources.get(FIXED, ours), i),
-        heat=np.load(heat, mmap_mode="r")[i].astype(np.float32) if heat.exists() else None,
+        heat=None if heat is None else heat[i].astype(np.float32),
         mask=dataset.read_mask(record, BOX_SIDE) if record.masks and views else None,
         views=views,
         split=results.split,
         score=None if source.score is None else float(source.score[i]),
         fallback=False if source.fallback is None else bool(source.fallback[i]),
     )
+
+
+def _heat_maps(results: Results, context: Context) -> np.ndarray | None:
+    """The heat maps behind the pseudo boxes, left in their file; None where they come from elsewhere."""
+    file = heat_file(context.workdir, results.split)
+    if not file.exists():
+        return None
+    again = f"delete the folder {file.parent}, and the same command computes it again"
+    return read_array(file, (len(results.records), None, None), mapped=True, advice=again)
 
 
 def _top5(predictions: Predictions, i: int) -> list[tuple[int, float]]:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from wsol_jax.console import log_handler
@@ -37,9 +38,19 @@ def exit_code(command: Callable[[], object]) -> int:
 
 def show_log() -> None:
     """Show our own log on stderr, and other libraries' warnings only."""
+    sys.excepthook = _print_exception
     logging.basicConfig(handlers=[log_handler()], force=True)
     logging.getLogger("absl").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
     os.environ.setdefault(
         "TF_ENABLE_ONEDNN_OPTS", "0"
     )  # logs a line at every start otherwise; TensorFlow only reads photos here
+
+
+def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception, but none of TensorStore's threads that answer after a checkpoint has failed.
+
+    Orbax raises the first failure and closes its event loop; the others have nobody to report to.
+    """
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)

@@ -247,4 +247,4 @@ def _leave(code: int) -> NoReturn:
             if len(client.key_value_dir_get(f"{_END}/")) == processes.count():
                 break
             time.sleep(0.1)
-    os._exit(code)
+    processes.leave(code)

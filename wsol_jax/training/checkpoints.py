@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.sharding import Mesh
 
 from wsol_jax import devices
@@ -103,48 +104,57 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState, mesh: Mesh) ->
         return checkpoints.restore(step, args=ocp.args.StandardRestore(target))
 
 
-def load_variables(folder: Path, memory: Any = ()) -> Variables:
+def load_variables(folder: Path, memory: Any = (), expected: Variables | None = None) -> Variables:
     """Return the variables of the last checkpoint in a folder, as numpy arrays, to predict with them.
 
     Args:
         folder: of checkpoints.
         memory: the initial memory of the method, see `Method`; the variables have 'memory' unless it is ().
+        expected: shapes of parameters and batch statistics that it has, see `initialise.shapes`; None for any network.
 
     Returns:
         'params' and 'batch_stats', and 'memory' if the method has one.
 
     Raises:
-        InputError: there is no checkpoint, or it cannot be read.
+        InputError: there is no checkpoint, it cannot be read, or is of another network.
     """
     steps = _complete_steps(folder)
     if not steps:
         raise InputError(f"{folder} holds no checkpoint; run the stage that trains it first")
     place = folder.resolve() / str(max(steps))
-    with _readable(place), ocp.PyTreeCheckpointer() as reader:
+    with _readable(place), _reader() as reader:
         saved = _saved_shapes(place)
-        like = {name: saved[name] for name in ("params", "batch_stats")} | ({"memory": memory} if memory else {})
+        like = {name: saved[name] for name in ("params", "batch_stats")}
+        if expected is not None:
+            _check_shapes(place, like, expected, others=True)
+        like |= {"memory": memory} if memory else {}
         like = jax.tree.map(lambda _: 0, like)
         kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
         return reader.restore(
-            place / "default", args=ocp.args.PyTreeRestore(item=like, restore_args=kinds, partial_restore=True)
+            epath.Path(place / "default"),
+            args=ocp.args.PyTreeRestore(item=like, restore_args=kinds, partial_restore=True),
         )
 
 
 def _saved_shapes(place: Path) -> dict[str, Any]:
-    with ocp.PyTreeCheckpointer() as reader:
-        metadata = reader.metadata(place / "default").item_metadata
-    if metadata is None:
-        raise ValueError("no list of its arrays")
-    return metadata.tree
+    with _reader() as reader:
+        return reader.metadata(epath.Path(place / "default")).tree
 
 
-def _check_shapes(place: Path, saved: dict[str, Any], target: TrainState) -> None:
+def _reader() -> closing[ocp.PyTreeCheckpointHandler]:
+    """A reader of arrays alone; Orbax's checkpointers would look for a list of items, and warn that there is none."""
+    return closing(ocp.PyTreeCheckpointHandler())
+
+
+def _check_shapes(place: Path, saved: dict[str, Any], target: TrainState | Variables, others: bool = False) -> None:
+    """Raise InputError for the first difference; with `others` the checkpoint may have more, e.g. an auxiliary head."""
+
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
 
     present, expected = shapes(saved), shapes(target)
-    for name in sorted(present.keys() | expected.keys()):
+    for name in sorted(expected if others else present.keys() | expected.keys()):
         if present.get(name) != expected.get(name):
             actual, wanted = (f"shape {s[name]}" if name in s else "no array" for s in (present, expected))
             raise InputError(f"checkpoint {place}: {name}: {actual}; expected {wanted}")
@@ -166,4 +176,5 @@ def _named(problem: str, advice: str) -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = re.split(r" \[\w+='|\. See full TensorStore", lines[0])[0]  # without TensorStore's own state
+        reason = re.sub(r"^[A-Z_]+: Error writing .*: (?=[^:]+$)", "", reason)  # nor its names of files
         raise InputError(f"{problem} ({reason}); {advice}") from error

@@ -15,6 +15,7 @@ from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 
 LOG, WATCH = "log.jsonl", "watch.jsonl"
+NEEDED = {LOG: ("step", "loss"), WATCH: ("step", "epoch")}  # of every line
 PHOTOS, EDGE = 8, (255, 0, 0)  # of TensorBoard: their number, the colour of the box to learn
 
 
@@ -31,10 +32,17 @@ class LogFile:
             write_atomically(self.path, lambda file: file.write(kept.encode()))
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Append a line of a step and named numbers."""
+        """Append a line of a step and named numbers.
+
+        Raises:
+            OSError: it cannot be written; the error names the file.
+        """
         if self.is_writer:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": step} | values) + "\n")
+            try:
+                with self.path.open("a") as file:
+                    file.write(json.dumps({"step": step} | values) + "\n")
+            except OSError as error:
+                raise OSError(f"{self.path} cannot be written ({error.strerror}); is the disk full?") from error
 
 
 class TrainingLog:
@@ -97,7 +105,7 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, float]]:
     """Return the lines of a `LogFile`, without a last one that was cut off; [] if there is no file.
 
     Raises:
-        InputError: another line is not a JSON object with a step.
+        InputError: another line is not a JSON object of numbers, with those of `NEEDED`.
     """
     path = folder / name
     if not path.exists():
@@ -105,8 +113,11 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, float]]:
     lines = path.read_bytes().splitlines(keepends=True)
     try:
         values = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        if not all(isinstance(line, dict) and isinstance(line.get("step"), int) for line in values):
-            raise ValueError("a line without a step")
-    except ValueError as error:  # also of broken bytes: a UnicodeDecodeError is a ValueError
-        raise InputError(f"{path}: not lines of JSON with a step each; redo the stage of its run") from error
+    except (ValueError, RecursionError) as error:  # also of broken bytes: a UnicodeDecodeError is a ValueError
+        raise InputError(f"{path}: not lines of JSON; redo the stage of its run") from error
+    for number, line in enumerate(values, start=1):
+        if not isinstance(line, dict) or not all(type(value) in (int, float) for value in line.values()):
+            raise InputError(f"{path}: line {number} is not numbers by name; redo the stage of its run")
+        if missing := [key for key in NEEDED[name] if key not in line] + ["step"] * (type(line.get("step")) is float):
+            raise InputError(f"{path}: line {number} has no {missing[0]}; redo the stage of its run")
     return values

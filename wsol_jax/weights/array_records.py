@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from wsol_jax.weights.pickle_records import Built, Global, Opaque
+from wsol_jax.weights.pickle_records import Built, Global, Opaque, plain_key
 
 _STORAGES = {
     "DoubleStorage": np.float64,
@@ -74,8 +74,19 @@ def _first(arguments: tuple) -> Any:
     return arguments[0]
 
 
+def _ordered_dict(arguments: tuple) -> dict:
+    """An OrderedDict: Python 3 adds the items later, Python 2 has them as pairs in a list.
+
+    They are moved out of the list, so that calls with one and the same list do not take longer than making it did.
+    """
+    pairs = arguments[0] if arguments and type(arguments[0]) is list else []
+    items = {plain_key(pair[0]): pair[1] for pair in pairs if type(pair) in (list, tuple) and len(pair) == 2}
+    pairs.clear()
+    return items
+
+
 MAKERS: dict[str, Callable[[tuple], Any]] = {
-    "collections.OrderedDict": lambda _: {},
+    "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": lambda _: {},
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -137,7 +148,7 @@ def dtype_of(storage: Storage) -> np.dtype:
     return np.dtype(_STORAGES[storage.kind])
 
 
-def numbers_of(data: bytes, storage: Storage) -> np.ndarray:
+def numbers_of(data: bytes | memoryview, storage: Storage) -> np.ndarray:
     """Return the numbers [length] of a storage, from its bytes.
 
     Raises:

@@ -61,8 +61,8 @@ def read_pickle(
 
     Args:
         stream: of bytes.
-        makers: 'module.name' -> a function from the arguments of a call of it to the record of the result; it must not
-            walk through them. A call of any other name gives an `Opaque`.
+        makers: 'module.name' -> a function from the arguments of a call of it to the record of the result; it must
+            not walk through them, except through a list that it empties. A call of any other name gives an `Opaque`.
         persistent: from a persistent id to its record; it must not walk through the id either.
 
     Returns:
@@ -175,7 +175,7 @@ class _Machine:
         target = self.stack[-1]
         if type(target) is dict:
             for key, value in zip(values[::2], values[1::2], strict=True):
-                target[_key(key)] = value
+                target[plain_key(key)] = value
 
     def _empty_set(self) -> None:
         self.stack.append(Opaque("set"))
@@ -233,8 +233,8 @@ class _Machine:
         self.stack.append(self.persistent(self.stack.pop()))
 
 
-def _key(key: Any) -> Any:
-    """A key that is cheap to compare; others are placeholders, since a tuple may hold itself many times over."""
+def plain_key(key: Any) -> Any:
+    """Return a key as it is if it is cheap to compare, else a placeholder: a tuple may hold itself many times over."""
     is_short = type(key) in (str, bytes) and len(key) <= MAX_NAME
     if is_short or type(key) in (float, bool, type(None)) or (type(key) is int and key.bit_length() <= 64):
         return key

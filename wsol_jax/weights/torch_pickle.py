@@ -7,6 +7,7 @@ arrays afterwards. Any other object is a placeholder.
 import io
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 def _read_stream(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """The same of torch's old format, five pickles, then length and numbers of each storage; or of one pickle."""
-    data = path.read_bytes()
-    stream, pickles, size = io.BytesIO(data), _Pickles(), len(data)
+    data = memoryview(path.read_bytes())  # its slices are no copies: many tensors may lie on one storage
+    stream, pickles, size = io.BytesIO(data.obj), _Pickles(), len(data)
     first = pickles.read(stream)
     if type(first) is not int:
         return _state_dict(first, no_storage, size)
@@ -130,12 +131,19 @@ def _read_stream(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     return _state_dict(tree, stored, size)
 
 
-def _network_of(tree: Any, depth: int = 0) -> tuple[dict, list[str]]:
+def _network_of(tree: Any) -> tuple[dict, list[str]]:
     """The dict of a tree that holds the network, and the names of the entries around it."""
+    known: dict[int, bool] = {}  # each dict is looked through once: a million entries may be one and the same
 
     def holds_arrays(value: Any) -> bool:
-        return type(value) is dict and any(map(is_array, value.values()))
+        if type(value) is dict and id(value) not in known:
+            known[id(value)] = any(map(is_array, value.values()))
+        return type(value) is dict and known[id(value)]
 
+    return _unwrapped(tree, holds_arrays, 0)
+
+
+def _unwrapped(tree: Any, holds_arrays: Callable[[Any], bool], depth: int) -> tuple[dict, list[str]]:
     if type(tree) is not dict:
         raise ValueError(f"it holds a {kind_of(tree)}; expected a dict of tensors, such as torch's model.state_dict()")
     wrappers = [name for name in WRAPPERS if type(tree.get(name)) is dict]
@@ -149,7 +157,7 @@ def _network_of(tree: Any, depth: int = 0) -> tuple[dict, list[str]]:
         raise ValueError(f"it holds {len(others)} dicts of tensors, {_listed(others)}; expected one network")
     else:
         name = (others or wrappers)[0]
-    state, around = _network_of(tree[name], depth + 1)
+    state, around = _unwrapped(tree[name], holds_arrays, depth + 1)
     return state, [str(key) if type(key) in (str, int) else "others" for key in tree if key != name] + around
 
 
