@@ -52,7 +52,7 @@ def defaults() -> ConfigDict:
     """Return the keys of `objects` with their defaults."""
     return ConfigDict(
         dict(
-            share=0.1,  # of a map's heat above the threshold, that an object needs; the largest without a loss in recall
+            share=0.1,  # of a map's heat above the threshold, that an object needs; the largest that lost no recall
             confidence=0.0,  # of its surest object, below which a photo has none; 0: never
         )
     )
