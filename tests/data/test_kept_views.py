@@ -3,7 +3,7 @@
 import numpy as np
 
 from wsol_jax import boxes
-from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
+from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views, mask_in_view
 
 BOX = np.array([0.2, 0.3, 0.6, 0.9])
 
@@ -40,3 +40,19 @@ def test_a_box_is_cut_to_the_crop_and_returns_from_it():
     there = boxes.mirror(box_in_view(inside, view), np.array(view.flip))
     np.testing.assert_allclose(boxes.out_of_window(there, view.window), inside)
     assert box_in_view(np.array([0.0, 0.0, 1.0, 1.0]), view).tolist() == [0, 0, 1, 1]
+
+
+def test_a_mask_is_seen_as_its_box_is():
+    mask = np.zeros((56, 56), np.float32)
+    mask[14:42, 7:21] = 1
+    box = np.array([7, 14, 21, 42]) / 56
+    for view in kept_views(0, [0, 1, 2], 4):
+        seen = mask_in_view(mask, view, 56)
+        left, top, right, bottom = 56 * box_in_view(box, view)
+        inside = slice(int(np.ceil(top)), int(bottom)), slice(int(np.ceil(left)), int(right))
+        assert (seen[inside] > 0.99).all()
+        assert abs(seen.sum() - (right - left) * (bottom - top)) < 0.02 * 56 * 56
+    np.testing.assert_array_equal(mask_in_view(mask, kept_view(0, 0, 1), 56), mask[:, ::-1])
+    np.testing.assert_allclose(
+        mask_in_view(mask, kept_view(0, 0, 0), 8), mask.reshape(8, 7, 8, 7).mean((1, 3)), atol=1e-6
+    )

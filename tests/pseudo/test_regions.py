@@ -8,6 +8,7 @@ from wsol_jax.pseudo.regions import (
     bounds,
     every_region,
     heat_box,
+    heat_mask,
     heat_regions,
     largest_region,
     scored_box,
@@ -142,3 +143,14 @@ def test_several_levels_have_the_regions_of_their_mean():
 def test_a_map_without_heat_has_no_region():
     for heat in (np.zeros((14, 14), np.float32), np.full((14, 14), -1.0, np.float32)):
         assert heat_regions(heat, "nearest_code", 0) == scored_regions(heat, 0.2, 0.0) == []
+
+
+def test_a_mask_is_the_share_of_the_levels_whose_region_a_cell_is_in():
+    heat = np.random.default_rng(0).normal(size=(14, 14)).cumsum(0).cumsum(1)
+    levels = (-0.1, 0.0, 0.5, 1.0)
+    regions = [largest_region(heat > level * heat.std()) for level in levels]
+    np.testing.assert_allclose(heat_mask(heat, levels), np.mean(regions, axis=0))
+    np.testing.assert_allclose(
+        heat_box(heat, "nearest_code", 448, levels).box, np.mean([*map(bounds, regions)], axis=0)
+    )
+    assert not heat_mask(np.zeros((3, 3)), levels).any()

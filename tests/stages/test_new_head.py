@@ -8,7 +8,11 @@ from wsol_jax.stages.networks import make_method
 from wsol_jax.stages.training import initial_variables
 from wsol_jax.weights.pretrained import save_weights
 
-HEADS = {"pooled": {}, "spatial": {"head": "spatial", "freeze": "conv_head"}}
+HEADS = {
+    "pooled": {},
+    "spatial": {"head": "spatial", "freeze": "conv_head"},
+    "mask": {"head": "mask", "freeze": "conv_head"},
+}
 
 
 @pytest.mark.parametrize("head", HEADS)

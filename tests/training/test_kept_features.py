@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from wsol_jax.data.kept_views import box_in_view, kept_view
+from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
 from wsol_jax.data.render import cut
 from wsol_jax.errors import InputError
 from wsol_jax.methods.localizer import features_of, on_features
@@ -66,14 +66,15 @@ def test_a_full_disk_is_known_before_the_first_photo(spatial, tmp_path, monkeypa
 def test_an_epoch_is_every_view_once(spatial, tmp_path):
     kept, records = keep(spatial, tmp_path / "features.npy"), spatial.dataset.splits["train"]
     boxes, steps = tiny.true_boxes(spatial.dataset), range(len(kept.features) // BATCH)
-    batches = list(feature_batches(kept, records, boxes, batch_size=BATCH, seed=0, steps=steps, mesh=tiny.mesh(1)))
+    wanted = np.array([box_in_view(boxes[view.index], view) for view in kept_views(0, range(len(boxes)), VIEWS)])
+    batches = list(feature_batches(kept, records, wanted, batch_size=BATCH, seed=0, steps=steps, mesh=tiny.mesh(1)))
     rows = np.concatenate([[(kept.features == image).all((1, 2, 3)).argmax() for image in b.image] for b in batches])
     assert sorted(rows) == list(range(len(kept.features)))
     index, target = (np.concatenate([getattr(b, name) for b in batches]) for name in ("index", "target"))
     np.testing.assert_array_equal(index, rows // VIEWS)
     expected = [box_in_view(boxes[row // VIEWS], kept_view(0, row // VIEWS, row % VIEWS)) for row in rows]
     np.testing.assert_allclose(target, expected, atol=1e-6)
-    later = list(feature_batches(kept, records, boxes, batch_size=BATCH, seed=0, steps=steps[4:], mesh=tiny.mesh(1)))
+    later = list(feature_batches(kept, records, wanted, batch_size=BATCH, seed=0, steps=steps[4:], mesh=tiny.mesh(1)))
     np.testing.assert_array_equal(later[0].image, batches[4].image)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from PIL import Image
 
 from wsol_jax import boxes
 from wsol_jax.data.plan import WHOLE, View
@@ -50,3 +51,20 @@ def box_in_view(box: np.ndarray, view: View) -> np.ndarray:
         float64 [4], normalised xyxy in the frame of the view; without area where the view misses the box.
     """
     return boxes.mirror(boxes.clip(boxes.into_window(box, view.window)), np.array(view.flip))
+
+
+def mask_in_view(mask: np.ndarray, view: View, size: int) -> np.ndarray:
+    """Return a mask of the photo as the network sees it: cut to the view's window, on other cells, mirrored.
+
+    Args:
+        mask: float32 [h, w] in [0, 1], of the whole photo.
+        view: of that photo.
+        size: cells a side.
+
+    Returns:
+        float32 [size, size], the mean of the mask in each cell.
+    """
+    h, w = mask.shape
+    window = np.asarray(view.window, np.float64) * (w, h, w, h)
+    cells = Image.fromarray(mask).resize((size, size), Image.Resampling.BOX, box=tuple(window.tolist()))
+    return np.asarray(cells)[:, :: -1 if view.flip else 1]

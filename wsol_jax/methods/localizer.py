@@ -6,8 +6,10 @@ from ml_collections import ConfigDict
 
 from wsol_jax import boxes
 from wsol_jax.backbones import BACKBONES
+from wsol_jax.backbones.heads import Box
 from wsol_jax.data.render import Batch
 from wsol_jax.losses.box import BOX_LOSSES
+from wsol_jax.methods.mask_localizer import mask_localizer
 from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
 from wsol_jax.methods.networks import (
     apply,
@@ -19,18 +21,22 @@ from wsol_jax.methods.networks import (
     with_auxiliary,
 )
 
-HEADS = ("pooled", "spatial")
+HEADS = ("pooled", "spatial", "mask")
+FROZEN = ("spatial", "mask")
+"""The heads that are trained on features of a frozen network, see `on_features`."""
 
 
 def localizer(config: ConfigDict) -> Method:
     """Return a method that regresses left, top, width and height of the pseudo box with a box head.
 
     The head is PSOL's on pooled features, in place of the network's last layer, or on the flattened map, which keeps
-    the place of every cell; see `SpatialNeck`.
+    the place of every cell; see `SpatialNeck`. With the head 'mask' it segments instead, see `mask_localizer`.
 
     Args:
         config: the keys of `localizer`.
     """
+    if config.head == "mask":
+        return mask_localizer(config)
     network = make_network(config, "box") if config.head == "pooled" else make_spatial_network(config)
     prepare, loss = preparation(BACKBONES[config.arch], config.dtype), BOX_LOSSES[config.loss]
 
@@ -70,8 +76,11 @@ def on_features(method: Method) -> Method:
         variables: Variables, features: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
     ) -> tuple[Outputs, BatchStats]:
         params, rngs = variables["params"], {"dropout": key} if train else {}
-        vector = network.neck.apply({"params": params.get("neck", {})}, features, train, rngs=rngs)
-        return Outputs({}, {}, {}, network.head.apply({"params": params["head"]}, vector)), variables["batch_stats"]
+        x = network.neck.apply({"params": params.get("neck", {})}, features, train, rngs=rngs)
+        head = network.head.apply({"params": params["head"]}, x)
+        is_box = isinstance(network.head, Box)
+        outputs = Outputs({}, {}, {}, head) if is_box else Outputs({}, {}, {"mask": head})
+        return outputs, variables["batch_stats"]
 
     return method._replace(prepare=lambda features: features.astype(jnp.float32), network=forward)
 

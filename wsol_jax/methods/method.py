@@ -57,6 +57,7 @@ class Prediction(NamedTuple):
         map: [b, h, w], the score of each cell.
         assignment: int32 [b, h, w], DA-WSOL's set of each pixel, see `target_samples.SETS`.
         mirror_iou: [b], the IoU of the boxes of a photo and of its mirror image, see `mirrored`.
+        stability: [b], of the box of a mask, see `mask_boxes`.
     """
 
     logits: jax.Array | None = None
@@ -64,6 +65,7 @@ class Prediction(NamedTuple):
     map: jax.Array | None = None
     assignment: jax.Array | None = None
     mirror_iou: jax.Array | None = None
+    stability: jax.Array | None = None
 
 
 class Method(NamedTuple):

@@ -10,8 +10,9 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from wsol_jax import boxes
-from wsol_jax.backbones.heads import Box, GlobalPool
+from wsol_jax.backbones.heads import Box, Classifier, GlobalPool
 from wsol_jax.backbones.layers import frozen_stages, preprocess
+from wsol_jax.backbones.mask_neck import MaskNeck
 from wsol_jax.backbones.network import BACKBONES, Architecture, Network, build, trunk
 from wsol_jax.backbones.spatial_head import SpatialNeck
 from wsol_jax.data.render import Batch
@@ -78,14 +79,31 @@ def make_spatial_network(config: ConfigDict) -> Network:
     Raises:
         InputError: a stage of the backbone would be trained.
     """
+    classifier = BACKBONES[config.arch].classifier
+    return Network(_frozen_trunk(config), SpatialNeck(dtype=config.dtype), Box(classifier, hidden=SPATIAL_HIDDEN))
+
+
+def make_mask_network(config: ConfigDict) -> Network:
+    """Return the network of a localizer whose head gives one logit for each cell of a frozen backbone's map.
+
+    Args:
+        config: the keys of `localizer`.
+
+    Raises:
+        InputError: a stage of the backbone would be trained.
+    """
+    classifier = BACKBONES[config.arch].classifier
+    return Network(_frozen_trunk(config), MaskNeck(dtype=config.dtype), Classifier(1, classifier))
+
+
+def _frozen_trunk(config: ConfigDict) -> nn.Module:
     backbone = make_trunk(config)
     if config.freeze != list(backbone.stages)[-1]:
         raise InputError(
-            f"head is 'spatial' and freeze {config.freeze!r}; expected {list(backbone.stages)[-1]!r}, the last stage: "
-            "its features are computed once"
+            f"head is {config.head!r} and freeze {config.freeze!r}; expected {list(backbone.stages)[-1]!r}, the last "
+            "stage: its features are computed once"
         )
-    classifier = BACKBONES[config.arch].classifier
-    return Network(backbone, SpatialNeck(dtype=config.dtype), Box(classifier, hidden=SPATIAL_HIDDEN))
+    return backbone
 
 
 def check_pooling(network: Network, config: ConfigDict) -> None:

@@ -18,7 +18,7 @@ from wsol_jax.model.photos import Photo, is_one, pixels
 from wsol_jax.model.prediction import Prediction, unreadable
 from wsol_jax.predictions.predictions import top_classes
 from wsol_jax.progress import track
-from wsol_jax.pseudo.confidence import mirror_confidence
+from wsol_jax.pseudo.confidence import box_confidence
 from wsol_jax.pseudo.regions import scored_box
 from wsol_jax.stages.networks import Ready
 from wsol_jax.threads import in_threads
@@ -185,9 +185,7 @@ class Model:
     def _finish(self, cuts: Sequence[Cut], computed: dict[str, methods.Prediction]) -> Iterator[Prediction]:
         of_task = {task: jax.tree.map(devices.fetch, one) for task, one in computed.items()}
         top = top_classes(of_task[CLASSES].logits) if CLASSES in of_task else None
-        confidence = None
-        if BOXES in of_task and of_task[BOXES].mirror_iou is not None:
-            confidence = mirror_confidence(of_task[BOXES].box, of_task[BOXES].mirror_iou)
+        confidence = box_confidence(of_task[BOXES]) if BOXES in of_task else None
         for row, one in enumerate(cuts):
             if one.error:
                 yield unreadable(one.error)

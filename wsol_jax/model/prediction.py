@@ -15,8 +15,8 @@ class Prediction:
         size: width and height of the upright photo, pixels; (0, 0) for one that cannot be read.
         boxes: float64 [m, 4], left, top, right, bottom in pixels of the upright photo; m = 0 without a network of boxes
             or maps, else 1.
-        scores: float32 [m], the confidences of the boxes. Of a localizer with `predict.mirror` it is the probability
-            that the IoU with the true box is at least 0.5, and NaN without; of a score map it is the mean of the
+        scores: float32 [m], the confidences of the boxes. Of a localizer of masks, or with `predict.mirror`, it is the
+            probability that the IoU with the true box is at least 0.5, and NaN without; of a score map the mean of the
             stretched map in the box's region.
         label: the name of the most probable class; None without a classifier.
         label_score: its probability; None without a classifier.

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from wsol_jax import boxes
+from wsol_jax.methods.method import Prediction
 from wsol_jax.pseudo.regions import Region, RegionBox, heat_box, heat_regions
 
 LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)  # standard deviations of a heat map, for its stability
@@ -17,6 +18,7 @@ LARGEST_AREA = 0.5  # of a photo; above it the area says nothing more
 HEAT = {"bias": -3.426, "stability": 4.720, "heat_inside": 4.170, "log_area": 2.033}
 MEAN = {"bias": -1.061, "pseudo_logit": 1.111, "iou": 1.610}
 SURE = 1 - 1e-6  # the highest probability whose logarithm of odds is used
+MASK = {"bias": -5.751, "stability": 6.815, "inside": 5.11, "log_area": 1.409}
 MIRROR = {"bias": 0.758, "mirror_iou": 4.296, "log_area": 1.861}
 
 
@@ -56,6 +58,30 @@ def region_confidences(heat: np.ndarray, regions: Sequence[Region]) -> list[floa
         )
         for cut in regions
     ]
+
+
+def box_confidence(predicted: Prediction) -> np.ndarray | None:
+    """Return the confidence of a localizer's boxes, float32 [n], or None where there is no signal.
+
+    Args:
+        predicted: n boxes, of masks or averaged with those of mirror images.
+    """
+    if predicted.stability is not None:
+        return mask_confidence(predicted.box, predicted.stability, predicted.map)
+    return None if predicted.mirror_iou is None else mirror_confidence(predicted.box, predicted.mirror_iou)
+
+
+def mask_confidence(box: np.ndarray, stability: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the confidence of boxes that were cut from masks, float32 [n].
+
+    Args:
+        box: [n, 4], normalised xyxy.
+        stability: [n], see `mask_boxes`.
+        mask: [n, h, w], the probability of each cell.
+    """
+    inside = np.array([heat_inside(of_photo, of_box) for of_photo, of_box in zip(mask, box, strict=True)])
+    signals = {"stability": stability, "inside": inside, "log_area": log_area(box)}
+    return expit(MASK["bias"] + sum(MASK[name] * value for name, value in signals.items())).astype(np.float32)
 
 
 def mirror_confidence(box: np.ndarray, mirror_iou: np.ndarray) -> np.ndarray:

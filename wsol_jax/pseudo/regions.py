@@ -77,14 +77,30 @@ def heat_box(heat: np.ndarray, threshold: str, size: int, levels: Sequence[float
         InputError: for another `threshold`.
     """
     heat = _on_grid(heat, threshold, size)
-    if heat.max() == heat.min():
-        levels = (0.0,)
-    deviation = float(heat.std(dtype=np.float64)) if any(levels) else 0.0
-    cut = [_cut(heat, level * deviation) for level in levels]
+    cut = [_cut(heat, level) for level in _thresholds(heat, levels)]
     cut = [one for one in cut if not one.fallback]
     if not cut:
         return NO_REGION
     return RegionBox(np.mean([one.box for one in cut], axis=0), float(np.mean([one.score for one in cut])), False)
+
+
+def heat_mask(heat: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Return the share of the levels at which each cell is in the largest region, float32 [h, w] in [0, 1].
+
+    Args:
+        heat: float [h, w], positive on the object.
+        levels: as for `heat_box`, whose box is the mean around the same regions.
+    """
+    regions = [largest_region(heat > threshold) for threshold in _thresholds(heat, levels)]
+    return np.mean(regions, axis=0, dtype=np.float32)
+
+
+def _thresholds(heat: np.ndarray, levels: Sequence[float]) -> list[float]:
+    """The levels in units of the heat; zero alone for a constant heat map."""
+    if heat.max() == heat.min():
+        return [0.0]
+    deviation = float(heat.std(dtype=np.float64)) if any(levels) else 0.0
+    return [level * deviation for level in levels]
 
 
 def scored_box(activation: np.ndarray, threshold: float) -> RegionBox:

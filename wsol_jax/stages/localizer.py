@@ -4,17 +4,21 @@ from collections.abc import Iterator
 from functools import partial
 
 import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks, devices, processes
+from wsol_jax.data.kept_views import box_in_view, kept_views, mask_in_view
 from wsol_jax.data.render import Batch
 from wsol_jax.losses.box import BOX_LOSSES
-from wsol_jax.methods.localizer import HEADS, features_of, localizer, on_features
+from wsol_jax.methods.localizer import FROZEN, HEADS, features_of, localizer, on_features
+from wsol_jax.methods.mask_boxes import GRID
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import without_left_out
+from wsol_jax.stages.masks import masks_to_learn
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, feature_work
 from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
@@ -25,11 +29,12 @@ from wsol_jax.training.loop import fit
 def defaults() -> ConfigDict:
     """Return the keys of `localizer` with their defaults."""
     return training.defaults(
-        head="pooled",  # on the mean of the last map (PSOL); or 'spatial', on the map itself, of a frozen network
+        head="pooled",  # on the mean of the last map (PSOL); or, of a frozen network, 'spatial', on the map itself, or
+        # 'mask': each cell is object or not, and the box that of the largest region
         new_head=True,  # replace the last layer of the weights; False takes it from the file, of one's own localizer
-        views=6,  # 'spatial': views of each photo whose features are kept: whole, mirrored, random crops; one epoch
-        loss="squared",  # of the box (PSOL); or 'l1', 'l1_giou'
-        box_weight=50.0,  # of that loss (code; the paper gives none)
+        views=6,  # frozen: views of each photo whose features are kept: whole, mirrored, random crops; one epoch
+        loss="squared",  # of the box (PSOL); or 'l1', 'l1_giou'; that of masks is the cells' cross-entropy
+        box_weight=50.0,  # of the box's loss (code; the paper gives none)
     )
 
 
@@ -43,24 +48,37 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 
 def run(config: ConfigDict, context: Context) -> None:
     """Train the localizer."""
-    context = without_left_out(context)
-    if config.head == "spatial":
-        _train_on_features(config, context)
+    learned = without_left_out(context)
+    boxes = training.boxes_to_learn(learned)
+    if config.head not in FROZEN:
+        training.train_stage("localizer", boxes, config, learned)
+        return
+    views = kept_views(context.seed, range(len(boxes)), config.views)
+    if config.head == "mask":
+        masks = masks_to_learn(context, learned)
+        target = [mask_in_view(masks[view.index], view, GRID) for view in views]
     else:
-        training.train_stage("localizer", training.boxes_to_learn(context), config, context)
+        target = [box_in_view(boxes[view.index], view) for view in views]
+    _train_on_features(np.array(target, np.float32), config, learned)
 
 
 def work(config: ConfigDict, context: Context) -> list[Work]:
-    """Return the training, or the loops of a spatial head, see `Stage`."""
-    if config.head != "spatial":
+    """Return the training, or the loops of a head on kept features, see `Stage`."""
+    if config.head not in FROZEN:
         return training.work("localizer", config, context)
     method = localizer(config)
     return feature_work(config, context, checkpoints_folder(context.workdir, "localizer"), method, on_features(method))
 
 
-def _train_on_features(config: ConfigDict, context: Context) -> None:
-    """Train the spatial head on features of the frozen network, which are computed once and then removed."""
-    method, records, boxes = localizer(config), training_records(context), training.boxes_to_learn(context)
+def _train_on_features(target: np.ndarray, config: ConfigDict, context: Context) -> None:
+    """Train a head on features of the frozen network, which are computed once and then removed.
+
+    Args:
+        target: float32 [n views, ...], the box or the mask of every view of each photo.
+        config: the keys of `localizer`.
+        context: with the n photos to learn.
+    """
+    method, records = localizer(config), training_records(context)
     variables, message = training.initial_variables(method, "localizer", config, context.seed)
     logging.info("localizer: %s", message)
     frozen = devices.replicate(variables, context.mesh)
@@ -80,7 +98,7 @@ def _train_on_features(config: ConfigDict, context: Context) -> None:
 
     def batches(steps: range) -> Iterator[Batch]:
         return feature_batches(
-            kept, records, boxes, batch_size=config.batch_size, seed=context.seed, steps=steps, mesh=context.mesh
+            kept, records, target, batch_size=config.batch_size, seed=context.seed, steps=steps, mesh=context.mesh
         )
 
     fit(

@@ -10,7 +10,7 @@ from wsol_jax.files import write_atomically
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.pseudo.confidence import mirror_confidence
+from wsol_jax.pseudo.confidence import box_confidence
 from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.networks import Trained, other_run, predict_split, trained
 from wsol_jax.stages.workdir import coco_file, logits_file, predictions_file, predictions_folder
@@ -88,8 +88,7 @@ def _predict(split: str, config: ConfigDict, context: Context) -> Predictions:
         box = read_predictions(Path(config.boxes_from), records, ("box",))
     elif localizer:
         of_both = predict_split(localizer, split, context, **geometry, mirror=config.mirror)
-        score = None if of_both.mirror_iou is None else mirror_confidence(of_both.box, of_both.mirror_iou)
-        box = Predictions(of_both.box.astype(np.float64), score)
+        box = Predictions(of_both.box.astype(np.float64), box_confidence(of_both))
     if config.classes_from:
         classes = read_predictions(Path(config.classes_from), records, ("top5_class",))
     elif classifier:

@@ -16,6 +16,7 @@ from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.methods.dawsol.keys import same_terms
+from wsol_jax.methods.localizer import FROZEN
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.predictions.table import read_predictions
@@ -112,8 +113,8 @@ def extends(was: Mapping[str, Any], now: Mapping[str, Any], context: Context) ->
 
 
 def views_of_epoch(config: ConfigDict, context: Context) -> int:
-    """Return the number of photos in an epoch; for a spatial localizer, of their kept views."""
-    kept = config.views if "views" in config and config.head == "spatial" else 1
+    """Return the number of photos in an epoch; for a localizer on kept features, of their views."""
+    kept = config.views if "views" in config and config.head in FROZEN else 1
     return len(training_records(context)) * kept
 
 

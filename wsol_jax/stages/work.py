@@ -18,6 +18,7 @@ from wsol_jax.data.plan import WHOLE, View
 from wsol_jax.data.records import Record
 from wsol_jax.data.render import Batch, render
 from wsol_jax.methods.localizer import features_of
+from wsol_jax.methods.mask_boxes import GRID
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages.context import Context, training_records
@@ -74,7 +75,7 @@ def training_work(stage: str, config: ConfigDict, context: Context, folder: Path
 
 
 def feature_work(config: ConfigDict, context: Context, folder: Path, method: Method, head: Method) -> list[Work]:
-    """Return the two loops of a spatial localizer: the features of all views, and the training of its head on them.
+    """Return the two loops of a localizer on kept features: those of all views, and the training of its head on them.
 
     Args:
         config: the keys of `localizer`.
@@ -95,9 +96,9 @@ def feature_work(config: ConfigDict, context: Context, folder: Path, method: Met
         yield from _forward(compute, context, some, planned, size, config.batch_size)
 
     def batches(steps: range) -> Iterator[Batch]:
-        boxes = np.tile(WHOLE, (len(some), 1))
+        target = np.zeros((len(kept.features), *((GRID, GRID) if config.head == "mask" else (4,))), np.float32)
         return feature_batches(
-            kept, some, boxes, batch_size=config.batch_size, seed=context.seed, steps=steps, mesh=context.mesh
+            kept, some, target, batch_size=config.batch_size, seed=context.seed, steps=steps, mesh=context.mesh
         )
 
     memory = {"kept features (disk)": math.prod(shape) * kept.features.itemsize}

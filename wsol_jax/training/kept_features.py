@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 
 from wsol_jax import devices, processes
 from wsol_jax.data import plan
-from wsol_jax.data.kept_views import box_in_view, kept_views
+from wsol_jax.data.kept_views import kept_views
 from wsol_jax.data.records import Record
 from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
@@ -127,7 +127,7 @@ def _in_batches(views: Sequence[plan.View], batch_size: int, rows: slice) -> Ite
 
 
 def feature_batches(
-    kept: Kept, records: Sequence[Record], boxes: np.ndarray, *, batch_size: int, seed: int, steps: range, mesh: Mesh
+    kept: Kept, records: Sequence[Record], target: np.ndarray, *, batch_size: int, seed: int, steps: range, mesh: Mesh
 ) -> Iterator[Batch]:
     """Yield this process's share of the batches of `steps`, whose images are kept features.
 
@@ -136,7 +136,7 @@ def feature_batches(
     Args:
         kept: the features.
         records: their n photos.
-        boxes: [n, 4], the boxes to learn, normalised xyxy.
+        target: float32 [n views, ...], what to learn of each view, in the order of the features.
         batch_size: over all devices.
         seed: of the run.
         steps: consecutive steps.
@@ -149,7 +149,7 @@ def feature_batches(
         window=np.array([view.window for view in views], np.float32),
         flip=np.array([view.flip for view in views]),
         label=np.array([records[i].label for i in index], np.int32),
-        target=np.array([box_in_view(boxes[view.index], view) for view in views], np.float32),
+        target=target,
         index=index,
         valid=np.ones(len(views), bool),
     )
