@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from wsol_jax.pseudo.confidence import heat_confidence, heat_inside, log_area, mean_confidence, mirror_confidence
-from wsol_jax.pseudo.regions import NO_REGION, heat_box
+from wsol_jax.pseudo.confidence import (
+    heat_confidence,
+    heat_inside,
+    log_area,
+    mean_confidence,
+    mirror_confidence,
+    region_confidences,
+)
+from wsol_jax.pseudo.regions import NO_REGION, heat_box, heat_regions
 
 LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)
 
@@ -29,6 +36,15 @@ def test_the_unit_of_the_heat_does_not_matter():
 
 def test_a_whole_image_for_want_of_an_object_has_none():
     assert heat_confidence(np.zeros((14, 14), np.float32), NO_REGION) == 0
+
+
+def test_the_only_region_has_the_confidence_of_the_box_and_two_have_less():
+    heat = blob(20.0)
+    (only,) = region_confidences(heat, heat_regions(heat, "nearest_code", 0))
+    assert only == heat_confidence(heat, heat_box(heat, "nearest_code", 0))
+    pair = np.concatenate([heat, heat], axis=1)
+    two = region_confidences(pair, heat_regions(pair, "nearest_code", 0))
+    assert two[0] == pytest.approx(two[1]) and 0 < two[0] < only
 
 
 def test_heat_inside_is_a_share_of_the_positive_heat_at_cell_centres():

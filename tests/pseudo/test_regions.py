@@ -3,7 +3,17 @@ import pytest
 
 from wsol_jax import boxes
 from wsol_jax.errors import InputError
-from wsol_jax.pseudo.regions import BOX_SIDE, bounds, heat_box, heat_mask, largest_region, scored_box
+from wsol_jax.pseudo.regions import (
+    BOX_SIDE,
+    bounds,
+    every_region,
+    heat_box,
+    heat_mask,
+    heat_regions,
+    largest_region,
+    scored_box,
+    scored_regions,
+)
 
 
 def mask(text: str) -> np.ndarray:
@@ -98,6 +108,41 @@ def test_the_score_of_a_box_is_the_mean_of_its_region():
 def test_the_box_of_a_constant_map_is_the_whole_image():
     box, score, fallback = scored_box(np.ones((4, 4)), 0.5)
     assert (box.tolist(), score, fallback) == ([0, 0, 1, 1], 0, True)
+
+
+def three_objects() -> np.ndarray:
+    """Heat of 60, 30 and 10 on regions of 6, 15 and 1 cells."""
+    heat = np.full((14, 14), -1.0, np.float32)
+    heat[0:2, 0:3], heat[4:7, 4:9], heat[12, 12] = 10.0, 2.0, 10.0
+    return heat
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 3), (0.1, 3), (0.11, 2), (0.3, 2), (0.31, 1), (0.61, 0)])
+def test_regions_with_a_share_of_the_heat_are_kept_most_heat_first(share, count):
+    kept = every_region(three_objects(), 0.0, share)
+    assert [int(one.mask.sum()) for one in kept] == [6, 15, 1][:count]
+    assert [one.score for one in kept] == [10, 2, 10][:count]
+    for one in kept:
+        np.testing.assert_array_equal(one.box, bounds(one.mask))
+
+
+def test_one_of_several_regions_is_the_one_box():
+    heat = three_objects()
+    cut, regions = heat_box(heat, "nearest_code", 0), heat_regions(heat, "nearest_code", 0)
+    assert any(np.array_equal(cut.box, one.box) and cut.score == one.score for one in regions)
+    scored, of_map = scored_box(heat, 0.2), scored_regions(heat, 0.2, 0.0)
+    assert any(np.array_equal(scored.box, one.box) and scored.score == one.score for one in of_map)
+
+
+def test_several_levels_have_the_regions_of_their_mean():
+    heat = three_objects()
+    wider = heat_regions(heat, "nearest_code", 0, (0.0, 1.0))  # above 2, the heat of the second region
+    assert [int(one.mask.sum()) for one in wider] == [int((heat[:3] > heat.std() / 2).sum()), 15, 1][: len(wider)]
+
+
+def test_a_map_without_heat_has_no_region():
+    for heat in (np.zeros((14, 14), np.float32), np.full((14, 14), -1.0, np.float32)):
+        assert heat_regions(heat, "nearest_code", 0) == scored_regions(heat, 0.2, 0.0) == []
 
 
 def test_a_mask_is_the_share_of_the_levels_whose_region_a_cell_is_in():

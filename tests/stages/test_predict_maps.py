@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
     place = tmp_path_factory.mktemp("maps")
     experiments.write_lists(place / "data")
     config = experiments.tiny("cam_butterflies", **{"data.dir": str(place / "data")})
-    config.stages = "train,predict,maps,evaluate"
+    config.stages = "train,predict,maps,objects,evaluate"
     run(config, place / "w")
     return place
 

@@ -90,6 +90,19 @@ def means(named: Mapping[str, np.ndarray]) -> Statistic:
     return statistic
 
 
+def ratios(named: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Statistic:
+    """Return the statistic of ratios of two sums over photos.
+
+    Args:
+        named: metric -> [n] and [n], what each photo adds to the numerator and to the denominator.
+    """
+
+    def statistic(times: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: share(times @ part, times @ whole) for name, (part, whole) in named.items()}
+
+    return statistic
+
+
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return part / whole, NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

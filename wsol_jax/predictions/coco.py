@@ -1,8 +1,9 @@
 """Boxes as COCO JSON, the format that labelling tools read."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,14 +29,49 @@ def write_coco(path: Path, records: Sequence[Record], predictions: Predictions, 
         predictions: in the same order; without `box` there are no annotations.
         classes: the classes' names.
     """
+    annotations = [] if predictions.box is None else _annotations(records, predictions, classes)
+    write_annotations(path, records, annotations, classes)
+
+
+def write_annotations(
+    path: Path, records: Sequence[Record], annotations: Sequence[Mapping[str, Any]], classes: Sequence[str]
+) -> None:
+    """Write annotations with their images and categories as a COCO file, whole or not at all.
+
+    Args:
+        path: the file; its folder is created if it does not exist.
+        records: n records, the images 1 to n.
+        annotations: of these images, see `annotation`.
+        classes: the classes' names.
+    """
     images = [
         {"id": number, "file_name": record.path, "width": record.size[0], "height": record.size[1]}
         for number, record in enumerate(records, start=1)
     ]
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
-    annotations = [] if predictions.box is None else _annotations(records, predictions, classes)
     coco = {"info": INFO, "images": images, "categories": categories, "annotations": annotations}
     write_atomically(path, lambda file: file.write(json.dumps(coco).encode()))
+
+
+def annotation(number: int, image: int, label: int, rectangle: list[float], area: float) -> dict[str, Any]:
+    """Return an annotation without a mask.
+
+    Args:
+        number: its own, from 1.
+        image: the image's number, from 1.
+        label: its class, from 0.
+        rectangle: left, top, width, height in pixels.
+        area: in pixels.
+    """
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": label + 1,
+        "bbox": rectangle,
+        "area": area,
+        "segmentation": [],
+        "iscrowd": 0,
+    }
 
 
 def _annotations(records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> list[dict]:
@@ -43,15 +79,7 @@ def _annotations(records: Sequence[Record], predictions: Predictions, classes: S
     corners = boxes.scale(boxes.clip(np.asarray(predictions.box, np.float64)), image_sizes(records))
     rectangles = boxes.xyxy_to_xywh(corners).round(3)
     annotations = [
-        {
-            "id": number,
-            "image_id": number,
-            "category_id": int(label) + 1,
-            "bbox": rectangle.tolist(),
-            "area": round(float(rectangle[2] * rectangle[3]), 3),
-            "segmentation": [],
-            "iscrowd": 0,
-        }
+        annotation(number, number, int(label), rectangle.tolist(), round(float(rectangle[2] * rectangle[3]), 3))
         for number, (label, rectangle) in enumerate(zip(labels, rectangles, strict=True), start=1)
     ]
     if predictions.score is not None:

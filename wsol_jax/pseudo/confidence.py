@@ -4,12 +4,14 @@ Logistic models of a few signals, fitted once on the 750 training photos of the 
 their true boxes (docs/results.md has how, and how well calibrated they are on other photos).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import expit, logit
 
 from wsol_jax import boxes
 from wsol_jax.methods.method import Prediction
-from wsol_jax.pseudo.regions import RegionBox, heat_box
+from wsol_jax.pseudo.regions import Region, RegionBox, heat_box, heat_regions
 
 LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)  # standard deviations of a heat map, for its stability
 LARGEST_AREA = 0.5  # of a photo; above it the area says nothing more
@@ -36,9 +38,26 @@ def heat_confidence(heat: np.ndarray, cut: RegionBox) -> float:
     if cut.fallback:
         return 0.0
     at_levels = [heat_box(heat, "nearest_code", 0, (level,)) for level in LEVELS]
-    stability = np.mean([boxes.iou(one.box, cut.box) for one in at_levels])
-    signals = {"stability": stability, "heat_inside": heat_inside(heat, cut.box), "log_area": log_area(cut.box)}
-    return float(expit(HEAT["bias"] + sum(HEAT[name] * value for name, value in signals.items())))
+    return _heat_probability(heat, cut.box, [boxes.iou(one.box, cut.box) for one in at_levels])
+
+
+def region_confidences(heat: np.ndarray, regions: Sequence[Region]) -> list[float]:
+    """Return the confidence of every region of a heat map, as `heat_confidence` of the largest one.
+
+    A region is as stable as the most similar one at each level; of two regions each holds a part of the heat, so that
+    both are less confident than the only region of a map.
+
+    Args:
+        heat: float [h, w], positive on objects.
+        regions: of the map.
+    """
+    at_levels = [[one.box for one in heat_regions(heat, "nearest_code", 0, (level,))] for level in LEVELS]
+    return [
+        _heat_probability(
+            heat, cut.box, [boxes.iou(np.array(found), cut.box).max() if found else 0.0 for found in at_levels]
+        )
+        for cut in regions
+    ]
 
 
 def box_confidence(predicted: Prediction) -> np.ndarray | None:
@@ -88,6 +107,12 @@ def mean_confidence(pseudo: np.ndarray, iou: np.ndarray) -> np.ndarray:
     """
     odds = logit(np.clip(np.asarray(pseudo, np.float64), 1 - SURE, SURE))
     return expit(MEAN["bias"] + MEAN["pseudo_logit"] * odds + MEAN["iou"] * iou).astype(np.float32)
+
+
+def _heat_probability(heat: np.ndarray, box: np.ndarray, at_levels: Sequence[float]) -> float:
+    """The probability of a box by the IoUs with the boxes at each of `LEVELS`, its heat and its area."""
+    signals = {"stability": np.mean(at_levels), "heat_inside": heat_inside(heat, box), "log_area": log_area(box)}
+    return float(expit(HEAT["bias"] + sum(HEAT[name] * value for name, value in signals.items())))
 
 
 def heat_inside(heat: np.ndarray, box: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Map to box: threshold, the largest connected region, its bounds."""
+"""Map to boxes: threshold, the largest connected region or every one that holds enough heat, their bounds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,6 +28,20 @@ class RegionBox(NamedTuple):
     box: np.ndarray
     score: float
     fallback: bool
+
+
+class Region(NamedTuple):
+    """One of several regions of a map.
+
+    Attributes:
+        box: float64 [4], around it, normalised xyxy.
+        mask: bool [h, w], its cells.
+        score: the mean of the map in it.
+    """
+
+    box: np.ndarray
+    mask: np.ndarray
+    score: float
 
 
 NO_REGION = RegionBox(WHOLE_IMAGE, 0.0, True)
@@ -62,11 +76,8 @@ def heat_box(heat: np.ndarray, threshold: str, size: int, levels: Sequence[float
     Raises:
         InputError: for another `threshold`.
     """
-    if threshold == "bilinear_paper":
-        heat = np.asarray(jax.image.resize(heat, (size, size), "bilinear"))
-    elif threshold != "nearest_code":
-        raise InputError(f"pseudo.threshold is {threshold!r}; expected 'nearest_code' or 'bilinear_paper'")
-    cut = [_cut(heat, threshold) for threshold in _thresholds(heat, levels)]
+    heat = _on_grid(heat, threshold, size)
+    cut = [_cut(heat, level) for level in _thresholds(heat, levels)]
     cut = [one for one in cut if not one.fallback]
     if not cut:
         return NO_REGION
@@ -104,6 +115,61 @@ def scored_box(activation: np.ndarray, threshold: float) -> RegionBox:
         is constant.
     """
     return _cut(score_map(activation, (BOX_SIDE, BOX_SIDE)), threshold)
+
+
+def every_region(values: np.ndarray, threshold: float, share: float) -> list[Region]:
+    """Return the 8-connected regions above a threshold that hold a share of the map's heat, most heat first.
+
+    The heat of a region is the sum of its positive values, and a map's heat that of all its regions above the
+    threshold.
+
+    Args:
+        values: float [h, w], a map.
+        threshold: cells above it are object.
+        share: of the heat, in [0, 1], that a region needs at least.
+    """
+    regions, count = ndimage.label(values > threshold, EIGHT_NEIGHBOURS)
+    numbers = np.arange(1, count + 1)
+    heat = np.asarray(ndimage.sum_labels(np.maximum(values, 0), regions, numbers), np.float64)
+    kept = numbers[heat >= share * heat.sum()]
+    masks = [regions == number for number in kept[np.argsort(-heat[kept - 1], kind="stable")]]
+    return [Region(bounds(mask), mask, float(values[mask].mean())) for mask in masks]
+
+
+def heat_regions(
+    heat: np.ndarray, threshold: str, size: int, levels: Sequence[float] = (0.0,), share: float = 0.0
+) -> list[Region]:
+    """Return the regions of a heat map above the mean of the levels, at which regions do not merge or fall apart.
+
+    Args:
+        heat: float [h, w], positive on objects.
+        threshold: see `heat_box`.
+        size: see `heat_box`.
+        levels: see `heat_box`.
+        share: see `every_region`.
+    """
+    heat = _on_grid(heat, threshold, size)
+    return every_region(heat, float(np.mean(levels)) * float(heat.std(dtype=np.float64)), share)
+
+
+def scored_regions(activation: np.ndarray, threshold: float, share: float) -> list[Region]:
+    """Return the regions of a map as a network gives it, above a share of its maximum; the scores are in [0, 1].
+
+    Args:
+        activation: [h, w].
+        threshold: see `scored_box`.
+        share: see `every_region`.
+    """
+    return every_region(score_map(activation, (BOX_SIDE, BOX_SIDE)), threshold, share)
+
+
+def _on_grid(heat: np.ndarray, threshold: str, size: int) -> np.ndarray:
+    """The heat map on the grid on which `threshold` cuts it."""
+    if threshold == "bilinear_paper":
+        return np.asarray(jax.image.resize(heat, (size, size), "bilinear"))
+    if threshold != "nearest_code":
+        raise InputError(f"pseudo.threshold is {threshold!r}; expected 'nearest_code' or 'bilinear_paper'")
+    return heat
 
 
 def _cut(values: np.ndarray, threshold: float) -> RegionBox:

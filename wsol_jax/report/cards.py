@@ -60,6 +60,7 @@ class Photo(NamedTuple):
         split: the split that it is in; '' where there are no splits.
         score: the confidence of its box in [0, 1]; None where it has none.
         fallback: whether no object was detected, so that the box is the whole photo.
+        objects: [k, 4], the boxes of all objects, where several were looked for.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Photo(NamedTuple):
     split: str = ""
     score: float | None = None
     fallback: bool = False
+    objects: Sequence[np.ndarray] = ()
 
 
 class Tile(NamedTuple):
@@ -161,7 +163,12 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
 def _photo_tile(photo: Photo, pixels: np.ndarray) -> Tile:
     size = pixels.shape[1::-1]
     is_evaluated = photo.predicted is not None or not photo.views  # otherwise photo.iou is that of the first view
-    named = [("pseudo", photo.pseudo), ("localizer", photo.predicted), *(("truth", box) for box in photo.truth)]
+    named = [
+        *(("objects", box) for box in photo.objects),
+        ("pseudo", photo.pseudo),
+        ("localizer", photo.predicted),
+        *(("truth", box) for box in photo.truth),
+    ]
     return Tile(
         title="",
         picture=_jpeg(thumbnail(photo.image, PHOTO)),

@@ -17,6 +17,7 @@ COLORS = {  # the PSOL paper's Fig. 2, and grey for the baselines that ignore th
     "truth": "#e5383b",
     "mask": "#e5383b",
     "pseudo": "#2f6fed",
+    "objects": "#0fa3b1",
     "localizer": "#18a957",
     "mean_box": "#8b3fd9",
     "center_box": "#8b93a1",

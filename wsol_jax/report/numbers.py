@@ -39,7 +39,17 @@ PREFIX_NAMES = NAMES | {
     "val_threshold": "validated threshold",
 }
 MAIN_PREFIXES = (*SOURCES, "val_threshold", "center_gaussian/val_threshold")
-SHOWN_ELSEWHERE = {"low", "high", "threshold", "photos", "photos_with_boxes", "maps", "maps_with_boxes"}
+SHOWN_ELSEWHERE = {
+    "low",
+    "high",
+    "threshold",
+    "photos",
+    "photos_with_boxes",
+    "maps",
+    "maps_with_boxes",
+    "objects",
+    "true_objects",
+}
 
 
 class Cell(NamedTuple):

@@ -24,6 +24,7 @@ from wsol_jax.report.tables import Table, metrics_table, write_tables
 LEGEND = {
     "truth": "True box",
     "mask": "True outline",
+    "objects": "Box of each object",
     "pseudo": "Pseudo box",
     "localizer": "Predicted box",
     "maps": "Box at the best threshold",

@@ -1,26 +1,39 @@
-"""The published results: docs/published.csv, one number a line."""
+"""The published results: published.csv, one number a line."""
 
 import csv
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-FILE = Path(__file__).parents[2] / "docs" / "published.csv"
+FILE = Path(__file__).parent / "published.csv"
 COLUMNS = ("paper", "table", "dataset", "method", "backbone", "metric", "value", "note")
 PAPERS = {
     "psol": "PSOL",
     "dawsol": "DA-WSOL",
     "dawsol_readme": "DA-WSOL’s repository",
     "wsolevaluation": "wsolevaluation",
+    "bas": "BAS",
+    "spol": "SPOL",
+    "isic": "ISIC",
+    "cream": "CREAM",
+    "c2am": "C2AM",
+    "bagcams": "BagCAMs",
+    "tscam": "TS-CAM",
+    "lctr": "LCTR",
+    "scm": "SCM",
+    "trt": "TRT",
+    "vitol": "ViTOL",
+    "sat": "SAT",
+    "genpromp": "GenPromp",
 }
 
 
 class Number(NamedTuple):
-    """A line of docs/published.csv.
+    """A line of published.csv.
 
     Attributes:
         paper: a key of `PAPERS`.
-        table: its place in the paper, e.g. 'Table 2'.
+        table: its place in the paper, e.g. 'Table 2'; 'repository' for what the method's own repository states.
         dataset: 'cub', 'ilsvrc' or 'openimages'.
         method: the paper's name of the method, without its citation.
         backbone: the paper's name of the backbone; '' where the method has none.
@@ -58,28 +71,21 @@ class Row(NamedTuple):
     notes: dict[str, str]
 
 
-def read_published(path: Path = FILE) -> list[Number]:
-    """Return every published number; [] if there is no file, as where only the package is installed.
-
-    Args:
-        path: a CSV file with the columns `COLUMNS`.
-    """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
+def read_published() -> list[Number]:
+    """Return every published number."""
+    with FILE.open(newline="", encoding="utf-8") as file:
         return [Number(*(line[column] for column in COLUMNS)) for line in csv.DictReader(file)]
 
 
-def published_rows(dataset: str, metrics: Collection[str], path: Path = FILE) -> list[Row]:
+def published_rows(dataset: str, metrics: Collection[str]) -> list[Row]:
     """Return the rows of the published tables that have one of these metrics on a dataset, in the file's order.
 
     Args:
         dataset: 'cub', 'ilsvrc' or 'openimages'; '' gives no rows.
         metrics: this package's names of the metrics.
-        path: see `read_published`.
     """
     rows: dict[tuple[str, ...], Row] = {}
-    for number in read_published(path):
+    for number in read_published():
         if number.dataset != dataset or number.metric not in metrics:
             continue
         key = (f"{PAPERS[number.paper]}, {number.table}", number.method, number.backbone)

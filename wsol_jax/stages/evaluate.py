@@ -1,4 +1,4 @@
-"""The stage `evaluate`: metrics.json, curves.json and results/ of every source of boxes and of maps on every split."""
+"""The stage `evaluate`: metrics.json, curves.json, results/ of every source of boxes, objects and maps, by split."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,18 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.data.records import Record
-from wsol_jax.evaluation import bootstrap, maps, photo_results
+from wsol_jax.evaluation import bootstrap, maps, object_boxes, photo_results
 from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
 from wsol_jax.files import write_atomically
+from wsol_jax.predictions.objects import read_objects
 from wsol_jax.predictions.table import read_predictions
-from wsol_jax.stages.box_sources import CENTER_BOX, OURS, boxes_by_source
+from wsol_jax.stages.box_sources import CENTER_BOX, OURS, PSEUDO, boxes_by_source
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.map_runs import map_sources
 from wsol_jax.stages.stage import Stage
-from wsol_jax.stages.workdir import curves_file, metrics_file, predictions_file, results_file
+from wsol_jax.stages.workdir import curves_file, metrics_file, objects_file, predictions_file, results_file
 
-MAPS, CENTER_GAUSSIAN = "maps", "center_gaussian"
+MAPS, CENTER_GAUSSIAN, ONE_BOX = "maps", "center_gaussian", "one_box"
 MAP_METRICS = ("max_box_acc", "max_box_acc_v2", "top1_loc_map", "pxap", "piou")
 
 
@@ -52,6 +53,7 @@ def run(config: ConfigDict, context: Context) -> None:
     results/ has the results of every photo, for comparisons with other runs.
     """
     metrics, of_photos = _box_metrics(config, context)
+    metrics |= _object_metrics(config, context)
     map_metrics, curves, of_maps = _map_metrics(config, context)
     for split, records in context.dataset.splits.items():
         photo_results.write(results_file(context.workdir, split), records, of_photos[split], of_maps.get(split))
@@ -83,6 +85,30 @@ def _box_metrics(config: ConfigDict, context: Context) -> tuple[dict[str, float]
             if source != CENTER_BOX:
                 of_photos[split] |= {_prefix(source, "test") + name: hit for name, hit in hits(results).items()}
     return metrics, of_photos
+
+
+def _object_metrics(config: ConfigDict, context: Context) -> dict[str, float]:
+    """The metrics of all objects of a photo, if the stage `objects` has run, and of its one box to compare with."""
+    metrics: dict[str, float] = {}
+    if "objects" not in context.configs:
+        return metrics
+    for split, records in context.dataset.splits.items():
+        of_photos = boxes_by_source(context.workdir, context.dataset, split)
+        for source, one_box in ((PSEUDO, PSEUDO), (MAPS, OURS)):
+            table = objects_file(context.workdir, source, split)
+            if not table.exists() or not any(len(record.boxes) for record in records):
+                continue
+            found, only = read_objects(table, records), of_photos[one_box]
+            results = {
+                "": object_boxes.measure(records, found.photo, found.box, found.score),
+                f"{ONE_BOX}/": object_boxes.measure(records, np.arange(len(records)), only.box, np.zeros(len(records))),
+            }
+            for kind, of_kind in results.items():
+                numbers = object_boxes.compute(of_kind)
+                logging.info("%s%s, %s: %s", kind, source, split, ", ".join(f"{n} {v:.2f}" for n, v in numbers.items()))
+                numbers |= object_boxes.intervals(of_kind, context.seed, config.resamples)
+                metrics |= {_prefix(source, split) + kind + name: value for name, value in numbers.items()}
+    return metrics
 
 
 def _map_metrics(
@@ -140,7 +166,7 @@ STAGE = Stage(
     key="evaluate",
     defaults=defaults,
     check_keys=check_keys,
-    inputs=("pseudo_boxes", "predict", "read_maps"),
+    inputs=("pseudo_boxes", "predict", "read_maps", "objects"),
     outputs=("metrics.json", "curves.json", "results"),
     run=run,
 )

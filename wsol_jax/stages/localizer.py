@@ -17,14 +17,7 @@ from wsol_jax.methods.mask_boxes import GRID
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
-    boxes = training.boxes_to_learn(context)
-    if config.head not in FROZEN:
-        training.train_stage("localizer", boxes, config, context)
-        return
-    views = kept_views(context.seed, range(len(boxes)), config.views)
-    if config.head == "mask":
-        masks = masks_to_learn(context)
-        target = [mask_in_view(masks[view.index], view, GRID) for view in views]
+from wsol_jax.stages.masks import masks_to_learn
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, feature_work
 from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
@@ -54,20 +47,14 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 
 def run(config: ConfigDict, context: Context) -> None:
     """Train the localizer."""
-<<<<<<< HEAD
-    learned = without_left_out(context)
-    boxes = training.boxes_to_learn(learned)
+    boxes = training.boxes_to_learn(context)
     if config.head not in FROZEN:
-        training.train_stage("localizer", boxes, config, learned)
+        training.train_stage("localizer", boxes, config, context)
         return
     views = kept_views(context.seed, range(len(boxes)), config.views)
     if config.head == "mask":
-        masks = masks_to_learn(context, learned)
+        masks = masks_to_learn(context)
         target = [mask_in_view(masks[view.index], view, GRID) for view in views]
-=======
-    if config.head == "spatial":
-        _train_on_features(config, context)
->>>>>>> data14
     else:
         target = [box_in_view(boxes[view.index], view) for view in views]
     _train_on_features(np.array(target, np.float32), config, context)

@@ -11,6 +11,7 @@ from wsol_jax.arrays import read_array
 from wsol_jax.data.records import Record
 from wsol_jax.evaluation import failures
 from wsol_jax.evaluation.direct_boxes import measure
+from wsol_jax.predictions.objects import read_objects
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.progress import track
 from wsol_jax.pseudo.regions import BOX_SIDE
@@ -20,7 +21,7 @@ from wsol_jax.stages.box_sources import OURS, PSEUDO, boxes_by_source
 from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.evaluate import MAPS
 from wsol_jax.stages.map_runs import compared_runs, own_run
-from wsol_jax.stages.workdir import activations_file, heat_file, predictions_file
+from wsol_jax.stages.workdir import activations_file, heat_file, objects_file, predictions_file
 from wsol_jax.threads import in_threads
 
 FIXED = "fixed"  # the boxes of maps at a threshold that was chosen without true boxes
@@ -39,6 +40,7 @@ class Results(NamedTuple):
         ious: whose boxes -> IoUs [n].
         own: the maps of this run, if it has some.
         compared: the maps of other runs.
+        objects: the boxes [k, 4] of all objects of each photo; () where none were looked for.
     """
 
     split: str
@@ -47,6 +49,7 @@ class Results(NamedTuple):
     ious: Mapping[str, np.ndarray]
     own: MapRun | None
     compared: Sequence[MapRun]
+    objects: Sequence[np.ndarray] = ()
 
     @property
     def map_runs(self) -> list[MapRun]:
@@ -81,7 +84,7 @@ def gather(split: str, config: ConfigDict, context: Context) -> Results:
     if own and own.method in [run.method for run in compared]:
         own = own._replace(method=f"{own.method} (this run)")
     ious = {source: measure(records, boxes).iou for source, boxes in sources.items()}
-    return Results(split, records, sources, ious, own, compared)
+    return Results(split, records, sources, ious, own, compared, _objects(split, context))
 
 
 def shown_photos(shown: Results, config: ConfigDict, context: Context) -> Iterator[Photo]:
@@ -112,6 +115,17 @@ def shown_photos(shown: Results, config: ConfigDict, context: Context) -> Iterat
 def box_kind(record: Record, predictions: Predictions, i: int) -> str | None:
     """Return the kind of failure of box number `i`, of a record's photo; None where it has no true box."""
     return failures.kind_of_box(predictions.box[i], record.boxes, is_right_class(record, predictions, i))
+
+
+def _objects(split: str, context: Context) -> list[np.ndarray]:
+    """The boxes of all objects of each photo: those of score maps, or else of heat maps."""
+    records = context.dataset.splits[split]
+    tables = [objects_file(context.workdir, source, split) for source in (MAPS, PSEUDO)]
+    table = next((table for table in tables if "objects" in context.configs and table.exists()), None)
+    if table is None:
+        return []
+    objects = read_objects(table, records)
+    return np.split(objects.box, np.searchsorted(objects.photo, np.arange(1, len(records))))
 
 
 def _first(results: Results, named: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -151,6 +165,7 @@ def _photo(place: tuple[Results, int], context: Context) -> Photo:
         views=views,
         split=results.split,
         score=None if source.score is None else float(source.score[i]),
+        objects=results.objects[i] if results.objects else (),
         fallback=False if source.fallback is None else bool(source.fallback[i]),
     )
 

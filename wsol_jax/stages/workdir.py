@@ -63,6 +63,11 @@ def boxes_folder(workdir: Path) -> Path:
     return workdir / "boxes"
 
 
+def objects_file(workdir: Path, source: str, split: str) -> Path:
+    """Return the table of the objects of a split in the maps of a source, 'pseudo' or 'maps'."""
+    return workdir / "objects" / f"{source}_{split}.parquet"
+
+
 def heat_file(workdir: Path, split: str) -> Path:
     """Return the heat maps behind a split's pseudo boxes, float16 [n, h, w], in the order of its records."""
     return pseudo_folder(workdir) / f"heat_{split}.npy"

@@ -31,7 +31,7 @@ layers, in evaluation, for one photo; the paper counts convolutions alone, as FL
 a row has another number. -Sep is the classifier and the localizer together, counted as in the paper: the localizer's
 auxiliary head, if it has one, has a layer of classes; as built here it regresses boxes, too. The classifiers for score
 maps of 14x14 (stride 16) and 28x28 cells (stride 8) have no number in the papers; VGG has one more convolution there,
-of {CONV6} channels. The paper's numbers are those of PSOL's Table 2 (docs/published.csv).
+of {CONV6} channels. The paper's numbers are those of PSOL's Table 2 (wsol_jax/report/published.csv).
 """
 
 Published = dict[tuple[str, str, str], Number]  # by backbone, method, metric
