@@ -217,6 +217,7 @@ DRAWN = {
         {"predict.maps": "bagcam", "predict.maps_stage": "x"},
         r"predict: resnet50_v1 has no stage 'x'",
     ),
+    "boxes": ({"predict.maps": "bagcam", "stages": "classifier,predict"}, "this run has no score maps; expected 'cam'"),
     "method": ({"predict.maps": "bagcam", "train.method": "acol"}, r"the maps of acol are its own; expected 'cam'"),
 }
 
