@@ -10,11 +10,14 @@ import tiny
 
 from wsol_jax.backbones import initialise, layers
 from wsol_jax.backbones.heads import Classifier, GlobalPool
+from wsol_jax.backbones.initialise import shapes
 from wsol_jax.backbones.network import Network
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.methods.cam import of_network
 from wsol_jax.methods.drawings import DRAWINGS, Drawing, drawn
+from wsol_jax.model.export import batch_of
+from wsol_jax.model.model import View
 from wsol_jax.stages.networks import make_method
 
 B, SIDE, CLASSES = 2, 12, 3
@@ -125,6 +128,17 @@ def test_guiding_changes_gradients_that_pass_a_relu(cells):
 
     np.testing.assert_array_equal(heat("", True), heat("stage3", False))
     assert not np.allclose(heat("stage1", True), heat("stage1", False), rtol=1e-2)
+
+
+def test_dawsol_is_drawn_and_keeps_its_sets_whatever_was_frozen():
+    keys = tiny.config("train", freeze="layer3").unlock()
+    keys.arch_kwargs.stride = 16
+    keys.dawsol.update(use=True, samples=2)
+    method = make_method("train", keys, CLASSES, Drawing("bagcam", "layer2", True))
+    variables = {"batch_stats": {}} | shapes(method.module, (1, 64, 64, 3)) | {"memory": method.memory}
+    batch = batch_of(np.zeros((B, 64, 64, 3), np.uint8), View((0, 0, 1, 1), 64))
+    prediction = jax.eval_shape(method.predict, variables, batch)
+    assert prediction.map.shape == (B, 8, 8) and prediction.assignment.shape == (B, 4, 4)
 
 
 WRONG = {

@@ -197,7 +197,7 @@ def test_a_finished_run_is_drawn_again_without_training(finished, tmp_path):
     assert heat.shape == (experiments.TEST, 4, 4) and heat.min() >= 0 and heat.max() > 0
 
     model, records = load(tmp_path / "w"), experiments.load_data("cam_butterflies", finished / "data").splits["test"]
-    photos = [finished / "data" / "images" / record.path for record in records]
+    photos = [finished / "data" / record.path for record in records]
     predictions = model.predict(photos, labels=[record.label for record in records])
     np.testing.assert_allclose([one.activation for one in predictions], heat, rtol=1e-3, atol=1e-6 * heat.max())
     assert "BagCAM" in model.title
