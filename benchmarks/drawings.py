@@ -66,7 +66,7 @@ def main(_: list[str]) -> None:
 
 def title(drawing: Any) -> str:
     """Return a drawing in words."""
-    return f"{drawing.maps} {drawing.stage}{' guided' * drawing.guided}"
+    return f"{drawing.maps} {drawing.stage}{' guided' * drawing.guided}".strip()
 
 
 if __name__ == "__main__":
