@@ -7,7 +7,7 @@ import experiments
 import numpy as np
 import pytest
 
-from wsol_jax import run
+from wsol_jax import load, run
 from wsol_jax.boxes import iou
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.maps import measure, numbers
@@ -197,3 +197,47 @@ def test_a_map_that_has_changed_is_another_input(finished, tmp_path):
     np.save(file, np.load(file) * 0.5)
     with pytest.raises(InputError, match=r"its input .*maps is not the same"):
         run(config, tmp_path / "w")
+
+
+def test_a_finished_run_is_drawn_again_without_training(finished, tmp_path):
+    shutil.copytree(finished / "w", tmp_path / "w")
+    keys = {"data.dir": str(finished / "data"), "predict.maps": "bagcam", "predict.maps_stage": "layer3"}
+    config = experiments.tiny("cam_butterflies", overwrite=True, stages="train,predict,evaluate", **keys)
+    before = (tmp_path / "w" / "stages" / "train.json").stat().st_mtime_ns
+    metrics = run(config, tmp_path / "w")
+    assert "max_box_acc_v2" in metrics and (tmp_path / "w" / "stages" / "train.json").stat().st_mtime_ns == before
+    heat = np.load(tmp_path / "w" / "predictions" / "test.maps.npy")
+    assert heat.shape == (experiments.TEST, 4, 4) and heat.min() >= 0 and heat.max() > 0
+
+    model, records = load(tmp_path / "w"), experiments.load_data("cam_butterflies", finished / "data").splits["test"]
+    photos = [finished / "data" / record.path for record in records]
+    predictions = model.predict(photos, labels=[record.label for record in records])
+    np.testing.assert_allclose([one.activation for one in predictions], heat, rtol=1e-3, atol=1e-6 * heat.max())
+    assert "BagCAM" in model.title
+
+    own = {"pseudo.source": "cam", "pseudo.cam_from": str(finished / "w"), "data.dir": str(finished / "data")}
+    own |= {"pseudo.cam_maps": "bagcam", "pseudo.cam_stage": "layer3", "stages": "pseudo_boxes"}
+    run(experiments.tiny("cam_butterflies", **own), tmp_path / "pseudo")
+    boxes = read_predictions(tmp_path / "pseudo" / "pseudo_boxes" / "boxes_test.parquet", records).box
+    np.testing.assert_allclose(boxes, [scored_box(one, 0.2).box for one in heat], atol=1e-9)
+
+
+DRAWN = {
+    "maps": ({"predict.maps": "gradcam"}, r"--config\.predict\.maps is 'gradcam'; expected one of cam, bagcam"),
+    "own maps": ({"predict.maps_stage": "layer3"}, r"predict\.maps_stage is 'layer3'; expected '' where maps is 'cam'"),
+    "guided": ({"predict.maps": "layercam", "predict.bagcam_guided": True}, r"expected False unless maps is 'bagcam'"),
+    "stage": (
+        {"predict.maps": "bagcam", "predict.maps_stage": "x"},
+        r"predict: resnet50_v1 has no stage 'x'",
+    ),
+    "boxes": ({"predict.maps": "bagcam", "stages": "classifier,predict"}, "this run has no score maps; expected 'cam'"),
+    "method": ({"predict.maps": "bagcam", "train.method": "acol"}, r"the maps of acol are its own; expected 'cam'"),
+}
+
+
+@pytest.mark.parametrize("case", DRAWN)
+def test_a_wrong_drawing_is_an_error_before_anything_is_trained(case, tmp_path):
+    changes, message = DRAWN[case]
+    with pytest.raises(InputError, match=message):
+        run(experiments.tiny("cam_butterflies", **{"data.name": "scenes"}, **changes), tmp_path / "w")
+    assert not (tmp_path / "w" / "model").exists()

@@ -29,8 +29,8 @@ class DenseLayer(nn.Module):
         """Return features [b, h, w, d + growth] of features [b, h, w, d]."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
-        y = conv(4 * self.growth, (1, 1), name="conv1")(nn.relu(norm("norm1")(x)))
-        y = conv(self.growth, (3, 3), padding=1, name="conv2")(nn.relu(norm("norm2")(y)))
+        y = conv(4 * self.growth, (1, 1), name="conv1")(layers.ReLU()(norm("norm1")(x)))
+        y = conv(self.growth, (3, 3), padding=1, name="conv2")(layers.ReLU()(norm("norm2")(y)))
         return jnp.concatenate([x, y], axis=-1)
 
 
@@ -49,7 +49,7 @@ class Transition(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Return features [b, h / stride, w / stride, d / 2] of features [b, h, w, d]."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
-        x = nn.relu(layers.batch_norm("norm", train, self.dtype)(x))
+        x = layers.ReLU()(layers.batch_norm("norm", train, self.dtype)(x))
         x = conv(x.shape[-1] // 2, (1, 1), name="conv")(x)
         return nn.avg_pool(x, (2, 2), strides=(2, 2)) if self.stride > 1 else x
 
@@ -108,9 +108,9 @@ class DenseNet(nn.Module):
             first, *others = self.stages[name]
             if name == "conv0":
                 x = nn.Conv(self.width, (7, 7), 2, padding=3, use_bias=False, dtype=self.dtype, name=first)(x)
-                return nn.relu(layers.batch_norm(*others, train, self.dtype)(x))
+                return layers.ReLU()(layers.batch_norm(*others, train, self.dtype)(x))
             if name == "norm5":
-                return nn.relu(layers.batch_norm(first, train, self.dtype)(x))
+                return layers.ReLU()(layers.batch_norm(first, train, self.dtype)(x))
             if name.startswith("transition"):
                 return Transition(strides[name], self.dtype, name=first)(x, train)
             if name == "denseblock1":

@@ -48,7 +48,7 @@ class NormedConvolution(nn.Module):
             conv_general_dilated=convolutions.convolution,
             name="conv",
         )
-        return conv(nn.relu(layers.batch_norm("bn", train, self.dtype, _EPSILON)(x)))
+        return conv(layers.ReLU()(layers.batch_norm("bn", train, self.dtype, _EPSILON)(x)))
 
 
 class DualPathBlock(nn.Module):
@@ -146,9 +146,9 @@ class DPN(nn.Module):
             if name == "conv1_1":
                 kernel = (self.stem_kernel, self.stem_kernel)
                 conv = partial(nn.Conv, padding=self.stem_kernel // 2, use_bias=False, dtype=self.dtype)
-                return nn.relu(norm(*others, train)(conv(self.stem, kernel, 2, name=first)(x)))
+                return layers.ReLU()(norm(*others, train)(conv(self.stem, kernel, 2, name=first)(x)))
             if name == "conv5_bn_ac":
-                return nn.relu(norm(first, train)(x))
+                return layers.ReLU()(norm(first, train)(x))
             group = int(name.removeprefix("conv")) - 2
             if group == 0:
                 x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

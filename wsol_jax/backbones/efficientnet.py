@@ -109,7 +109,7 @@ class Block(nn.Module):
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype, epsilon=_EPSILON)
         expands = self.group.expansion > 1
         inner_norm, narrow, outer_norm = ("bn2", "conv_pwl", "bn3") if expands else ("bn1", "conv_pw", "bn2")
-        activation = nn.relu6 if self.lite else nn.silu
+        activation = layers.ReLU(nn.relu6) if self.lite else nn.silu
         y = activation(norm("bn1")(conv(inside, (1, 1), name="conv_pw")(x))) if expands else x
         y = conv(inside, kernel, strides=self.stride, feature_group_count=inside, name="conv_dw")(y)
         y = activation(norm(inner_norm)(y))
@@ -177,7 +177,7 @@ class EfficientNet(nn.Module):
     def __call__(self, image: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Return the map of every stage, of preprocessed photos [b, h, w, 3]; see `layers.walk`."""
         rows = dict(zip(self.stages, (None, *zip(self.widths, GROUPS, strict=True), None), strict=True))
-        activation, strides = nn.relu6 if self.lite else nn.silu, layers.strides(self)
+        activation, strides = layers.ReLU(nn.relu6) if self.lite else nn.silu, layers.strides(self)
 
         def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
             if name == "conv_stem":

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsol_jax.backbones.convolutions import convolution
+from wsol_jax.backbones.layers import ReLU
 
 
 class GlobalPool(nn.Module):
@@ -54,7 +55,7 @@ class FullyConnected(nn.Module):
         x = adaptive_average_pool(features, 7) if features.shape[1:3] != (7, 7) else features
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # torch flattens channels first
         for layer in self.layers:
-            x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name=layer)(x))
+            x = ReLU()(nn.Dense(self.width, dtype=self.dtype, name=layer)(x))
             x = nn.Dropout(0.5, deterministic=not train)(x)
         return x
 

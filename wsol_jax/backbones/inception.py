@@ -100,7 +100,7 @@ class Convolution(nn.Module):
         kernel = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         x = conv(self.width, kernel, strides=self.stride, padding=self.padding, name="conv")(x)
-        return nn.relu(layers.batch_norm("bn", train, self.dtype, _EPSILON)(x))
+        return layers.ReLU()(layers.batch_norm("bn", train, self.dtype, _EPSILON)(x))
 
 
 class Mixed(nn.Module):
@@ -207,7 +207,7 @@ class InceptionV3(nn.Module):
             dropout = partial(nn.Dropout, 0.5, deterministic=not train)
             conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
             conv = conv(scaled(1024, self.width), (3, 3), padding=1, name=f"{name}.0")
-            x = nn.relu(conv(dropout()(x)))
+            x = layers.ReLU()(conv(dropout()(x)))
             return dropout()(x) if name == "SPG_A3_2b" else x
 
         return layers.walk(self, image, train, _SMALLEST[self.stride], stage)

@@ -43,6 +43,20 @@ def preprocess(image: jax.Array, preprocessing: Preprocessing, dtype: str = "flo
     return ((image.astype(jnp.float32) - mean) / std).astype(dtype)
 
 
+class ReLU(nn.Module):
+    """The positive part; a module, so that the gradients of every one can be guided, see `methods.stage_gradients`.
+
+    Attributes:
+        function: another one that cuts off the negative part, such as `nn.relu6`.
+    """
+
+    function: Callable[[jax.Array], jax.Array] = nn.relu
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return features of the same shape."""
+        return self.function(x)
+
+
 def batch_norm(name: str, train: bool, dtype: str, epsilon: float = 1e-5) -> nn.BatchNorm:
     """Return a batch norm like torch's (momentum 0.1 there is 0.9 here), except that its running variance is biased.
 

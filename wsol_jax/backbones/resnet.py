@@ -33,14 +33,14 @@ class Bottleneck(nn.Module):
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
         first, second = (self.stride, 1) if self.stride_on_first else (1, self.stride)
         y = conv(self.width, (1, 1), strides=first, name="conv1")(x)
-        y = nn.relu(norm("bn1")(y))
+        y = layers.ReLU()(norm("bn1")(y))
         y = conv(self.width, (3, 3), strides=second, padding=1, name="conv2")(y)
-        y = nn.relu(norm("bn2")(y))
+        y = layers.ReLU()(norm("bn2")(y))
         y = norm("bn3")(conv(4 * self.width, (1, 1), name="conv3")(y))
         if x.shape != y.shape:
             x = conv(4 * self.width, (1, 1), strides=self.stride, name="downsample.0")(x)
             x = norm("downsample.1")(x)
-        return nn.relu(x + y)
+        return layers.ReLU()(x + y)
 
 
 class ResNet(nn.Module):
@@ -87,7 +87,7 @@ class ResNet(nn.Module):
             if name == "conv1":
                 conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
                 x = conv(self.width, (7, 7), 2, padding=3, name="conv1")(x)
-                return nn.relu(layers.batch_norm("bn1", learns, self.dtype)(x))
+                return layers.ReLU()(layers.batch_norm("bn1", learns, self.dtype)(x))
             group = int(name.removeprefix("layer"))
             if group == 1:
                 x = convolutions.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

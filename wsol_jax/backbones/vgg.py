@@ -79,7 +79,7 @@ class VGG(nn.Module):
                 around = (self.pool - 1) // 2
                 return max_pool(x, (self.pool, self.pool), (2, 2), [(around, around)] * 2)
             conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
-            return nn.relu(conv(width, (3, 3), padding=1, name=layer)(x))
+            return layers.ReLU()(conv(width, (3, 3), padding=1, name=layer)(x))
 
         return layers.walk(self, image, train, self.stride, stage)
 

@@ -6,10 +6,11 @@ from ml_collections import ConfigDict
 
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
-from wsol_jax.methods.class_maps import shown_class
 from wsol_jax.methods.classifier import classifier
 from wsol_jax.methods.entry import Entry
 from wsol_jax.methods.method import Method, Prediction, Variables
+from wsol_jax.methods.networks import unfrozen
+from wsol_jax.methods.stage_gradients import of_logit, stage_gradients
 
 
 def grad_cam(config: ConfigDict, classes: int) -> Method:
@@ -23,9 +24,7 @@ def grad_cam(config: ConfigDict, classes: int) -> Method:
         InputError: the network has no such stage.
     """
     method = classifier(config, classes)
-    unfrozen = ConfigDict(config.to_dict())
-    unfrozen.update(freeze="", trainable="all")
-    whole = classifier(unfrozen, classes)
+    whole = classifier(unfrozen(config), classes)
     stages = list(whole.module.backbone.stages)
     stage = config.grad_cam.stage or stages[-1]
     if stage not in stages:
@@ -57,19 +56,9 @@ def heat_maps(
     Returns:
         The logits [b, k], and float32 maps [b, h', w'], 0 or more.
     """
-
-    def chosen_logits(added: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        state = variables | {"perturbations": {"backbone": added}}
-        outputs, _ = method.network(state, image, None, None, False)
-        logits = outputs.logits["classes"]
-        chosen = shown_class(logits, label)
-        return jnp.take_along_axis(logits, chosen[:, None], axis=-1).sum(), (logits, outputs.stages[stage])
-
-    maps = jax.eval_shape(lambda: method.network(variables, image, None, None, False)[0].stages)
-    nothing = {name: jnp.zeros(maps[name].shape, maps[name].dtype) for name in method.module.backbone.stages}
-    gradients, (logits, features) = jax.grad(chosen_logits, has_aux=True)(nothing)
-    weights = gradients[stage].astype(jnp.float32).mean(axis=(1, 2), keepdims=True)
-    return logits, jnp.maximum((weights * features).sum(axis=-1), 0)
+    at = stage_gradients(method, variables, image, stage, label, of_logit)
+    weights = at.gradients.mean(axis=(1, 2), keepdims=True)
+    return at.logits, jnp.maximum((weights * at.features).sum(axis=-1), 0)
 
 
 GRAD_CAM = Entry(

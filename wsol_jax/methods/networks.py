@@ -128,6 +128,17 @@ def make_trunk(config: ConfigDict, **changes: Any) -> nn.Module:
     return trunk(config.arch, config.dtype, freeze=_freeze(config), **backbone_arguments(config), **changes)
 
 
+def unfrozen(config: ConfigDict) -> ConfigDict:
+    """Return the keys of a training without frozen stages, which changes no prediction and lets gradients pass.
+
+    Args:
+        config: the keys of a training.
+    """
+    keys = ConfigDict(config.to_dict())
+    keys.update(freeze="", trainable="all")
+    return keys
+
+
 def _freeze(config: ConfigDict) -> str:
     return config.freeze if config.trainable == "all" else _last_published_stage(config)
 

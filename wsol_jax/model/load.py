@@ -17,7 +17,15 @@ from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.model.model import BOXES, CLASSES, MAPS, Model
 from wsol_jax.stages import identity, predict, train
 from wsol_jax.stages.map_runs import method_name
-from wsol_jax.stages.networks import Ready, Trained, grad_cam_network, make_method, make_ready, other_run
+from wsol_jax.stages.networks import (
+    Ready,
+    Trained,
+    grad_cam_network,
+    make_method,
+    make_ready,
+    other_run,
+    predict_drawing,
+)
 from wsol_jax.stages.training import initial_variables
 from wsol_jax.stages.workdir import (
     NETWORK_FOLDERS,
@@ -84,9 +92,13 @@ def _from_run(workdir: Path, geometry: str, levels: Mapping[str, Levels]) -> Mod
     geometry, classes = geometry or keys.test_geometry, class_names(workdir)
     networks: dict[str, Trained] = {}
     if keys.grad_cam_from or "train" in finished:
-        network = grad_cam_network(keys) if keys.grad_cam_from else other_run(workdir, "train", "load")
+        if keys.grad_cam_from:
+            network = grad_cam_network(keys)
+        else:
+            network = other_run(workdir, "train", "load")._replace(drawing=predict_drawing(keys))
         ready = make_ready(network, len(classes), geometry)
-        return Model(_title(network.config), classes, {MAPS: ready, CLASSES: ready}, keys.box_threshold, levels)
+        title = method_name(network.config, network.drawing)
+        return Model(title, classes, {MAPS: ready, CLASSES: ready}, keys.box_threshold, levels)
     for task, own in ((BOXES, "localizer"), (CLASSES, "classifier")):
         name = next((stage for stage in (own, "joint") if stage in finished), None)
         if name:
@@ -98,11 +110,6 @@ def _from_run(workdir: Path, geometry: str, levels: Mapping[str, Levels]) -> Mod
     if ignored := [key for key in ("boxes_from", "classes_from") if keys[key]]:
         logging.warning("%s: %s names a table of its own photos; only networks predict others", workdir, ignored[0])
     return Model("PSOL", classes, _psol(networks, keys, len(classes), geometry), keys.box_threshold, levels)
-
-
-def _title(config: ConfigDict) -> str:
-    """The method of the maps; the configuration may be that of a PSOL run's classifier, which has no DA-WSOL."""
-    return method_name(config) if "dawsol" in config else METHODS[config.method].title
 
 
 def _psol(networks: Mapping[str, Trained], keys: ConfigDict, classes: int, geometry: str) -> dict[str, Ready]:

@@ -17,6 +17,7 @@ from wsol_jax.evaluation import score_maps
 from wsol_jax.evaluation.maps import MapSource
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.dawsol.target_samples import SETS
+from wsol_jax.methods.drawings import DRAWINGS, OWN_MAPS, Drawing
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_images, read_predictions
 from wsol_jax.pseudo.regions import BOX_SIDE
@@ -24,6 +25,7 @@ from wsol_jax.report.figures import NAMES
 from wsol_jax.report.map_figures import Curve
 from wsol_jax.report.map_views import Assignments, MapRun
 from wsol_jax.stages.context import Context, chosen_splits
+from wsol_jax.stages.networks import predict_drawing
 from wsol_jax.stages.sources import Source, parse_sources
 from wsol_jax.stages.workdir import (
     activations_file,
@@ -112,12 +114,17 @@ def files(config: ConfigDict) -> dict[str, Path]:
     return {str(path): path for path in paths}
 
 
-def method_name(config: ConfigDict) -> str:
-    """Return the name of the method of a configuration of `train`."""
+def method_name(config: ConfigDict, drawing: Drawing = OWN_MAPS) -> str:
+    """Return the name of the method of a network, and of the drawing of its maps.
+
+    Args:
+        config: the keys of `train`, or those of a PSOL run's classifier, which have no DA-WSOL.
+        drawing: of its maps.
+    """
     title = METHODS[config.method].title
-    if not config.dawsol.use:
-        return title
-    return DAWSOL if config.method == "cam" else f"{DAWSOL} ({title})"
+    if "dawsol" in config and config.dawsol.use:
+        title = DAWSOL if config.method == "cam" else f"{DAWSOL} ({title})"
+    return title if drawing == OWN_MAPS else f"{title}, drawn by {DRAWINGS[drawing.maps]}"
 
 
 def read_assignments(file: Path, rows: np.ndarray) -> Assignments | None:
@@ -183,7 +190,9 @@ def _read_json(file: Path, fits: Callable[[Any], bool], expected: str) -> dict[s
 def _own_name(context: Context) -> str:
     if "read_maps" in context.configs:
         return "Score maps"
-    return method_name(context.configs["train"]) if "train" in context.configs else METHODS["grad_cam"].title
+    if "train" not in context.configs:
+        return METHODS["grad_cam"].title
+    return method_name(context.configs["train"], predict_drawing(context.configs["predict"]))
 
 
 def _score_map_of_row(activations: np.ndarray, rows: np.ndarray, i: int) -> np.ndarray:

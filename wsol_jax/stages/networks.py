@@ -14,11 +14,12 @@ from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.classifier import classifier
 from wsol_jax.methods.dawsol.method import dawsol
+from wsol_jax.methods.drawings import OWN_MAPS, Drawing, drawn
 from wsol_jax.methods.joint import joint
 from wsol_jax.methods.localizer import localizer
 from wsol_jax.methods.method import Method, Prediction, Variables
 from wsol_jax.methods.mirrored import mirrored
-from wsol_jax.methods.networks import input_size, resize_size
+from wsol_jax.methods.networks import input_size, resize_size, unfrozen
 from wsol_jax.methods.ten_crop import ten_crop
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
@@ -35,12 +36,14 @@ class Trained(NamedTuple):
         config: the keys of that stage, as they were then.
         workdir: of its run.
         checkpoints: the folder of its checkpoints.
+        drawing: of its score maps.
     """
 
     stage: str
     config: ConfigDict
     workdir: Path
     checkpoints: Path
+    drawing: Drawing = OWN_MAPS
 
 
 class Ready(NamedTuple):
@@ -64,18 +67,24 @@ def trained(stage: str, config: ConfigDict, workdir: Path) -> Trained:
     return Trained(stage, config, workdir, checkpoints_folder(workdir, stage))
 
 
-def make_method(stage: str, config: ConfigDict, classes: int) -> Method:
+def make_method(stage: str, config: ConfigDict, classes: int, drawing: Drawing = OWN_MAPS) -> Method:
     """Return the method that a stage trains.
 
     Args:
         stage: 'localizer', 'classifier', 'joint' or 'train'.
         config: the keys of that stage.
         classes: number of classes.
+        drawing: of the score maps of 'train', for predictions.
+
+    Raises:
+        InputError: the maps of this method or network cannot be drawn so.
     """
     if stage == "localizer":
         return localizer(config)
     if stage == "train":
+        config = config if drawing == OWN_MAPS else unfrozen(config)
         method = METHODS[config.method].make(config, classes)
+        method = method if drawing == OWN_MAPS else drawn(method, config, drawing)
         return dawsol(method, config, classes) if "dawsol" in config and config.dawsol.use else method
     return {"classifier": classifier, "joint": joint}[stage](config, classes)
 
@@ -102,8 +111,13 @@ def other_run(workdir: Path, stage: str, key: str) -> Trained:
     return trained(stage, config, workdir)
 
 
+def predict_drawing(config: ConfigDict) -> Drawing:
+    """Return the drawing that the keys of `predict` name."""
+    return Drawing(config.maps, config.maps_stage, config.bagcam_guided)
+
+
 def grad_cam_network(config: ConfigDict) -> Trained:
-    """Return the classifier of the PSOL run `grad_cam_from`, whose maps are Grad-CAM at `grad_cam_stage`.
+    """Return the classifier of the PSOL run `grad_cam_from`, whose maps are Grad-CAM at `grad_cam_stage`, or drawn.
 
     Args:
         config: the keys of `predict`.
@@ -113,7 +127,7 @@ def grad_cam_network(config: ConfigDict) -> Trained:
     """
     other = other_run(Path(config.grad_cam_from), "classifier", "grad_cam_from")
     keys = other.config.to_dict() | {"method": "grad_cam", "grad_cam": {"stage": config.grad_cam_stage}}
-    return other._replace(stage="train", config=ConfigDict(keys))
+    return other._replace(stage="train", config=ConfigDict(keys), drawing=predict_drawing(config))
 
 
 def require_classes(network: Trained, key: str, context: Context) -> None:
@@ -128,7 +142,7 @@ def require_classes(network: Trained, key: str, context: Context) -> None:
         InputError: it has more or fewer classes, or its checkpoint is another network's.
     """
     classes, size = len(context.dataset.classes), input_size(network.config)
-    module = make_method(network.stage, network.config, classes).module
+    module = make_method(network.stage, network.config, classes, network.drawing).module
     params = flatten_dict(load_variables(network.checkpoints)["params"])
     for path, expected in flatten_dict(shapes(module, (1, size, size, 3))["params"]).items():
         if path not in params:
@@ -216,14 +230,16 @@ def make_ready(network: Trained, classes: int, geometry: str, ten_crops: bool = 
         InputError: there is no checkpoint, it cannot be read, or is of another network.
     """
     keys = FrozenConfigDict(network.config)
-    method, window, size, expected = _predicting(network.stage, keys, classes, geometry, ten_crops, mirror)
+    method, window, size, expected = _predicting(
+        network.stage, keys, classes, network.drawing, geometry, ten_crops, mirror
+    )
     return Ready(method, load_variables(network.checkpoints, method.memory, expected), window, size)
 
 
 @lru_cache(maxsize=8)
 def _predicting(
-    stage: str, config: FrozenConfigDict, classes: int, geometry: str, ten_crops: bool, mirror: bool
+    stage: str, config: FrozenConfigDict, classes: int, drawing: Drawing, geometry: str, ten_crops: bool, mirror: bool
 ) -> tuple[Method, np.ndarray, int, Variables]:
     """A method as it predicts, and its shapes: one and the same for all splits, which share what is compiled for it."""
-    method, window, size = tested(make_method(stage, config, classes), config, geometry, ten_crops, mirror)
+    method, window, size = tested(make_method(stage, config, classes, drawing), config, geometry, ten_crops, mirror)
     return method, window, size, shapes(method.module, (1, size, size, 3))

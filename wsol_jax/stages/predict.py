@@ -5,6 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.methods.drawings import check_drawing
 from wsol_jax.stages import predict_boxes, predict_maps
 from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.stage import Stage
@@ -26,6 +27,9 @@ def defaults() -> ConfigDict:
             classes_from="",  # FILE.parquet: top-5 of another classifier, instead of ours
             grad_cam_from="",  # the workdir of a PSOL run: maps are Grad-CAM of its classifier, at `grad_cam_stage`
             grad_cam_stage="",  # '' is the last one
+            maps="cam",  # the method's own score maps; or 'bagcam' | 'grad_cam_pp' | 'layercam' | 'score_cam'
+            maps_stage="",  # the stage that they are drawn of; '' is the last one
+            bagcam_guided=False,  # BagCAM: negative gradients are cut at every ReLU
             box_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
         )
     )
@@ -36,6 +40,9 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.one_of(config, "test_geometry", ("center_crop", "resize"))
     checks.batch_size(config, devices)
     checks.memory(config, "batch_size", config.batch_size * 32**2 * 3 * 4, "a batch of the smallest photos")
+    check_drawing(config, "maps", "maps_stage", "bagcam_guided")
+    unused = config.grad_cam_stage and config.maps != "cam"
+    checks.require(config, "grad_cam_stage", not unused, "'' unless maps is 'cam'; maps_stage is for the others")
     checks.fraction(config, "box_threshold")
 
 

@@ -33,6 +33,8 @@ def run(config: ConfigDict, context: Context) -> None:
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if a split, file or run cannot be used, or if there are two sources for one thing."""
     splits = chosen_splits(config.splits, context)
+    if config.maps != "cam":
+        raise InputError(f"maps is {config.maps!r}, but this run has no score maps; expected 'cam'")
     if config.boxes_from and config.localizer_from:
         raise InputError("boxes_from and localizer_from are both given; expected one of them")
     if "joint" in context.configs and len({"localizer", "classifier"} & set(context.configs)):

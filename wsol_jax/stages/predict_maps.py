@@ -17,7 +17,15 @@ from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import scored_box
 from wsol_jax.stages.context import Context, chosen_splits
-from wsol_jax.stages.networks import Trained, grad_cam_network, predict_split, require_classes, trained
+from wsol_jax.stages.networks import (
+    Trained,
+    grad_cam_network,
+    make_method,
+    predict_drawing,
+    predict_split,
+    require_classes,
+    trained,
+)
 from wsol_jax.stages.predict_boxes import check_table
 from wsol_jax.stages.workdir import activations_file, assignments_file, coco_file, logits_file, predictions_file
 from wsol_jax.threads import in_threads
@@ -38,12 +46,13 @@ def run(config: ConfigDict, context: Context) -> None:
 
 
 def check(config: ConfigDict, context: Context) -> None:
-    """Raise InputError if a split, a table of classes or another run's classifier cannot be used."""
+    """Raise InputError if a split, a table of classes, another run's classifier or a drawing cannot be used."""
     for key in ("boxes_from", "localizer_from", "ten_crop", "mirror"):
         if config[key]:
             raise InputError(f"{key} is {config[key]!r}, but the boxes of a score-map run come from maps of one crop")
     check_table(config.classes_from, "top5_class", chosen_splits(config.splits, context), context)
     network = _network(config, context)
+    make_method(network.stage, network.config, len(context.dataset.classes), network.drawing)
     if config.grad_cam_from:
         require_classes(network, "grad_cam_from", context)
 
@@ -51,7 +60,8 @@ def check(config: ConfigDict, context: Context) -> None:
 def _network(config: ConfigDict, context: Context) -> Trained:
     """The network behind the maps: this run's, or another's classifier by Grad-CAM."""
     if not config.grad_cam_from:
-        return trained("train", context.configs["train"], context.workdir)
+        network = trained("train", context.configs["train"], context.workdir)
+        return network._replace(drawing=predict_drawing(config))
     return grad_cam_network(config)
 
 

@@ -21,6 +21,7 @@ from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
 from wsol_jax.files import write_atomically
+from wsol_jax.methods.drawings import Drawing, check_drawing
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
@@ -31,7 +32,7 @@ from wsol_jax.stages import training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import Corrections, correct, read_corrections, whole_photos, write_corrections
 from wsol_jax.stages.ddt_boxes import check_views, heat_maps, make_networks, views_of
-from wsol_jax.stages.networks import other_run, predict_split, require_classes
+from wsol_jax.stages.networks import Trained, other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, forward_work
 from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
@@ -46,6 +47,9 @@ def defaults() -> ConfigDict:
             # Studio: corrected boxes of some photos; the others' are from DDT, or from `cam_from` if there is one
             source="ddt",
             cam_from="",  # 'cam': the workdir of a score-map run, whose maps of the photos' own classes give the boxes
+            cam_maps="cam",  # 'cam': the run's own maps, or another drawing of them, see `predict.maps`
+            cam_stage="",  # the stage that they are drawn of; '' is the last one
+            cam_guided=False,  # BagCAM: negative gradients are cut at every ReLU
             cam_threshold=0.2,  # of a map's maximum: the box is that of the largest region above it
             group="class",  # one direction for each class, or for the whole 'dataset', which needs no labels
             arch="vgg16",
@@ -80,6 +84,7 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     photos = config.batch_size * config.size**2 * 3 * 4
     checks.memory(config, "size", photos, f"a batch of {config.batch_size} photos of {config.size} pixels")
     checks.not_negative(config, "max_bytes")
+    check_drawing(config, "cam_maps", "cam_stage", "cam_guided")
     checks.fraction(config, "cam_threshold")
 
 
@@ -127,7 +132,7 @@ def _check(config: ConfigDict, context: Context, corrections: Corrections | None
         )
     source = _computing(config, context, corrections)
     if source == "cam":
-        require_classes(other_run(Path(config.cam_from), "train", "pseudo.cam_from"), "pseudo.cam_from", context)
+        require_classes(_score_maps(config), "pseudo.cam_from", context)
     elif config.source == "truth":
         for of_split in context.dataset.splits.values():
             _true_boxes(of_split)
@@ -207,12 +212,18 @@ def _ddt_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
         yield _cut_out(split, list(in_threads(cut, heat)), heat)
 
 
+def _score_maps(config: ConfigDict) -> Trained:
+    """The network of another run, whose maps are drawn as the keys say."""
+    network = other_run(Path(config.cam_from), "train", "pseudo.cam_from")
+    return network._replace(drawing=Drawing(config.cam_maps, config.cam_stage, config.cam_guided))
+
+
 def _score_map_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """Boxes of another method's maps of whole photos, each of the photo's own class: the paper's baseline for DDT.
 
     The heat maps are these maps, each stretched to [0, 1].
     """
-    network = other_run(Path(config.cam_from), "train", "pseudo.cam_from")
+    network = _score_maps(config)
     for split in context.dataset.splits:
         activations = predict_split(
             network, split, context, geometry="resize", batch_size=config.batch_size, of_own_class=True

@@ -22,7 +22,7 @@ from wsol_jax.methods.mask_boxes import GRID
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages.context import Context, training_records
-from wsol_jax.stages.networks import make_method, tested
+from wsol_jax.stages.networks import make_method, predict_drawing, tested
 from wsol_jax.training.batches import training_batches
 from wsol_jax.training.checkpoints import last_step
 from wsol_jax.training.kept_features import Kept, feature_batches, features_shape
@@ -149,7 +149,7 @@ def predict_work(
         context: of the stage `predict`.
         **changes: `ten_crops` and `mirror` of `tested`.
     """
-    method = make_method(stage, config, len(context.dataset.classes))
+    method = make_method(stage, config, len(context.dataset.classes), predict_drawing(predict))
     variables = _variables(method, input_size(config), context.seed)
     method, window, size = tested(method, config, predict.test_geometry, **changes)
     records = [record for split in splits for record in context.dataset.splits[split]]
