@@ -10,7 +10,7 @@ from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.progress import track
-from wsol_jax.threads import in_threads
+from wsol_jax.threads import in_parts, in_threads
 
 Checked = dict[str, list]
 """Path of a photo -> [bytes, time of the last change in nanoseconds, why it is unreadable or '']"""
@@ -79,7 +79,7 @@ def unreadable_photos(cache: Path, root: Path) -> dict[str, str]:
 def _unreadable(read: PhotoFiles, records: Sequence[Record], cache: Path | None, decode: bool) -> list[tuple[str, str]]:
     """(path, error) of each photo that cannot be decoded, in order."""
     checked = _read_cache(cache)
-    stamps = dict(zip((r.path for r in records), in_threads(lambda r: _stamp(read.root, r), records), strict=True))
+    stamps = dict(zip((r.path for r in records), in_parts(lambda r: _stamp(read.root, r), records), strict=True))
     new = [r for r in records if r.size == UNREADABLE_SIZE or checked.get(r.path, [])[:2] != stamps[r.path]]
     if not decode:
         checked |= {record.path: [*stamps[record.path], ""] for record in new}
