@@ -25,3 +25,16 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], at_onc
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(items), at_once):
             yield from pool.map(function, items[start : start + at_once])
+
+
+def in_parts(function: Callable[[Item], Result], items: Sequence[Item], size: int = 64) -> Iterator[Result]:
+    """Yield the results of a function that is quicker than to hand an item from thread to thread, as `in_threads`.
+
+    Args:
+        function: item -> result; runs in several threads at once.
+        items: of any number.
+        size: the number of items that one thread takes at a time.
+    """
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    for results in in_threads(lambda part: [function(item) for item in part], parts):
+        yield from results

@@ -71,7 +71,7 @@ def test_a_mirrored_view_is_the_mirror_of_the_view():
 
 def test_every_row_is_the_planned_one(scenes):
     def target(view):
-        return view.index + np.array([0.1, 0.2, 0.3, 0.4])
+        return np.asarray(view.index)[..., None] + np.array([0.1, 0.2, 0.3, 0.4])
 
     records = scenes.splits["train"]
     views = list(
@@ -138,7 +138,7 @@ def whole_views(count):
 
 
 def test_a_photo_that_becomes_unreadable_is_one_error_that_names_it(scenes):
-    """Not as many lines of TensorFlow; batches before it may have come, as far as they were read."""
+    """All batches before it have come."""
 
     def read(record):
         if record.path == records[5].path:
@@ -150,7 +150,7 @@ def test_a_photo_that_becomes_unreadable_is_one_error_that_names_it(scenes):
         for batch in render(read, records, whole_views(8), SIZE, 2):
             indices += batch.index.tolist()
     assert str(error.value) == f"{records[5].path}: not a readable photo (truncated)"
-    assert indices in ([], [0, 1], [0, 1, 2, 3])
+    assert indices == [0, 1, 2, 3]
     assert error.value.__suppress_context__ or error.value.__context__ is None
 
 
@@ -176,12 +176,10 @@ def test_a_file_that_changes_after_loading_is_named(spoil, message, tmp_path, wr
 
 
 def test_an_error_of_another_kind_is_not_hidden(scenes):
-    import tensorflow as tf
-
     def read(record):
         raise RuntimeError("a mistake in a reader")
 
-    with pytest.raises(tf.errors.OpError, match="a mistake in a reader"):
+    with pytest.raises(RuntimeError, match="a mistake in a reader"):
         next(render(read, scenes.splits["train"], whole_views(2), SIZE, 2))
 
 
@@ -190,7 +188,7 @@ def test_scaled_photos_keep_twice_the_pixels_that_are_shown(tmp_path, monkeypatc
     coarse = Image.fromarray(photo(60, 40))
     coarse.resize((600, 400), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=95)
     records, decoded = [Record("a.jpg", 0, (600, 400), NO_BOXES)], []
-    monkeypatch.setattr(rendering, "cut", lambda pixels, *more: decoded.append(pixels.shape) or cut(pixels, *more))
+    monkeypatch.setattr(rendering, "cut", lambda pixels, *more: decoded.append(np.shape(pixels)) or cut(pixels, *more))
     images = [
         next(render(PhotoFiles(tmp_path, is_exact), records, [View(0, window, False, True)], 48, 1)).image.astype(int)
         for is_exact in (True, False)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from wsol_jax.data.records import NO_BOXES, Record
+from wsol_jax.predictions import predictions
 from wsol_jax.predictions.predictions import (
     Predictions,
     box_classes,
@@ -23,6 +24,16 @@ def test_top_classes():
     many = top_classes(np.arange(14, dtype=np.float32).reshape(2, 7))
     assert many.top5_class.tolist() == [[6, 5, 4, 3, 2]] * 2
     assert (many.top5_class.dtype, many.top5_prob.dtype) == (np.int32, np.float32)
+
+
+def test_top_classes_of_many_photos_are_those_of_each(monkeypatch):
+    logits = np.random.default_rng(0).standard_normal((7, 9)).astype(np.float32)
+    whole = top_classes(logits)
+    monkeypatch.setattr(predictions, "AT_ONCE", 3)
+    parts = top_classes(logits)
+    np.testing.assert_array_equal(parts.top5_class, whole.top5_class)
+    np.testing.assert_array_equal(parts.top5_prob, whole.top5_prob)
+    assert top_classes(logits[:0]).top5_class.shape == (0, 5)
 
 
 def test_logits_of_any_size_have_finite_probabilities():

@@ -13,7 +13,7 @@ from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.progress import track
-from wsol_jax.threads import in_threads
+from wsol_jax.threads import in_parts, in_threads
 
 
 class Checked(NamedTuple):
@@ -106,7 +106,7 @@ def unreadable_photos(cache: Path, root: Path) -> dict[str, str]:
 def _check(read: PhotoFiles, records: Sequence[Record], cache: Path | None, decode: bool) -> dict[str, Checked]:
     """What is known of each photo, by its path; photos that the cache does not know as they are now are read."""
     known = _read_cache(cache)
-    stamps = dict(zip((r.path for r in records), in_threads(lambda r: _stamp(read.root, r), records), strict=True))
+    stamps = dict(zip((r.path for r in records), in_parts(lambda r: _stamp(read.root, r), records), strict=True))
 
     def is_new(record: Record) -> bool:
         one = known.get(record.path)

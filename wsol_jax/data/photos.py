@@ -38,10 +38,10 @@ class PhotoFiles(NamedTuple):
         """Return the record's photo, see `read_photo`."""
         return read_photo(inside(self.root, record.path), levels=record.levels)
 
-    def at_least(self, record: Record, size: tuple[int, int]) -> np.ndarray:
-        """Return the record's photo with at least `size` pixels, see `read_photo`, or all of them if `is_exact`."""
+    def at_least(self, record: Record, size: tuple[int, int]) -> Image.Image:
+        """Return the record's photo with at least `size` pixels, see `load_photo`, or all of them if `is_exact`."""
         least = None if self.is_exact else size
-        return read_photo(inside(self.root, record.path), least=least, levels=record.levels)
+        return load_photo(inside(self.root, record.path), least=least, levels=record.levels)
 
 
 def blank(record: Record) -> np.ndarray:
@@ -56,7 +56,17 @@ def read_photo(
     least: tuple[int, int] | None = None,
     levels: depth.Levels | None = None,
 ) -> np.ndarray:
-    """Return the pixels of a photo, as a viewer shows them.
+    """Return the pixels of `load_photo` as uint8 [h, w, 3], RGB."""
+    return np.asarray(load_photo(source, name, least, levels))
+
+
+def load_photo(
+    source: Path | BinaryIO,
+    name: str = "",
+    least: tuple[int, int] | None = None,
+    levels: depth.Levels | None = None,
+) -> Image.Image:
+    """Return a photo, decoded, as a viewer shows it.
 
     The EXIF orientation is applied. Without `levels`, samples of 16 bits are cut to their high byte, as TensorFlow
     does, which is within one level of a division by 257. CMYK follows TensorFlow too: inverted where the file has an
@@ -70,13 +80,13 @@ def read_photo(
         levels: of black and white, for samples of more than 8 bits, see `depth.eight_bits`.
 
     Returns:
-        uint8 [h, w, 3], RGB.
+        The photo in Pillow's mode RGB.
 
     Raises:
         InputError: there is no such file, or it cannot be decoded to its end.
     """
 
-    def decode(image: Image.Image) -> np.ndarray:
+    def decode(image: Image.Image) -> Image.Image:
         if least is not None and image.format in ("JPEG", "MPO"):
             width, height = turned_size(least, orientation_of(image))
             image.draft(None, (max(1, math.ceil(width)), max(1, math.ceil(height))))
@@ -264,4 +274,5 @@ def _rgb(image: Image.Image, levels: depth.Levels | None = None) -> Image.Image:
         transparent = image.convert("RGBA")
         white = Image.new("RGBA", transparent.size, "white")
         return Image.alpha_composite(white, transparent).convert("RGB")
-    return image.convert("RGB")
+    image.load()  # `convert` would copy what is RGB already
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -16,11 +16,12 @@ from wsol_jax import boxes
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 CROP_SCALE = (0.2, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
+LOG_ASPECT = tuple(np.log(CROP_ASPECT).tolist())
 CROP_ATTEMPTS = 30
 
 
 class View(NamedTuple):
-    """The part of a photo that the network sees.
+    """The part of a photo that the network sees; or those of a batch, arrays with one row for each photo.
 
     Attributes:
         index: of the record.
@@ -61,7 +62,7 @@ def training_view(seed: int, position: int, index: int, size: tuple[int, int], b
     """
     rng = _stream(~np.uint64(seed), position)  # its complement: [seed, epoch] is the key of an epoch's order
     crop = random_crop(rng, size, pixel_box(box, size))
-    return View(index, crop / np.tile(size, 2), bool(rng.random() < 0.5), True)
+    return View(index, crop / (*size, *size), bool(rng.random() < 0.5), True)
 
 
 def resized_view(seed: int, position: int, index: int, size: int, resized: int) -> View:
@@ -138,7 +139,7 @@ def evaluation_views(indices: Sequence[int], window: np.ndarray, batch_size: int
             yield View(int(indices[at]) if valid else int(indices[0]), window, False, valid)
 
 
-def pixel_box(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def pixel_box(box: np.ndarray, size: tuple[int, int] | np.ndarray) -> np.ndarray:
     """Return normalised boxes [..., 4] in whole pixels of a photo of `size`, every edge rounded up (PSOL's code)."""
     pixels = boxes.scale(box, np.array(size))
     return np.ceil(np.round(pixels, 6))  # whole pixels stay whole: 7 / 25 * 25 is a little more than 7
@@ -155,16 +156,16 @@ def random_crop(rng: np.random.Generator, size: tuple[int, int], box: np.ndarray
         box: [4], pixels xyxy.
     """
     width, height = size
+    left, top, right, bottom = box.tolist()
     for _ in range(CROP_ATTEMPTS):
         area = rng.uniform(*CROP_SCALE) * width * height
-        aspect = math.exp(rng.uniform(*np.log(CROP_ASPECT)))
+        aspect = math.exp(rng.uniform(*LOG_ASPECT))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if not (0 < w <= width and 0 < h <= height):
             continue
-        y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-        crop = np.array([x, y, x + w, y + h], float)
-        if (np.minimum(crop[2:], box[2:]) > np.maximum(crop[:2], box[:2])).all():
-            return crop
+        y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        if min(x + w, right) > max(x, left) and min(y + h, bottom) > max(y, top):
+            return np.array([x, y, x + w, y + h], float)
     return central_crop(size)
 
 
@@ -185,20 +186,23 @@ def central_crop(size: tuple[int, int]) -> np.ndarray:
     return np.array([x, y, x + w, y + h], float)
 
 
-def target_box(box: np.ndarray, size: tuple[int, int], view: View) -> np.ndarray:
+def target_box(box: np.ndarray, size: tuple[int, int] | np.ndarray, view: View) -> np.ndarray:
     """Return the box that PSOL's localizer learns: rounded up to pixels, cut to the crop, in its frame, mirrored.
 
     Args:
-        box: [4], normalised xyxy in the original frame.
-        size: width and height of the original, pixels.
-        view: the crop; where it misses the box the result is inverted, as in the published code.
+        box: [..., 4], normalised xyxy in the original frame.
+        size: [..., 2], width and height of the original, pixels.
+        view: the crop, of one photo or of a batch; where it misses the box the result is inverted, as in the published
+            code.
 
     Returns:
-        float64 [4], normalised xyxy in the frame of the network's input.
+        float64 [..., 4], normalised xyxy in the frame of the network's input.
     """
-    crop = view.window * np.tile(size, 2)
+    crop = boxes.scale(view.window, np.array(size))
     pixels = pixel_box(box, size)
-    cut = np.concatenate([np.maximum(pixels[:2], crop[:2]), np.minimum(pixels[2:], crop[2:])])
+    cut = np.concatenate(
+        [np.maximum(pixels[..., :2], crop[..., :2]), np.minimum(pixels[..., 2:], crop[..., 2:])], axis=-1
+    )
     return boxes.mirror(boxes.into_window(cut, crop), np.array(view.flip))
 
 

@@ -86,8 +86,13 @@ NO_BOXES = np.zeros((0, 4))
 
 def digest(records: Sequence[Record]) -> str:
     """Return a sha256 fingerprint (hex) of all that records hold, in order, but not of their folder."""
-    rows = [[r.path, r.label, r.size, np.round(r.boxes, 9).tolist(), r.masks, r.ignore, *_unusual(r)] for r in records]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    total = hashlib.sha256(b"[")
+    for number, record in enumerate(records):
+        boxes = np.round(record.boxes, 9).tolist() if len(record.boxes) else []
+        row = [record.path, record.label, record.size, boxes, record.masks, record.ignore, *_unusual(record)]
+        total.update((", " if number else "").encode() + json.dumps(row).encode())
+    total.update(b"]")
+    return total.hexdigest()
 
 
 def _unusual(record: Record) -> list:

@@ -1,17 +1,25 @@
-"""From views to batches: tf.data reads, crops and resizes the photos, many at once and in order."""
+"""From views to batches: threads read, crop and resize the photos, many at once and in order.
 
+Decoding and resizing leave Python's lock. All that holds it is kept small: one task is a part of a batch, whose photos
+are drawn straight into the batch's array.
+"""
+
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from wsol_jax import devices
 from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import Record
-from wsol_jax.errors import InputError
 
 OVERSAMPLED = 2  # pixels of a photo for each of the result, along a side, that decoding keeps at least
+BATCHES_AHEAD = 3  # that are read while one is used
 TINY = 1e-3  # of a photo's side: the narrowest window that the size to decode is computed for
 
 
@@ -37,20 +45,21 @@ class Batch(NamedTuple):
     valid: np.ndarray
 
 
-def cut(photo: np.ndarray, window: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
+def cut(photo: np.ndarray | Image.Image, window: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
     """Return a part of a photo, resized and perhaps mirrored, uint8 [size, size, 3].
 
     The resizing is Pillow's antialiased bilinear, which both published code bases use.
 
     Args:
-        photo: uint8 [h, w, 3].
+        photo: uint8 [h, w, 3], or Pillow's image of mode RGB.
         window: [4], the part, normalised xyxy.
         size: side of the result, pixels.
         flip: whether it is mirrored left to right.
     """
-    h, w = photo.shape[:2]
-    area = tuple(np.clip(window * (w, h, w, h), 0, (w, h, w, h)))
-    image = np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=area))
+    whole = photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
+    w, h = whole.size
+    area = tuple(min(max(edge * side, 0.0), side) for edge, side in zip(window.tolist(), (w, h, w, h), strict=True))
+    image = np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR, box=area))
     return image[:, ::-1] if flip else image
 
 
@@ -62,7 +71,7 @@ def render(
     batch_size: int,
     target: Callable[[View], np.ndarray] | None = None,
 ) -> Iterator[Batch]:
-    """Return an iterator over the batches of the views, in their order, without a last incomplete batch.
+    """Yield the batches of the views, in their order, without a last incomplete batch.
 
     Views that must all be seen need padding to whole batches.
 
@@ -72,52 +81,63 @@ def render(
         views: of any number, also endless.
         size: side of the square images, pixels.
         batch_size: of this process.
-        target: view -> float [4], the box to learn, see `Batch`; None where no box is learned.
+        target: views of a batch -> float [b, 4], the boxes to learn, see `Batch`; None where no box is learned.
 
     Raises:
-        InputError: while iterating, for the first photo that has become unreadable.
+        InputError: for the first photo that has become unreadable, in place of its batch.
     """
-    import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")
+    def draw(image: np.ndarray, views: Sequence[View]) -> None:
+        for row, view in zip(image, views, strict=True):
+            row[:] = cut(_photo(read, records[view.index], view.window, size), view.window, size, bool(view.flip))
 
-    def rows() -> Iterator[tuple]:
-        for view in views:
-            box = np.zeros(4) if target is None else target(view)
-            yield view.index, view.window, view.flip, records[view.index].label, box, view.valid
+    threads = os.cpu_count() or 1
+    rows = -(-batch_size // threads)
 
-    def decode(record: Record, window: np.ndarray) -> np.ndarray:
-        if not isinstance(read, PhotoFiles):
-            return read(record)
-        shown = window[2:] - window[:2]
-        return read.at_least(record, tuple(OVERSAMPLED * size / np.maximum(shown, TINY)))
+    def begun(pool: ThreadPoolExecutor) -> Iterator[tuple[Batch, list[Future]]]:
+        planned = iter(views)
+        while len(some := list(islice(planned, batch_size))) == batch_size:
+            batch = _blank(some, records, size, target)
+            parts = [slice(start, start + rows) for start in range(0, batch_size, rows)]
+            yield batch, [pool.submit(draw, batch.image[part], some[part]) for part in parts]
 
-    unreadable: list[InputError] = []  # kept here, as tf.data turns an error into many lines of its own
-
-    def draw(index: np.ndarray, window: np.ndarray, flip: np.ndarray) -> np.ndarray:
-        try:
-            return cut(decode(records[index], window), window, size, bool(flip))
-        except InputError as error:
-            unreadable.append(error)
-            return np.zeros((size, size, 3), np.uint8)
-
-    def read_row(
-        index: tf.Tensor, window: tf.Tensor, flip: tf.Tensor, label: tf.Tensor, box: tf.Tensor, valid: tf.Tensor
-    ) -> Batch:
-        image = tf.numpy_function(draw, [index, window, flip], tf.uint8, stateful=False)
-        image.set_shape([size, size, 3])
-        box, window = tf.cast(box, tf.float32), tf.cast(window, tf.float32)
-        return Batch(image, window, flip, label, box, index, valid)
-
-    kinds = [(tf.int32, ()), (tf.float64, (4,)), (tf.bool, ()), (tf.int32, ()), (tf.float64, (4,)), (tf.bool, ())]
-    stream = tf.data.Dataset.from_generator(rows, output_signature=tuple(tf.TensorSpec(s, k) for k, s in kinds))
-    stream = stream.map(read_row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    stream = stream.batch(batch_size, drop_remainder=True).prefetch(2)
-
-    def batches() -> Iterator[Batch]:
-        for batch in stream.as_numpy_iterator():
-            if unreadable:
-                raise unreadable[0]
+    pool = ThreadPoolExecutor(threads, "render")
+    try:
+        for batch, parts in devices.ahead(begun(pool), BATCHES_AHEAD):
+            for part in parts:
+                part.result()
             yield batch
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
-    return batches()
+
+def _photo(
+    read: Callable[[Record], np.ndarray], record: Record, window: np.ndarray, size: int
+) -> np.ndarray | Image.Image:
+    """The photo, or a smaller one that is enough for its window to be shown at `size`."""
+    if not isinstance(read, PhotoFiles):
+        return read(record)
+    shown = window[2:] - window[:2]
+    return read.at_least(record, tuple(OVERSAMPLED * size / np.maximum(shown, TINY)))
+
+
+def _blank(
+    views: Sequence[View], records: Sequence[Record], size: int, target: Callable[[View], np.ndarray] | None
+) -> Batch:
+    """A batch whose images are still to be drawn."""
+    joined = View(
+        index=np.array([view.index for view in views], np.int32),
+        window=np.stack([view.window for view in views]),
+        flip=np.array([view.flip for view in views], bool),
+        valid=np.array([view.valid for view in views], bool),
+    )
+    boxes = np.zeros((len(views), 4)) if target is None else target(joined)
+    return Batch(
+        image=np.empty((len(views), size, size, 3), np.uint8),
+        window=joined.window.astype(np.float32),
+        flip=joined.flip,
+        label=np.array([records[view.index].label for view in views], np.int32),
+        target=boxes.astype(np.float32),
+        index=joined.index,
+        valid=joined.valid,
+    )

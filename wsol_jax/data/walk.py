@@ -24,7 +24,7 @@ def photos_below(root: Path, folders: Sequence[Path]) -> list[list[str]]:
         InputError: a name is not UTF-8, in which tables are written.
     """
     walk = _Walk(root, root_is_read=root not in folders)
-    found: list[list[Path]] = [[] for _ in folders]
+    found: list[list[str]] = [[] for _ in folders]
     linked = [folder.is_symlink() and folder != root for folder in folders]
     links = [(photos, folder) for photos, folder, is_link in zip(found, folders, linked, strict=True) if is_link]
     for photos, folder, is_link in zip(found, folders, linked, strict=True):
@@ -34,7 +34,7 @@ def photos_below(root: Path, folders: Sequence[Path]) -> list[list[str]]:
         photos, link = links.pop(0)
         links += [(photos, inner) for inner in walk.read(link, photos)]
     walk.report()
-    return [[_utf8(path.relative_to(root).as_posix()) for path in sorted(paths)] for paths in found]
+    return [[_utf8(name) for name in sorted(names, key=lambda name: name.split("/"))] for names in found]
 
 
 class _Walk:
@@ -47,8 +47,8 @@ class _Walk:
         )
         self.left_out: dict[str, list[Path]] = defaultdict(list)
 
-    def read(self, folder: Path, photos: list[Path]) -> list[Path]:
-        """Return the links to folders below a folder, and put its photos into `photos`."""
+    def read(self, folder: Path, photos: list[str]) -> list[Path]:
+        """Return the links to folders below a folder, and put its photos, relative to the root, into `photos`."""
         links = []
         for place, folders, files in os.walk(folder, onerror=self._unreadable):
             here = Path(place)
@@ -57,10 +57,13 @@ class _Walk:
                 folders.clear()
                 continue
             self.read_already.add(_key(here))
-            for path in (here / name for name in sorted(files) if not name.startswith(".")):
+            prefix = "" if here == self.root else f"{here.relative_to(self.root).as_posix()}/"
+            for name in sorted(name for name in files if not name.startswith(".")):
                 # Among photos is also a link to nothing, which is named with those that cannot be read.
-                is_photo = path.suffix.lower() in SUFFIXES
-                (photos if is_photo else self.left_out["files do not have the suffix of a photo"]).append(path)
+                if Path(name).suffix.lower() in SUFFIXES:
+                    photos.append(prefix + name)
+                else:
+                    self.left_out["files do not have the suffix of a photo"].append(here / name)
             visible = sorted(name for name in folders if not name.startswith("."))
             links += [here / name for name in visible if (here / name).is_symlink()]
             folders[:] = [name for name in visible if not (here / name).is_symlink()]

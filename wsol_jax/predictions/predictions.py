@@ -9,6 +9,7 @@ from scipy.special import softmax
 from wsol_jax.data.records import Record
 
 TOP = 5
+AT_ONCE = 4096  # photos whose probabilities are held in memory
 
 
 class Predictions(NamedTuple):
@@ -37,7 +38,8 @@ def join(box: Predictions | None, classes: Predictions | None) -> Predictions:
 
 def top_classes(logits: np.ndarray) -> Predictions:
     """Return the five most probable classes of logits [n, k] and their probabilities, most probable first."""
-    return most_probable(softmax(logits.astype(np.float64), axis=-1))
+    parts = (logits[start : start + AT_ONCE] for start in range(0, max(len(logits), 1), AT_ONCE))
+    return concatenate([most_probable(softmax(part.astype(np.float64), axis=-1)) for part in parts])
 
 
 def most_probable(probability: np.ndarray) -> Predictions:

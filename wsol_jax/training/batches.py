@@ -1,4 +1,4 @@
-"""Training batches: positions of the endless stream, planned with numpy and rendered by tf.data."""
+"""Training batches: positions of the endless stream, planned with numpy and rendered by threads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -41,8 +41,10 @@ def training_batches(
     square = input_size(config), resize_size(config)
     views = plan.training_views(seed, sizes, to_meet, config.augment, square, positions)
 
-    def target(view: plan.View) -> np.ndarray:
-        return plan.target_box(boxes[view.index], sizes[view.index], view)
+    each_size = np.array(sizes)
+
+    def target(views: plan.View) -> np.ndarray:
+        return plan.target_box(boxes[views.index], each_size[views.index], views)
 
     share = rows.stop - rows.start
     return render(dataset.read, records, views, input_size(config), share, None if boxes is None else target)
