@@ -17,7 +17,7 @@ from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import without_left_out
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, feature_work
-from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
+from wsol_jax.stages.workdir import features_file, network_folder
 from wsol_jax.training.kept_features import feature_batches, keep_features
 from wsol_jax.training.loop import fit
 
@@ -55,7 +55,7 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
     if config.head != "spatial":
         return training.work("localizer", config, context)
     method = localizer(config)
-    return feature_work(config, context, checkpoints_folder(context.workdir, "localizer"), method, on_features(method))
+    return feature_work("localizer", config, context, method, on_features(method), features_of)
 
 
 def _train_on_features(config: ConfigDict, context: Context) -> None:
