@@ -36,19 +36,21 @@ def tiny(name: str = "base", **changes) -> ConfigDict:
     """The same for narrow networks without weights: two steps of eight photos, a checkpoint after each."""
     config = load(name)
     config.data.scenes.update(classes=CLASSES, train=TRAIN, test=TEST, size=SIZE)
-    for part in (config.pseudo, config.localizer, config.classifier, config.joint):
+    for part in (config.pseudo, config.pseudo.c2am, config.localizer, config.classifier, config.joint):
         part.update(weights="", size=SIZE, batch_size=BATCH)
-        part.arch_kwargs = ConfigDict(NARROW[part.arch])
+        part.arch_kwargs = ConfigDict(
+            NARROW[part.arch] | ({"stride": part.arch_kwargs.stride} if "stride" in part.arch_kwargs else {})
+        )
     with config.unlocked(), config.ignore_type():
         for view in config.pseudo.views.values():
             view.size = SIZE if view.size == config.pseudo.size else SIZE + 32
     narrow = NARROW[config.train.arch] | dict(stride=config.train.arch_kwargs.stride)
     config.train.update(weights="", size=SIZE, batch_size=BATCH)
     config.train.arch_kwargs = ConfigDict(narrow)
-    config.maps.size = config.evaluate.map_size = SIZE
-    for part in (config.localizer, config.classifier, config.joint, config.train):
+    config.maps.size = config.evaluate.map_size = config.pseudo.c2am.map_size = SIZE
+    for part in (config.pseudo.c2am, config.localizer, config.classifier, config.joint, config.train):
         part.update(epochs=2 * BATCH / TRAIN, checkpoint_every=1, log_every=1)
-    config.localizer.views = 1
+    config.localizer.views = config.pseudo.c2am.views = 1
     config.predict.batch_size = BATCH
     config.evaluate.resamples = 20
     config.report.photos = 3

@@ -22,6 +22,8 @@ SYNSETS = ["n00000000", "n00000001", "n00000002"]
 NAMES = sorted(path.stem for path in experiments.CONFIGS.glob("*.py"))
 TREES = {
     "psol_cub": (experiments.write_cub, NUMBERS),
+    "c2am_cub": (experiments.write_cub, NUMBERS),
+    "c2am_birds25": (experiments.write_cub, NUMBERS),
     "psol_birds25": (experiments.write_cub, NUMBERS),
     "psol_birds25_pooled": (experiments.write_cub, NUMBERS),
     "psol_cub_fused": (experiments.write_cub, NUMBERS),

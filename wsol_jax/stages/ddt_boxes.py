@@ -1,4 +1,4 @@
-"""Heat maps behind the pseudo boxes: of one network by DDT as published, or fused from several networks' views."""
+"""Heat maps behind the pseudo boxes: of one network by DDT as published, of C2AM, or fused from several such views."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,24 +15,35 @@ from wsol_jax.files import write_atomically
 from wsol_jax.pseudo.ddt import Forward
 from wsol_jax.pseudo.fusion import fuse
 from wsol_jax.pseudo.heat_maps import apply_heat_maps, fit_heat_maps, make_forward, make_reader
+from wsol_jax.stages import c2am_maps
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.workdir import direction_file, view_heat_file
 
-VIEW_KEYS = ("arch", "arch_kwargs", "weights", "dtype", "layer", "size")  # of `pseudo`, that a view may change
+VIEW_KEYS = ("source", "arch", "arch_kwargs", "weights", "dtype", "layer", "size")  # of `pseudo`, for a view to change
+COMPUTED = ("ddt", "c2am")  # the sources of a view
 
 
 def views_of(config: ConfigDict) -> dict[str, ConfigDict]:
-    """Return the views of `pseudo`: name -> its keys with that view's changes; without `views` itself, named ''."""
-    if not config.views:
+    """Return the views of `pseudo`: name -> its keys with that view's changes; without any, `pseudo` itself, named ''.
+
+    A view is from DDT unless its `source` is 'c2am'; where that is the source of all boxes, there are no others.
+    """
+    if not config.views or config.source == "c2am":
         return {"": config}
     views = {}
     for name, changes in config.views.items():
         view = config.copy_and_resolve_references().unlock()
+        view.source = "ddt"
         with view.ignore_type():
             for key, value in changes.items():
                 view[key] = value
         views[name] = view.lock()
     return views
+
+
+def uses_c2am(config: ConfigDict) -> bool:
+    """Return whether a view of `pseudo` is from C2AM."""
+    return any(view.source == "c2am" for view in views_of(config).values())
 
 
 def check_views(config: ConfigDict) -> None:
@@ -44,8 +55,13 @@ def check_views(config: ConfigDict) -> None:
                 f"views.{name}: {unknown[0] if unknown else name!r} is not valid; expected a file name with a group of "
                 f"{', '.join(VIEW_KEYS)}"
             )
+    of_c2am = [name for name, changes in config.views.items() if changes.get("source") == "c2am"]
+    if len(of_c2am) > 1:
+        raise InputError(f"views: {' and '.join(of_c2am)} are from c2am; expected one at most")
     for name, view in views_of(config).items():
         with checks.prefixed(f"views.{name}." if name else ""):
+            if name:
+                checks.one_of(view, "source", COMPUTED)
             checks.one_of(view, "arch", BACKBONES)
             checks.one_of(view, "dtype", ("float32", "bfloat16"))
             checks.require(view, "weights", isinstance(view.weights, str), "a file or pip:DISTRIBUTION")
@@ -57,7 +73,7 @@ def check_views(config: ConfigDict) -> None:
 def make_networks(
     config: ConfigDict, context: Context, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, Forward]:
-    """Return the pretrained network of every view, by name.
+    """Return the pretrained network of every view of DDT, by name.
 
     Args:
         config: the keys of `pseudo`.
@@ -69,6 +85,8 @@ def make_networks(
     """
     networks = {}
     for name, view in views_of(config).items():
+        if view.source == "c2am":
+            continue
         with checks.prefixed(f"views.{name}: " if name else ""):
             networks[name] = make_forward(view, context.seed, context.mesh, report)
     return networks
@@ -78,13 +96,18 @@ def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.nd
     """Yield each split with its heat maps, float32 [n, h, w], those of several views fused; training photos first.
 
     Other photos have heat maps by the statistics of their groups' training photos (PSOL, Table 1). A view passes over
-    all photos once; what is written of it is not computed again.
+    all photos once; what is written of it is not computed again. C2AM's maps are above zero where they are above its
+    threshold.
     """
     splits = ("train", *(split for split in context.dataset.splits if split != "train"))
     networks, of_views = make_networks(config, context, logging.info), {split: [] for split in splits}
     for name, view in views_of(config).items():
-        for split in splits:
-            of_views[split].append(_view_heat(name, view, networks[name], split, context))
+        if view.source == "c2am":
+            of_view = c2am_maps.heat_maps(config.c2am, config.batch_size, context)
+        else:
+            of_view = ((split, _view_heat(name, view, networks[name], split, context)) for split in splits)
+        for split, heat in of_view:
+            of_views[split].append(heat)
     for split in splits:
         yield split, fuse(of_views[split])
 

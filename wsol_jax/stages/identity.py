@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,9 +49,12 @@ def identify(
         seed: of the run.
         inputs: see `Identity`.
         records: see `Identity`.
-        without_effect: the keys of its part that cannot change its results.
+        without_effect: the keys of its part that cannot change its results; GROUP.KEY is a key of a group.
     """
-    effective = {key: value for key, value in json.loads(config.to_json()).items() if key not in without_effect}
+    effective = json.loads(config.to_json())
+    for key in without_effect:
+        *groups, name = key.split(".")
+        reduce(getitem, groups, effective).pop(name, None)
     parts = {"config": effective, "seed": seed, "inputs": inputs, "records": records}
     text = json.dumps(parts, sort_keys=True)
     return Identity(**parts, fingerprint=hashlib.sha256(text.encode()).hexdigest())

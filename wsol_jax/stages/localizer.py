@@ -1,28 +1,21 @@
 """The stage `localizer` (PSOL, Algorithm 1, step 2): a network that regresses the pseudo boxes, without labels."""
 
-from collections.abc import Iterator
 from functools import partial
 
-import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import checks, devices, processes
+from wsol_jax import checks
 from wsol_jax.data.kept_views import box_in_view, kept_views, mask_in_view
-from wsol_jax.data.render import Batch
 from wsol_jax.losses.box import BOX_LOSSES
 from wsol_jax.methods.localizer import FROZEN, HEADS, features_of, localizer, on_features
 from wsol_jax.methods.mask_boxes import GRID
-from wsol_jax.methods.networks import input_size
 from wsol_jax.stages import training
-from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.context import Context
+from wsol_jax.stages.feature_training import train_on_features
 from wsol_jax.stages.masks import masks_to_learn
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, feature_work
-from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
-from wsol_jax.training.kept_features import feature_batches, keep_features
-from wsol_jax.training.loop import fit
 
 
 def defaults() -> ConfigDict:
@@ -57,7 +50,10 @@ def run(config: ConfigDict, context: Context) -> None:
         target = [mask_in_view(masks[view.index], view, GRID) for view in views]
     else:
         target = [box_in_view(boxes[view.index], view) for view in views]
-    _train_on_features(np.array(target, np.float32), config, context)
+    method = localizer(config)
+    train_on_features(
+        "localizer", method, on_features(method), features_of, np.array(target, np.float32), config, context
+    )
 
 
 def work(config: ConfigDict, context: Context) -> list[Work]:
@@ -65,54 +61,8 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
     if config.head not in FROZEN:
         return training.work("localizer", config, context)
     method = localizer(config)
-    return feature_work(config, context, checkpoints_folder(context.workdir, "localizer"), method, on_features(method))
-
-
-def _train_on_features(target: np.ndarray, config: ConfigDict, context: Context) -> None:
-    """Train a head on features of the frozen network, which are computed once and then removed.
-
-    Args:
-        target: float32 [n views, ...], the box or the mask of every view of each photo.
-        config: the keys of `localizer`.
-        context: with the n photos to learn.
-    """
-    method, records = localizer(config), training_records(context)
-    variables, message = training.initial_variables(method, "localizer", config, context.seed)
-    logging.info("localizer: %s", message)
-    frozen = devices.replicate(variables, context.mesh)
-    compute = partial(jax.jit(partial(features_of, method)), frozen)
-    file = features_file(context.workdir, "localizer")
-    kept = keep_features(
-        file,
-        compute,
-        context.dataset.read,
-        records,
-        views=config.views,
-        size=input_size(config),
-        batch_size=config.batch_size,
-        seed=context.seed,
-        mesh=context.mesh,
-    )
-
-    def batches(steps: range) -> Iterator[Batch]:
-        return feature_batches(
-            kept, records, target, batch_size=config.batch_size, seed=context.seed, steps=steps, mesh=context.mesh
-        )
-
-    fit(
-        network_folder(context.workdir, "localizer"),
-        on_features(method),
-        variables,
-        batches,
-        photos=len(kept.features),
-        config=config,
-        seed=context.seed,
-        mesh=context.mesh,
-    )
-    processes.barrier()  # no other process reads them any more
-    if processes.is_first():
-        file.unlink()
-        file.with_suffix(".rows").unlink()
+    shape = (GRID, GRID) if config.head == "mask" else (4,)
+    return feature_work("localizer", config, context, method, on_features(method), features_of, shape)
 
 
 STAGE = Stage(

@@ -12,6 +12,7 @@ from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.plan import test_window
 from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
+from wsol_jax.methods.c2am import c2am
 from wsol_jax.methods.classifier import classifier
 from wsol_jax.methods.dawsol.method import dawsol
 from wsol_jax.methods.drawings import OWN_MAPS, Drawing, drawn
@@ -71,7 +72,7 @@ def make_method(stage: str, config: ConfigDict, classes: int, drawing: Drawing =
     """Return the method that a stage trains.
 
     Args:
-        stage: 'localizer', 'classifier', 'joint' or 'train'.
+        stage: 'localizer', 'classifier', 'joint', 'train' or 'c2am'.
         config: the keys of that stage.
         classes: number of classes.
         drawing: of the score maps of 'train', for predictions.
@@ -79,8 +80,8 @@ def make_method(stage: str, config: ConfigDict, classes: int, drawing: Drawing =
     Raises:
         InputError: the maps of this method or network cannot be drawn so.
     """
-    if stage == "localizer":
-        return localizer(config)
+    if stage in ("localizer", "c2am"):
+        return (localizer if stage == "localizer" else c2am)(config)
     if stage == "train":
         config = config if drawing == OWN_MAPS else unfrozen(config)
         method = METHODS[config.method].make(config, classes)

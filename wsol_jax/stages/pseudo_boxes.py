@@ -1,9 +1,9 @@
 """The stage `pseudo_boxes` (PSOL, Algorithm 1, step 1): a box for each photo, without annotation.
 
-The boxes come from DDT with one network or several, from another run's score maps, from the truth (the supervised
-ceiling) or from a file. A file of boxes that people corrected may have some of the photos; the others have boxes from
-DDT, or from score maps. A box's score is, under DDT, its confidence; under score maps the mean of the stretched map in
-its region; 1 for true and corrected boxes.
+The boxes come from DDT with one network or several, from C2AM, from another run's score maps, from the truth (the
+supervised ceiling) or from a file. A file of boxes that people corrected may have some of the photos; the others have
+boxes from DDT, or from score maps. A box's score is, under DDT and C2AM, its confidence; under score maps the mean of
+the stretched map in its region; 1 for true and corrected boxes.
 """
 
 import math
@@ -28,10 +28,10 @@ from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.confidence import heat_confidence
 from wsol_jax.pseudo.ddt import SIGN_RULES
 from wsol_jax.pseudo.regions import THRESHOLDS, RegionBox, heat_box, scored_box
-from wsol_jax.stages import training
+from wsol_jax.stages import c2am_maps, training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import Corrections, correct, read_corrections, whole_photos, write_corrections
-from wsol_jax.stages.ddt_boxes import check_views, heat_maps, make_networks, views_of
+from wsol_jax.stages.ddt_boxes import COMPUTED, check_views, heat_maps, make_networks, uses_c2am, views_of
 from wsol_jax.stages.networks import Trained, other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, forward_work
@@ -43,8 +43,8 @@ def defaults() -> ConfigDict:
     """Return the keys of `pseudo` with their defaults: the published code of PSOL."""
     return ConfigDict(
         dict(
-            # 'ddt' | 'cam' | 'truth', the supervised ceiling | FILE.parquet with our columns | FILE.json, COCO or Label
-            # Studio: corrected boxes of some photos; the others' are from DDT, or from `cam_from` if there is one
+            # 'ddt' | 'c2am' | 'cam' | 'truth', the supervised ceiling | FILE.parquet with our columns | FILE.json, COCO
+            # or Label Studio: corrected boxes of some photos; the others' are from DDT, or from `cam_from` if given
             source="ddt",
             cam_from="",  # 'cam': the workdir of a score-map run, whose maps of the photos' own classes give the boxes
             cam_maps="cam",  # 'cam': the run's own maps, or another drawing of them, see `predict.maps`
@@ -63,16 +63,17 @@ def defaults() -> ConfigDict:
             batch_size=16,  # of it depends how the statistics of DDT are rounded
             sign="max_projection",  # as published in 2020; 'max_loading' | 'max_plus_min'
             threshold="nearest_code",  # threshold, then upsample; 'bilinear_paper' upsamples first
-            max_bytes=2
-            * 2**30,  # of features kept on the devices; a larger group is passed twice, with the same result
+            # of features kept on the devices; a larger group is passed twice, with the same result
+            max_bytes=2 * 2**30,
+            c2am=c2am_maps.defaults(),
         )
     )
 
 
 def check_keys(config: ConfigDict, devices: int) -> None:
     """Raise InputError for a value that is never valid."""
-    known = config.source in ("ddt", "cam", "truth") or config.source.endswith((".parquet", ".json"))
-    checks.require(config, "source", known, "ddt, cam, truth or a file that ends in .parquet or .json")
+    known = config.source in (*COMPUTED, "cam", "truth") or config.source.endswith((".parquet", ".json"))
+    checks.require(config, "source", known, "ddt, c2am, cam, truth or a file that ends in .parquet or .json")
     checks.one_of(config, "group", ("class", "dataset"))
     checks.one_of(config, "sign", SIGN_RULES)
     checks.one_of(config, "threshold", THRESHOLDS)
@@ -86,6 +87,8 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.not_negative(config, "max_bytes")
     check_drawing(config, "cam_maps", "cam_stage", "cam_guided")
     checks.fraction(config, "cam_threshold")
+    with checks.prefixed("c2am."):
+        c2am_maps.check_keys(config.c2am, devices)
 
 
 class Boxes(NamedTuple):
@@ -138,8 +141,10 @@ def _check(config: ConfigDict, context: Context, corrections: Corrections | None
             _true_boxes(of_split)
     elif config.source.endswith(".parquet"):
         read_predictions(Path(config.source), records, ("box",))
-    elif source == "ddt":
+    elif source in COMPUTED:
         make_networks(config, context)
+        if uses_c2am(config):
+            c2am_maps.check(config.c2am, context)
 
 
 def files(config: ConfigDict) -> dict[str, Path]:
@@ -150,13 +155,13 @@ def files(config: ConfigDict) -> dict[str, Path]:
         return own | {str(file): file}
     if config.source == "truth" or config.source.endswith(".parquet"):
         return own
-    views = views_of(config).values()
-    return own | {name: file for view in views for name, file in training.weight_files(view).items()}
+    networks = [config.c2am if view.source == "c2am" else view for view in views_of(config).values()]
+    return own | {name: file for keys in networks for name, file in training.weight_files(keys).items()}
 
 
 def work(config: ConfigDict, context: Context) -> list[Work]:
-    """Return a pass for each network of DDT, see `Stage`."""
-    if _computing(config, context, _corrections(config, context, lambda line: None)) != "ddt":
+    """Return a pass for each network of DDT, and the training and the maps of C2AM, see `Stage`."""
+    if _computing(config, context, _corrections(config, context, lambda line: None)) not in COMPUTED:
         return []
     networks = make_networks(config, context)
     return [
@@ -169,7 +174,8 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
             batch_size=view.batch_size,
         )
         for name, view in views_of(config).items()
-    ]
+        if view.source == "ddt"
+    ] + (c2am_maps.work(config.c2am, config.batch_size, context) if uses_c2am(config) else [])
 
 
 def _corrections(config: ConfigDict, context: Context, report: Callable[[str], None]) -> Corrections | None:
@@ -177,9 +183,9 @@ def _corrections(config: ConfigDict, context: Context, report: Callable[[str], N
 
 
 def _computing(config: ConfigDict, context: Context, corrections: Corrections | None) -> str:
-    """The source of the boxes that are not in a file: 'ddt' or 'cam', or '' if people have seen every photo."""
+    """The source of the boxes that are not in a file: 'ddt', 'c2am', 'cam', or '' if people have seen every photo."""
     if corrections is None:
-        return config.source if config.source in ("ddt", "cam") else ""
+        return config.source if config.source in (*COMPUTED, "cam") else ""
     seen = corrections.left_out | set(corrections.boxes)
     if all(record.path in seen for records in context.dataset.splits.values() for record in records):
         return ""
@@ -189,8 +195,8 @@ def _computing(config: ConfigDict, context: Context, corrections: Corrections | 
 def _computed(config: ConfigDict, context: Context, corrections: Corrections | None) -> Iterator[Boxes]:
     """The boxes of each split, from the source of the configuration."""
     splits, source = context.dataset.splits, _computing(config, context, corrections)
-    if source == "ddt":
-        yield from _ddt_boxes(config, context)
+    if source in COMPUTED:
+        yield from _heat_boxes(config, context)
     elif source == "cam":
         yield from _score_map_boxes(config, context)
     elif corrections:
@@ -201,8 +207,8 @@ def _computed(config: ConfigDict, context: Context, corrections: Corrections | N
         yield Boxes("train", read_predictions(Path(config.source), splits["train"], ("box",)))
 
 
-def _ddt_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
-    """Boxes of the heat maps of DDT, with their confidences."""
+def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
+    """Boxes of the heat maps of DDT, or of C2AM, with their confidences."""
 
     def cut(heat: np.ndarray) -> RegionBox:
         box = heat_box(heat, config.threshold, config.size, config.threshold_levels)
@@ -258,7 +264,7 @@ STAGE = Stage(
     run=run,
     check=check,
     files=files,
-    without_effect=("max_bytes",),
+    without_effect=("max_bytes", *(f"c2am.{key}" for key in training.WITHOUT_EFFECT)),
     work=work,
     together=True,
 )

@@ -47,7 +47,7 @@ def defaults(**changes: Any) -> ConfigDict:
             epochs=6.0,  # (CUB: 30)
             optimiser="sgd",  # or 'adamw'
             learning_rate=1e-3,  # code: 1e-3 * batch_size / 256
-            schedule="steps",  # of the rate: constant or in steps, see decay_every; or 'cosine', to zero at the end
+            schedule="steps",  # of the rate: constant or in steps, see decay_every; or to zero: 'cosine', 'poly'
             decay_every=0.0,  # epochs between divisions of the rate by decay_factor; 0: constant
             decay_early=0.0,  # by how many epochs all divisions come earlier (code of DA-WSOL, wsolevaluation: 1)
             decay_factor=10.0,
@@ -167,7 +167,7 @@ def check_training(stage: str, config: ConfigDict, context: Context) -> None:
     """Raise InputError if photos or labels are missing, there is no such network, or its weights are of another."""
     records = training_records(context)
     unlabelled = sum(record.label < 0 for record in records)
-    if unlabelled and stage != "localizer":
+    if unlabelled and stage not in ("localizer", "c2am"):
         raise InputError(
             f"{unlabelled} training photos have no label, which the stage {stage} learns; expected a folder for each "
             "class, or --config.stages=pseudo_boxes,localizer,predict,boxes,report for boxes alone"

@@ -17,12 +17,11 @@ from wsol_jax.data.kept_views import kept_views
 from wsol_jax.data.plan import WHOLE, View
 from wsol_jax.data.records import Record
 from wsol_jax.data.render import Batch, render
-from wsol_jax.methods.localizer import features_of
-from wsol_jax.methods.mask_boxes import GRID
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.networks import make_method, predict_drawing, tested
+from wsol_jax.stages.workdir import checkpoints_folder
 from wsol_jax.training.batches import training_batches
 from wsol_jax.training.checkpoints import last_step
 from wsol_jax.training.kept_features import Kept, feature_batches, features_shape
@@ -57,7 +56,7 @@ def training_work(stage: str, config: ConfigDict, context: Context, folder: Path
     """Return the training of a network on photos; the boxes to learn are made up.
 
     Args:
-        stage: 'localizer', 'classifier', 'joint' or 'train'.
+        stage: 'localizer', 'classifier', 'joint', 'train' or 'c2am'.
         config: its keys.
         context: of the stage.
         folder: of its checkpoints.
@@ -74,15 +73,25 @@ def training_work(stage: str, config: ConfigDict, context: Context, folder: Path
     return _steps(stage, method, config, context, len(records), folder, batches, config.batch_size * size * size * 3)
 
 
-def feature_work(config: ConfigDict, context: Context, folder: Path, method: Method, head: Method) -> list[Work]:
-    """Return the two loops of a localizer on kept features: those of all views, and the training of its head on them.
+def feature_work(
+    stage: str,
+    config: ConfigDict,
+    context: Context,
+    method: Method,
+    head: Method,
+    features_of: Callable[[Method, Variables, jax.Array], jax.Array],
+    target_shape: tuple[int, ...] = (4,),
+) -> list[Work]:
+    """Return the two loops of a head on a frozen network: the features of all views, and its training on them.
 
     Args:
-        config: the keys of `localizer`.
+        stage: 'localizer' or 'c2am'.
+        config: its keys.
         context: of the stage.
-        folder: of its checkpoints.
-        method: the localizer.
+        method: that of the stage.
         head: the same, on features.
+        features_of: (method, its variables, uint8 images) -> features.
+        target_shape: of the target of a view.
     """
     records, size = training_records(context), input_size(config)
     variables = devices.replicate(_variables(method, size, context.seed), context.mesh)
@@ -96,15 +105,16 @@ def feature_work(config: ConfigDict, context: Context, folder: Path, method: Met
         yield from _forward(compute, context, some, planned, size, config.batch_size)
 
     def batches(steps: range) -> Iterator[Batch]:
-        target = np.zeros((len(kept.features), *((GRID, GRID) if config.head == "mask" else (4,))), np.float32)
+        target = np.zeros((len(kept.features), *target_shape), np.float32)
         return feature_batches(
             kept, some, target, batch_size=config.batch_size, seed=context.seed, steps=steps, mesh=context.mesh
         )
 
+    folder = checkpoints_folder(context.workdir, stage)
     memory = {"kept features (disk)": math.prod(shape) * kept.features.itemsize}
-    features = Work("localizer: features", shape[0], math.ceil(shape[0] / config.batch_size), 0, memory, attempt)
+    features = Work(f"{stage}: features", shape[0], math.ceil(shape[0] / config.batch_size), 0, memory, attempt)
     batch_bytes = config.batch_size * math.prod(shape[1:]) * kept.features.itemsize
-    return [features, _steps("localizer: head", head, config, context, shape[0], folder, batches, batch_bytes)]
+    return [features, _steps(f"{stage}: head", head, config, context, shape[0], folder, batches, batch_bytes)]
 
 
 def forward_work(

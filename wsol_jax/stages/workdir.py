@@ -7,6 +7,8 @@ from wsol_jax.files import file_name
 NETWORK_FOLDERS = {"localizer": "localizer", "classifier": "classifier", "joint": "joint", "train": "model"}
 """Stage that trains a network -> the folder of that network."""
 
+_FOLDERS = NETWORK_FOLDERS | {"c2am": "pseudo_boxes/c2am"}  # trained by the stage `pseudo_boxes`, for its maps alone
+
 
 def config_file(workdir: Path) -> Path:
     """Return the file of the resolved configuration."""
@@ -83,14 +85,19 @@ def view_heat_file(workdir: Path, view: str, split: str) -> Path:
     return pseudo_folder(workdir) / "ddt" / view / f"heat_{split}.npy"
 
 
+def foreground_file(workdir: Path, split: str) -> Path:
+    """Return C2AM's maps of a split as the network gives them, float32 [n, h, w], in the order of its records."""
+    return network_folder(workdir, "c2am") / f"maps_{split}.npy"
+
+
 def box_folders(workdir: Path) -> tuple[Path, ...]:
     """Return the folders that may hold boxes, those that are delivered first."""
     return boxes_folder(workdir), predictions_folder(workdir), pseudo_folder(workdir)
 
 
 def network_folder(workdir: Path, stage: str) -> Path:
-    """Return the folder of the network that `stage` trains: checkpoints/, tensorboard/, log.jsonl, watch.jsonl."""
-    return workdir / NETWORK_FOLDERS[stage]
+    """Return the folder of the network of `stage`, or 'c2am': checkpoints/, tensorboard/, log.jsonl, watch.jsonl."""
+    return workdir / _FOLDERS[stage]
 
 
 def checkpoints_folder(workdir: Path, stage: str) -> Path:

@@ -9,7 +9,8 @@ import optax
 from ml_collections import ConfigDict
 
 OPTIMISERS = ("sgd", "adamw")
-SCHEDULES = ("steps", "cosine")
+SCHEDULES = ("steps", "cosine", "poly")
+POLY_POWER = 0.9  # C2AM's
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
@@ -18,11 +19,15 @@ def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
     Args:
         config: the keys of a training, see `stages.training`. With `schedule='steps'` the rate is constant, or divided
             by `decay_factor` after every `decay_every` epochs, each time `decay_early` epochs earlier: published
-            DA-WSOL divides before epoch 3, not after it. With 'cosine' it falls to zero at the last step.
+            DA-WSOL divides before epoch 3, not after it. With 'cosine' it falls to zero at the last step, and with
+            'poly' too, as (1 - step / steps)^0.9.
         steps_per_epoch: may be a fraction.
     """
+    steps = max(1, round(config.epochs * steps_per_epoch))
     if config.schedule == "cosine":
-        return optax.cosine_decay_schedule(config.learning_rate, max(1, round(config.epochs * steps_per_epoch)))
+        return optax.cosine_decay_schedule(config.learning_rate, steps)
+    if config.schedule == "poly":
+        return optax.polynomial_schedule(config.learning_rate, 0.0, POLY_POWER, steps)
     if not config.decay_every:
         return optax.constant_schedule(config.learning_rate)
     epochs = np.arange(config.decay_every - config.decay_early, config.epochs, config.decay_every)

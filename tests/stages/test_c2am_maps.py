@@ -1,0 +1,144 @@
+"""C2AM as a source of pseudo boxes: trained, cut off and continued, alone and as one of several views."""
+
+import numpy as np
+import pytest
+import tiny
+from ml_collections import ConfigDict
+
+from wsol_jax.errors import InputError
+from wsol_jax.predictions.table import read_predictions
+from wsol_jax.pseudo.fusion import fuse
+from wsol_jax.stages import c2am_maps
+from wsol_jax.stages.context import Context
+from wsol_jax.stages.pseudo_boxes import check, check_keys, run
+from wsol_jax.stages.workdir import features_file, foreground_file, heat_file, network_folder, pseudo_boxes_file
+from wsol_jax.training import loop
+
+
+def config(**changes) -> ConfigDict:
+    """The keys of `pseudo` for C2AM on a narrow frozen network: 48 steps of four kept features."""
+    keys = tiny.get_config().pseudo.unlock()
+    keys.update(source="c2am", batch_size=8, threshold="bilinear_paper", size=tiny.SIZE)
+    keys.arch, keys.weights, keys.size = "resnet50", "", tiny.SIZE
+    keys.arch_kwargs = ConfigDict(tiny.NARROW["resnet50"])
+    with keys.c2am.unlocked():
+        keys.c2am.update(size=tiny.SIZE, map_size=tiny.SIZE, batch_size=4, epochs=4.0, checkpoint_every=20)
+        keys.c2am.update(freeze="layer4", optimiser="adamw", learning_rate=1e-2, **changes)
+        keys.c2am.arch_kwargs = ConfigDict(tiny.NARROW["resnet50"] | {"stride": 16})
+    return keys.lock()
+
+
+@pytest.fixture(scope="module")
+def surroundings():
+    return Context(None, tiny.scenes(train=24, test=4), 0, tiny.mesh(1), {})
+
+
+@pytest.fixture(scope="module")
+def finished(surroundings, tmp_path_factory):
+    """A folder of boxes from C2AM's maps."""
+    context = surroundings._replace(workdir=tmp_path_factory.mktemp("c2am"))
+    run(config(), context)
+    return context
+
+
+def test_every_photo_has_a_box_cut_from_its_map(finished):
+    for split, records in finished.dataset.splits.items():
+        boxes = read_predictions(pseudo_boxes_file(finished.workdir, split), records)
+        heat = np.load(heat_file(finished.workdir, split))
+        assert heat.shape == (len(records), 4, 4)
+        assert (np.abs(heat) <= 0.5).all()
+        np.testing.assert_array_equal(boxes.fallback, heat.max((1, 2)) <= 0)
+        assert not boxes.fallback.all()
+
+
+def test_kept_features_are_removed(finished):
+    assert not list(network_folder(finished.workdir, "c2am").glob("features.*"))
+
+
+def test_a_training_that_was_cut_off_ends_with_the_same_maps(finished, surroundings, tmp_path, monkeypatch):
+    context, save, saved = surroundings._replace(workdir=tmp_path), loop.save, []
+
+    def fail_after_two(checkpoints, state):
+        save(checkpoints, state)
+        saved.append(int(state.step))
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save", fail_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(), context)
+    assert features_file(tmp_path, "c2am").exists()
+    monkeypatch.undo()
+    run(config(), context)
+    for split in context.dataset.splits:
+        mine, whole = (np.load(foreground_file(c.workdir, split)) for c in (context, finished))
+        np.testing.assert_array_equal(mine, whole)
+
+
+def test_maps_that_are_written_are_not_computed_again(finished, monkeypatch):
+    monkeypatch.setattr(c2am_maps, "predict_photos", None)
+    monkeypatch.setattr(c2am_maps, "keep_features", None)
+    run(config(), finished)
+
+
+def test_a_training_without_any_object_is_reported_and_flagged(finished, surroundings, tmp_path, monkeypatch, caplog):
+    empty = {
+        split: np.full((len(records), 4, 4), 0.9, np.float32) for split, records in surroundings.dataset.splits.items()
+    }
+    monkeypatch.setattr(c2am_maps, "_train", lambda *_: None)
+    monkeypatch.setattr(c2am_maps, "load_variables", lambda _: {})
+    monkeypatch.setattr(c2am_maps, "_foreground", lambda method, variables, split, *_: empty[split])
+    with caplog.at_level("WARNING"):
+        run(config(), surroundings._replace(workdir=tmp_path))
+    assert "C2AM: no object in any of the 24 photos of train" in caplog.text
+    boxes = read_predictions(pseudo_boxes_file(tmp_path, "train"), surroundings.dataset.splits["train"])
+    assert boxes.fallback.all()
+    np.testing.assert_array_equal(boxes.box, np.tile([0, 0, 1, 1], (24, 1)))
+
+
+def test_c2am_is_one_view_of_several(finished, surroundings, tmp_path):
+    (tmp_path / "pseudo_boxes").mkdir()
+    network_folder(tmp_path, "c2am").symlink_to(network_folder(finished.workdir, "c2am"))
+    keys = config().unlock()
+    keys.source, keys.views = "ddt", ConfigDict({"ddt": {}, "contrast": {"source": "c2am"}})
+    run(keys.lock(), surroundings._replace(workdir=tmp_path))
+    fused = np.load(heat_file(tmp_path, "train")).astype(np.float32)
+    labels = np.array([record.label for record in finished.dataset.splits["train"]])
+    ddt = np.zeros((24, 2, 2), np.float32)
+    for label, file in enumerate(sorted((tmp_path / "pseudo_boxes" / "ddt" / "ddt").glob("*.npz"))):
+        ddt[labels == label] = np.load(file)["heat"]
+    contrast = np.load(heat_file(finished.workdir, "train")).astype(np.float32)
+    np.testing.assert_allclose(fused, fuse([ddt, contrast]), atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"batch_size": 1}, r"c2am\.batch_size is 1; expected 2 or more"),
+        ({"threshold": 1.5}, r"c2am\.threshold is 1\.5; expected a number from 0 to 1"),
+    ],
+)
+def test_values_that_are_never_valid(changes, message):
+    keys = config().unlock()
+    keys.c2am.update(changes)
+    with pytest.raises(InputError, match=message):
+        check_keys(keys, 1)
+
+
+def test_two_views_of_c2am_are_refused():
+    keys = config().unlock()
+    keys.source, keys.views = "ddt", ConfigDict({"a": {"source": "c2am"}, "b": {"source": "c2am"}})
+    with pytest.raises(InputError, match="views: a and b are from c2am; expected one at most"):
+        check_keys(keys, 1)
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        ("layer4,layer9", r"pseudo\.c2am\.layers has 'layer9'; resnet50 has conv1, layer1"),
+        ("layer4,layer2", r"maps differ in size \(layer4 4 x 4, layer2 8 x 8\)"),
+    ],
+)
+def test_stages_that_cannot_be_joined_are_named(layers, message, surroundings):
+    with pytest.raises(InputError, match=message):
+        check(config(layers=layers), surroundings)
