@@ -1,4 +1,4 @@
-"""The delivered boxes: of the source that is more confident on new photos, for every photo of all splits."""
+"""The delivered boxes: the localizer's unless pseudo boxes are clearly more confident on new photos."""
 
 import logging
 
@@ -21,7 +21,7 @@ SQUARE = np.array([0.1, 0.1, 0.6, 0.6])
 
 def table(file, records, score):
     boxes = np.tile(SQUARE, (len(records), 1))
-    write_predictions(file, records, Predictions(boxes, np.full(len(records), score, np.float32)))
+    write_predictions(file, records, Predictions(boxes, np.broadcast_to(score, len(records)).astype(np.float32)))
     return str(file)
 
 
@@ -40,7 +40,7 @@ def stage(workdir, confidence, chosen="auto", **changes):
         )
         write_predictions(pseudo_boxes_file(workdir, split), records, truth)
         table(predictions_file(workdir, split), records, 0.9 if split == "train" else confidence)
-    config = experiments.load("base", **{"predict.mirror": True} | changes)
+    config = experiments.load("base", **changes)
     configs = {"pseudo_boxes": config.pseudo, "predict": config.predict}
     boxes.run(ConfigDict({"source": chosen}), Context(workdir, dataset, 0, None, configs))
 
@@ -54,7 +54,7 @@ def stage(workdir, confidence, chosen="auto", **changes):
         ("mean_box", 0.25, "mean_box"),
     ],
 )
-def test_the_source_that_is_more_confident_on_new_photos_is_delivered(chosen, confidence, source, tmp_path, caplog):
+def test_of_two_sources_the_more_confident_on_new_photos_is_delivered(chosen, confidence, source, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         stage(tmp_path, confidence, chosen)
     found, truth, records = delivered(tmp_path)
@@ -71,9 +71,8 @@ def test_the_source_that_is_more_confident_on_new_photos_is_delivered(chosen, co
         ({"pseudo.source": "truth"}, "pseudo"),
         ({"pseudo.source": "boxes.parquet"}, "pseudo"),
         ({"pseudo.source": "boxes.json", "pseudo.cam_from": "run"}, "pseudo"),
-        ({"predict.mirror": False}, "localizer"),
         ({"predict.boxes_from": "b.parquet"}, "localizer"),
-        ({"pseudo.source": "cam", "predict.mirror": False}, "pseudo and localizer"),
+        ({"pseudo.source": "cam", "predict.boxes_from": "b.parquet"}, "pseudo and localizer"),
     ],
 )
 def test_scores_that_are_no_confidences_are_not_compared(changes, whose, tmp_path, caplog):
@@ -81,6 +80,14 @@ def test_scores_that_are_no_confidences_are_not_compared(changes, whose, tmp_pat
         stage(tmp_path, 0.75, **changes)
     assert f"boxes: pseudo; no calibrated confidence of {whose} on photos" in caplog.text
     assert f"{whose.partition(' ')[0]} " not in caplog.text.partition("not trained on: ")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize(("spread", "source"), [(0.02, "pseudo"), (0.5, "localizer")])
+def test_pseudo_boxes_have_to_be_clearly_more_confident(spread, source, tmp_path, caplog):
+    count = len(experiments.scenes().splits["test"])
+    with caplog.at_level(logging.INFO):
+        stage(tmp_path, 0.45 + spread * np.linspace(-1, 1, count))
+    assert f"boxes: {source}, of" in caplog.text
 
 
 def test_corrected_boxes_of_ddt_are_compared(tmp_path, caplog):

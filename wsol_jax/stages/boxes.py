@@ -1,8 +1,9 @@
-"""The stage `boxes`: one box for every photo of all splits, from the most confident source, in all formats.
+"""The stage `boxes`: one box for every photo of all splits, of the localizer or the pseudo boxes, in all formats.
 
 The choice needs no true box: where confidences are calibrated probabilities that a box is right, their mean is the
 share of right boxes to expect of a source. A localizer is too sure of the photos that it was trained on, so only the
-others count; without others, or where a source has scores of another kind, pseudo boxes are delivered.
+others count. Its boxes are delivered unless the pseudo boxes are clearly more confident: by more than twice the
+standard error of the difference. Without other photos, or where a source has scores of another kind, pseudo boxes are.
 Boxes that people corrected are delivered as they are, and a photo that they marked as without an object has none.
 """
 
@@ -44,16 +45,16 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 def run(config: ConfigDict, context: Context) -> None:
     """Write boxes/: boxes.parquet, boxes.csv, coco.json, label_studio.json and yolo/."""
     candidates = _candidates(context)
-    expected = _expected(candidates, context)
+    confidence = _confidence_of_new(candidates, context)
     source = config.source
     if source == "auto":
-        source = _most_confident([name for name in candidates if name != MEAN], expected)
+        source = _chosen([name for name in candidates if name != MEAN], confidence)
     if source not in candidates:
         raise InputError(f"boxes.source is {config.source!r}; it has no box for every photo, {_names(candidates)}")
     records, delivered = _with_corrections(candidates[source], candidates, context)
     folder = boxes_folder(context.workdir)
     export_boxes(folder, records, delivered, context.dataset.classes, version=source)
-    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in expected.items())
+    shares = ", ".join(f"{name} {100 * score.mean():.0f} %" for name, score in confidence.items())
     logging.info("boxes: %s, of %d photos: %s", source, len(records), folder)
     if shares:
         logging.info("boxes: right, by their confidence on photos that were not trained on: %s", shares)
@@ -69,34 +70,39 @@ def _candidates(context: Context) -> dict[str, Predictions]:
     }
 
 
-def _most_confident(names: Sequence[str], expected: Mapping[str, float]) -> str:
-    """The source with the highest expectation, or the first one if not all have one; '' if there is none."""
-    unknown = [name for name in names if name not in expected]
-    if len(names) > 1 and unknown:
-        logging.info(
-            "boxes: %s; no calibrated confidence of %s on photos that were not trained on; boxes.source takes another",
-            *(names[0], " and ".join(unknown)),
-        )
-    return max(names, key=lambda name: 0 if unknown else expected[name], default="")
+def _chosen(names: Sequence[str], confidence: Mapping[str, np.ndarray]) -> str:
+    """The source to deliver, of pseudo boxes and the localizer as far as there are any; '' if there is none."""
+    unknown = [name for name in names if name not in confidence]
+    if len(names) < 2 or unknown:
+        if len(names) > 1:
+            logging.info(
+                "boxes: %s; no calibrated confidence of %s on photos that were not trained on; boxes.source takes "
+                "another",
+                *(names[0], " and ".join(unknown)),
+            )
+        return next(iter(names), "")
+    difference = confidence[PSEUDO] - confidence[OURS]
+    standard_error = difference.std() / np.sqrt(len(difference))
+    return PSEUDO if difference.mean() > 2 * standard_error else OURS
 
 
 def _are_calibrated(context: Context) -> dict[str, bool]:
     """Source -> whether its scores are probabilities that a box is right.
 
-    Those of score maps are means of a map, those of true boxes 1, those of a file unknown; a localizer needs the mirror
-    image.
+    Those of score maps are means of a map, those of true boxes 1, those of a file unknown. A localizer has scores only
+    if they are confidences.
     """
     pseudo, predict = context.configs.get("pseudo_boxes"), context.configs.get("predict")
     has_maps = any(
         activations_file(predictions_file(context.workdir, split)).exists() for split in context.dataset.splits
     )
     by_ddt = bool(pseudo) and (pseudo.source == "ddt" or (pseudo.source.endswith(".json") and not pseudo.cam_from))
-    mirrored = bool(predict) and predict.mirror and not predict.boxes_from and not has_maps
-    return {PSEUDO: by_ddt, OURS: mirrored, MEAN: by_ddt}
+    by_localizer = bool(predict) and not predict.boxes_from and not has_maps
+    return {PSEUDO: by_ddt, OURS: by_localizer, MEAN: by_ddt}
 
 
-def _expected(candidates: Mapping[str, Predictions], context: Context) -> dict[str, float]:
-    """Source -> the mean confidence of its boxes of the photos that were not trained on; {} without such photos.
+def _confidence_of_new(candidates: Mapping[str, Predictions], context: Context) -> dict[str, np.ndarray]:
+    """Source -> the confidence [m] of its boxes of the photos that were not trained on; {} without such photos.
 
     Only sources whose scores are confidences are there.
     Photos that people have seen do not count either: what is delivered of them is the same for every source.
@@ -106,7 +112,7 @@ def _expected(candidates: Mapping[str, Predictions], context: Context) -> dict[s
     is_new = np.array([split != "train" and r.path not in seen for split in splits for r in splits[split]], bool)
     calibrated = _are_calibrated(context)
     scored = {name: boxes.score for name, boxes in candidates.items() if calibrated[name] and boxes.score is not None}
-    return {source: float(np.mean(score[is_new])) for source, score in scored.items() if is_new.any()}
+    return {source: score[is_new].astype(np.float64) for source, score in scored.items() if is_new.any()}
 
 
 def _with_corrections(
