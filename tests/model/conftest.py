@@ -4,11 +4,20 @@ from pathlib import Path
 
 import experiments
 import pytest
+from ml_collections import ConfigDict
 
 from wsol_jax import run
 
 SEP = {"stages": "localizer,classifier,predict", "pseudo.source": "truth", "predict.mirror": True}
 JOINT = {"stages": "joint,predict", "pseudo.source": "truth"}
+MASKS = {
+    "stages": "localizer,predict",
+    "pseudo.source": "truth",
+    "localizer.arch": "efficientnet_lite0",
+    "localizer.arch_kwargs": ConfigDict(experiments.NARROW["efficientnet_lite0"]),
+    "localizer.head": "mask",
+    "localizer.freeze": "conv_head",
+}
 MAPS = {
     "stages": "train,predict",
     "predict.test_geometry": "resize",
@@ -26,6 +35,11 @@ def finished(place: Path, **changes) -> Path:
 @pytest.fixture(scope="session")
 def sep(tmp_path_factory) -> Path:
     return finished(tmp_path_factory.mktemp("sep"), **SEP)
+
+
+@pytest.fixture(scope="session")
+def masks(tmp_path_factory) -> Path:
+    return finished(tmp_path_factory.mktemp("masks"), **MASKS)
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,22 @@ def test_boxes_in_the_frame_of_the_photo(sep, scenes, tmp_path):
     assert description["outputs"] == {"box": ["b", "4"], "logits": ["b", "3"], "mirror_iou": ["b"]}
 
 
+def test_boxes_of_masks(masks, scenes, tmp_path):
+    records, photos = scenes
+    model = wsol_jax.load(masks)
+    table = read_predictions(masks / "predictions" / "test.parquet", records)
+    predictions = model.predict(photos)
+    np.testing.assert_allclose([one.boxes[0] / tiny.SIZE for one in predictions], table.box, **CLOSE)
+    np.testing.assert_allclose([one.scores[0] for one in predictions], table.score, **CLOSE)
+    assert (table.score >= 0).all() and (table.score < 1).all()
+    model.export(tmp_path / "m.bin", platforms=["cpu"])
+    artifact = jax_export.deserialize(bytearray((tmp_path / "m.bin").read_bytes()))
+    (view,) = model.views()
+    outputs = artifact.call({"image": np.stack([model._cut(photo, 0).views[view] for photo in photos])})
+    np.testing.assert_allclose(outputs["box"], table.box, **CLOSE)
+    assert set(outputs) == {"box", "mask"} and outputs["mask"].shape == (len(photos), 2, 2)
+
+
 def run_alone(place, *arguments):
     example = shutil.copy(tiny.ROOT / "docs" / "load_export.py", place)
     command = [sys.executable, "-c", ALONE, example, *map(str, arguments)]

@@ -26,9 +26,10 @@ def export(model: Model, file: Path, platforms: Sequence[str]) -> None:
     """Write a model as FILE, and its classes and sizes as FILE.json.
 
     The artifact is a function of {name of a view: uint8 [b, size, size, 3]} to a dict of float32: 'box' [b, 4],
-    normalised xyxy in the frame of the whole photo, and 'mirror_iou' [b] where boxes are averaged with those of mirror
-    images; 'logits' [b, classes]; 'map' [b, h, w], of the most probable class. FILE.json lists the views: the window of
-    the photo, normalised xyxy, and the size that it is resized to.
+    normalised xyxy in the frame of the whole photo, 'mirror_iou' [b] where boxes are averaged with those of mirror
+    images, 'mask' [b, h, w], probabilities, where they are cut from masks; 'logits' [b, classes]; 'map' [b, h, w], of
+    the most probable class. FILE.json lists the views: the window of the photo, normalised xyxy, and the size that it
+    is resized to.
 
     Args:
         model: the model.
@@ -79,6 +80,7 @@ def function_of(model: Model) -> Any:
             if task == BOXES:
                 outputs["box"] = prediction.box
                 outputs |= {} if prediction.mirror_iou is None else {"mirror_iou": prediction.mirror_iou}
+                outputs |= {} if prediction.stability is None else {"mask": prediction.map}
             elif task == CLASSES:
                 outputs["logits"] = prediction.logits
             elif task == MAPS:
