@@ -68,3 +68,14 @@ def test_a_loss_that_is_not_finite_is_an_error_and_not_written(loss, tmp_path):
     assert [json.loads(line) for line in (tmp_path / "localizer" / LOG).read_text().splitlines()] == [
         {"step": 1, "loss": 3.0}
     ]
+
+
+def test_events_that_cannot_be_written_are_one_line(tmp_path, monkeypatch):
+    log = TrainingLog(tmp_path, 0)
+
+    def fail(*_):
+        raise RuntimeError("Failed to flush\nmany\nlines")
+
+    monkeypatch.setattr(log.writer, "write_scalars", fail)
+    with pytest.raises(OSError, match=r"tensorboard cannot be written \(RuntimeError\); is the disk full\?$"):
+        log.write(1, {"loss": 1.0})

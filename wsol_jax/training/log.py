@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -75,7 +76,8 @@ class TrainingLog:
         now = time.monotonic()
         speed = (step - self.last[0]) / max(now - self.last[1], 1e-9)
         self.last = (step, now)
-        self.writer.write_scalars(step, values | dict(more) | {"steps_per_second": speed})
+        with self._events():
+            self.writer.write_scalars(step, values | dict(more) | {"steps_per_second": speed})
         self.file.write(step, values)
 
     def write_photos(self, step: int, batch: Batch) -> None:
@@ -90,7 +92,17 @@ class TrainingLog:
         if self.file.is_writer and image.dtype == np.uint8:
             for photo, box in zip(image, target, strict=True):
                 _draw(photo, box)
-            self.writer.write_images(step, {"photos": image})
+            with self._events():
+                self.writer.write_images(step, {"photos": image})
+
+    @contextmanager
+    def _events(self) -> Iterator[None]:
+        """Turn errors of TensorBoard's writer into an OSError; they are TensorFlow's own, and their text is long."""
+        try:
+            yield
+        except Exception as error:
+            place = self.file.path.parent / "tensorboard"
+            raise OSError(f"{place} cannot be written ({type(error).__name__}); is the disk full?") from error
 
 
 def _draw(photo: np.ndarray, box: np.ndarray) -> None:
