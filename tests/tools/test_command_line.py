@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from wsol_jax.errors import InputError
@@ -34,8 +37,13 @@ def test_a_flag_that_does_not_exist(capsys):
     assert capsys.readouterr().err == "error: command line: unrecognized arguments: --what\n"
 
 
-def test_late_answers_of_threads_after_a_failed_checkpoint_are_not_printed(capsys):
+def test_late_answers_of_threads_after_a_failed_checkpoint_are_not_printed(capsys, monkeypatch):
     command_line._print_exception(RuntimeError, RuntimeError("Event loop is closed"), None)
     assert capsys.readouterr().err == ""
     command_line._print_exception(RuntimeError, RuntimeError("another one"), None)
     assert capsys.readouterr().err == "RuntimeError: another one\n"
+    shown = []
+    monkeypatch.setattr(sys, "__unraisablehook__", shown.append)
+    for error in (RuntimeError("Event loop is closed"), RuntimeError("another one")):
+        command_line._print_unraisable(SimpleNamespace(exc_value=error))
+    assert [str(one.exc_value) for one in shown] == ["another one"]

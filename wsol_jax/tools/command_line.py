@@ -38,7 +38,7 @@ def exit_code(command: Callable[[], object]) -> int:
 
 def show_log() -> None:
     """Show our own log on stderr, and other libraries' warnings only."""
-    sys.excepthook = _print_exception
+    sys.excepthook, sys.unraisablehook = _print_exception, _print_unraisable
     logging.basicConfig(handlers=[log_handler()], force=True)
     logging.getLogger("absl").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads both when it is imported, later
@@ -48,9 +48,17 @@ def show_log() -> None:
 
 
 def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an exception, but none of TensorStore's threads that answer after a checkpoint has failed.
-
-    Orbax raises the first failure and closes its event loop; the others have nobody to report to.
-    """
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+    """Print an exception, but none of TensorStore's threads that answer after a checkpoint has failed."""
+    if not _is_late_answer(error):
         sys.__excepthook__(kind, error, trace)
+
+
+def _print_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Print an exception that nobody could catch, with the same exception to it."""
+    if not _is_late_answer(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
+
+
+def _is_late_answer(error: BaseException | None) -> bool:
+    """Whether an error comes from a thread whose event loop Orbax closed after the first failure of a checkpoint."""
+    return type(error) is RuntimeError and str(error) == "Event loop is closed"
