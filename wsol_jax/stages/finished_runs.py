@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.photo_results import PhotoResults, first_difference, read
 from wsol_jax.stages import identity
-from wsol_jax.stages.map_runs import read_json
+from wsol_jax.stages.map_runs import read_metrics
 from wsol_jax.stages.table import STAGES
-from wsol_jax.stages.workdir import config_file, metrics_file, results_file
+from wsol_jax.stages.workdir import config_file, results_file
 
 EVALUATE = "evaluate"
 WITHOUT_EFFECT = ("evaluate.resamples", "data.dir")  # on the results of photos
@@ -51,7 +51,7 @@ def read_run(workdir: Path, split: str) -> FinishedRun:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*.parquet")))
         raise InputError(f"{workdir} has no {split} photos; expected one of its splits, {there}")
-    evaluated, metrics = stages[EVALUATE], read_json(metrics_file(workdir)) if split != "val" else {}
+    evaluated, metrics = stages[EVALUATE], read_metrics(workdir) if split != "val" else {}
     of_val = {name: value for name, value in metrics.items() if name.startswith("val/") and name.endswith("/threshold")}
     return FinishedRun(
         workdir,
