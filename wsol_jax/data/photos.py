@@ -90,7 +90,8 @@ def load_photo(
         if least is not None and image.format in ("JPEG", "MPO"):
             width, height = turned_size(least, orientation_of(image))
             image.draft(None, (max(1, math.ceil(width)), max(1, math.ceil(height))))
-        return _upright(image, _rgb(image, levels))
+        stored = _rgb(image, levels)
+        return stored if _orientation(image) == 1 else Image.fromarray(_upright(image, stored))
 
     return opened(source, name, decode)
 
@@ -260,9 +261,13 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image, converted: Image.Image) -> np.ndarray:
-    """The pixels of a converted image, turned as the image's EXIF requires; Pillow turns those of a TIFF by itself."""
-    orientation = 1 if image.format == "TIFF" else orientation_of(image)
-    return turned(np.asarray(converted), orientation)
+    """The pixels of a converted image, turned as the image's EXIF requires."""
+    return turned(np.asarray(converted), _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation of an image's pixels; Pillow turns those of a TIFF by itself."""
+    return 1 if image.format == "TIFF" else orientation_of(image)
 
 
 def _rgb(image: Image.Image, levels: depth.Levels | None = None) -> Image.Image:
