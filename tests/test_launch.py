@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compiling
 import experiments
 import pytest
 
@@ -179,7 +180,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "launch.py", *arguments],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | CACHE | environment,
+        env=os.environ | {"XLA_FLAGS": compiling.FLAGS, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | CACHE | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

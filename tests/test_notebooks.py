@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import compiling
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +29,8 @@ def text(cells: list) -> str:
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs_from_top_to_bottom(file, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=":")
-    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", compiling.FLAGS)
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
     cells = executed(file, tmp_path)
     shown = text(cells)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import compiling
 import experiments
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,7 +57,7 @@ def folders(tmp_path_factory):
         for output in STAGES:
             path = two / f"{name}_trained" / output
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    address, flags = tiny.free_address(), "--xla_force_host_platform_device_count=4"
+    address, flags = tiny.free_address(), compiling.flags(4)
     started = [tiny.python(WORK, address, i, two, cwd=Path(__file__).parent, XLA_FLAGS=flags) for i in range(2)]
     for process in started:
         _, errors = process.communicate(timeout=500)

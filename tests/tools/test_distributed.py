@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 
+import compiling
 import pytest
 import tiny
 
@@ -99,7 +100,7 @@ def by_hand(address: str, number: int) -> list[str]:
 
 def test_a_coordinator_that_is_not_there_is_one_line():
     address = tiny.free_address()
-    process = tiny.python(AWAY, *by_hand(address, 1), XLA_FLAGS="")
+    process = tiny.python(AWAY, *by_hand(address, 1), XLA_FLAGS=compiling.FLAGS)
     out, err = process.communicate(timeout=100)
     assert (process.returncode, out) == (2, b"")
     assert err.decode() == (
@@ -129,7 +130,7 @@ ENDS = {
 def test_the_first_that_fails_ends_both_with_its_line_and_code(how):
     code, failing, line = ENDS[how]
     address = tiny.free_address()
-    both = [tiny.python(FAILS, *by_hand(address, number), how, XLA_FLAGS="") for number in range(2)]
+    both = [tiny.python(FAILS, *by_hand(address, number), how, XLA_FLAGS=compiling.FLAGS) for number in range(2)]
     for number, process in enumerate(both):
         _, err = process.communicate(timeout=200)
         lines = [text for text in err.decode().splitlines() if not text.startswith("[Gloo]")]

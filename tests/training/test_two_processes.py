@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import compiling
 import jax
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def one(tmp_path_factory):
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     address, results = tiny.free_address(), [folder / f"{i}.npz" for i in range(PROCESSES)]
-    here, flags = Path(__file__).parent, f"--xla_force_host_platform_device_count={8 // PROCESSES}"
+    here, flags = Path(__file__).parent, compiling.flags(8 // PROCESSES)
     started = [
         tiny.python(WORK, address, PROCESSES, i, folder / "localizer", results[i], cwd=here, XLA_FLAGS=flags)
         for i in range(PROCESSES)
