@@ -1,7 +1,7 @@
-"""From views to batches: threads read, crop and resize the photos, many at once and in order.
+"""From views to batches: threads read, crop and resize the photos, and tf.data hands on whole batches, in order.
 
 Decoding and resizing leave Python's lock. All that holds it is kept small: one task is a part of a batch, whose photos
-are drawn straight into the batch's array.
+are drawn straight into the batch's array, and TensorFlow sees one element a batch.
 """
 
 import os
@@ -91,24 +91,55 @@ def render(
         for row, view in zip(image, views, strict=True):
             row[:] = cut(_photo(read, records[view.index], view.window, size), view.window, size, bool(view.flip))
 
-    threads = os.cpu_count() or 1
-    rows = -(-batch_size // threads)
+    def drawn() -> Iterator[Batch]:
+        threads = os.cpu_count() or 1
+        pool, rows = ThreadPoolExecutor(threads, "render"), -(-batch_size // threads)
 
-    def begun(pool: ThreadPoolExecutor) -> Iterator[tuple[Batch, list[Future]]]:
-        planned = iter(views)
-        while len(some := list(islice(planned, batch_size))) == batch_size:
-            batch = _blank(some, records, size, target)
-            parts = [slice(start, start + rows) for start in range(0, batch_size, rows)]
-            yield batch, [pool.submit(draw, batch.image[part], some[part]) for part in parts]
+        def begun() -> Iterator[tuple[Batch, list[Future]]]:
+            planned = iter(views)
+            while len(some := list(islice(planned, batch_size))) == batch_size:
+                batch = _blank(some, records, size, target)
+                parts = [slice(start, start + rows) for start in range(0, batch_size, rows)]
+                yield batch, [pool.submit(draw, batch.image[part], some[part]) for part in parts]
 
-    pool = ThreadPoolExecutor(threads, "render")
-    try:
-        for batch, parts in devices.ahead(begun(pool), BATCHES_AHEAD):
-            for part in parts:
-                part.result()
-            yield batch
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            for batch, parts in devices.ahead(begun(), BATCHES_AHEAD):
+                for part in parts:
+                    part.result()
+                yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    return _through_tf_data(drawn, Batch(*(((batch_size, *shape), kind) for shape, kind in _shapes(size))))
+
+
+def _shapes(size: int) -> Batch:
+    """The shape of each array of a batch without its first axis, and its type."""
+    box, number = ((4,), np.float32), ((), np.int32)
+    return Batch(((size, size, 3), np.uint8), box, ((), bool), number, box, number, ((), bool))
+
+
+def _through_tf_data(batches: Callable[[], Iterator[Batch]], kinds: Batch) -> Iterator[Batch]:
+    """Yield batches by way of tf.data, which computes the next one while the last is used.
+
+    An error is raised in place of its batch, as it is: tf.data would turn it into many lines of its own.
+    """
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    errors: list[Exception] = []
+
+    def until_error() -> Iterator[Batch]:
+        try:
+            yield from batches()
+        except Exception as error:
+            errors.append(error)
+
+    specs = Batch(*(tf.TensorSpec(shape, kind) for shape, kind in kinds))
+    stream = tf.data.Dataset.from_generator(until_error, output_signature=specs).prefetch(1)
+    yield from stream.as_numpy_iterator()
+    if errors:
+        raise errors[0]
 
 
 def _photo(
