@@ -31,21 +31,22 @@ def drawn_photos(results: maps.MapResults, photos: np.ndarray) -> maps.MapResult
     return maps.MapResults(*(type(state)(*(field[photos] for field in state)) for state in results))
 
 
-def slow(results: maps.MapResults, seed: int, validated: dict[str, float] | None) -> list[dict[str, float]]:
+def slow(results: maps.MapResults, seed: int, chosen: maps.Chosen) -> list[dict[str, float]]:
     rng = np.random.default_rng(seed)
     drawn = [drawn_photos(results, rng.integers(PHOTOS, size=PHOTOS)) for _ in range(RESAMPLES)]
-    return [maps.numbers(one, STEP) if validated is None else maps.numbers_at(one, validated, STEP) for one in drawn]
+    return [maps.numbers(one, STEP) | maps.numbers_at(one, chosen, STEP) for one in drawn]
 
 
-@pytest.mark.parametrize("validated", [False, True], ids=["best", "validated"])
-def test_resamples_are_those_of_a_slow_loop(results, validated, monkeypatch):
+def test_resamples_are_those_of_a_slow_loop(results, monkeypatch):
     monkeypatch.setattr(bootstrap, "AT_ONCE", 4)
     monkeypatch.setattr(bootstrap, "HELD", 200)
-    at = maps.numbers(results, STEP) if validated else None
-    fast = bootstrap.resampled(maps.statistic(results, STEP, at), PHOTOS, 3, RESAMPLES)
-    expected = slow(results, 3, at)
+    chosen = {maps.VALIDATED: maps.numbers(results, STEP), maps.BY_PSEUDO: maps.pseudo_thresholds(results, STEP)}
+    chosen[maps.BY_PSEUDO].pop("piou/threshold")
+    fast = bootstrap.resampled(maps.statistic(results, STEP, chosen), PHOTOS, 3, RESAMPLES)
+    expected = slow(results, 3, chosen)
     names = {"max_box_acc", "max_box_acc_v2", *map_boxes.PARTS_OF_V2, "top1_loc_map", "piou"}
-    assert set(fast) == ({f"val_threshold/{name}" for name in names} if validated else names | {"pxap"})
+    validated = {f"val_threshold/{name}" for name in names}
+    assert set(fast) == {*names, "pxap", *validated, *(f"pseudo_threshold/{name}" for name in names - {"piou"})}
     for name, values in fast.items():
         np.testing.assert_allclose(values, [one[name] for one in expected], rtol=1e-12)
     assert sum(np.ptp(values) > 0 for values in fast.values()) >= 5

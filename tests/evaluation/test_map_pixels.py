@@ -57,8 +57,8 @@ def test_halves_add_up_and_validated_thresholds():
     parts = [measure("", score_map, mask) for score_map, mask in zip(maps, masks, strict=True)]
     whole = measure("", maps.reshape(-1, 30), masks.reshape(-1, 30))
     assert compute(merge([merge(parts[:2]), merge(parts[2:])])) == compute(whole)
-    assert compute_at(whole, compute(whole)) == {"val_threshold/piou": compute(whole)["piou"]}
-    assert compute_at(whole, {"piou/threshold": 0.9})["val_threshold/piou"] < compute(whole)["piou"]
+    assert compute_at(whole, compute(whole)) == {"piou": compute(whole)["piou"]}
+    assert compute_at(whole, {"piou/threshold": 0.9})["piou"] < compute(whole)["piou"]
 
 
 def test_wrong_input_is_named():

@@ -6,7 +6,7 @@ import pytest
 
 from wsol_jax.data.records import NO_BOXES
 from wsol_jax.evaluation import map_boxes, map_pixels, maps
-from wsol_jax.evaluation.score_maps import thresholds
+from wsol_jax.evaluation.score_maps import quantise, thresholds
 
 STEP, SIDE = 0.01, 64
 
@@ -65,7 +65,12 @@ def test_photos_without_boxes_or_masks(dataset):
     assert results.pixels is None
     assert {"max_box_acc", "maps"} <= set(maps.numbers(results, STEP)) and "pxap" not in maps.curves(results, STEP)
     nothing = measure(dataset, [record._replace(boxes=NO_BOXES, masks=()) for record in records], source)
-    assert maps.numbers(nothing, STEP) == maps.numbers_at(nothing, {}, STEP) == maps.curves(nothing, STEP) == {}
+    assert (
+        maps.numbers(nothing, STEP)
+        == maps.numbers_at(nothing, {maps.VALIDATED: {}}, STEP)
+        == maps.curves(nothing, STEP)
+        == {}
+    )
 
 
 def test_thresholds_of_validation_photos_are_no_better_than_the_own_ones(dataset):
@@ -73,9 +78,53 @@ def test_thresholds_of_validation_photos_are_no_better_than_the_own_ones(dataset
     own = maps.numbers(test, STEP)
     names = {name for name in own if not name.endswith("/threshold") and not name.startswith("maps")} - {"pxap"}
     for validated, compare in ((maps.numbers(train, STEP), np.less_equal), (own, np.equal)):
-        numbers = maps.numbers_at(test, validated, STEP)
+        numbers = maps.numbers_at(test, {maps.VALIDATED: validated}, STEP)
         assert set(numbers) == {f"val_threshold/{name}" for name in names}
         assert all(compare(numbers[f"val_threshold/{name}"], own[name]) for name in names)
+
+
+def test_thresholds_of_pseudo_boxes_are_those_of_a_slow_search(dataset):
+    """Boxes shifted from the true ones choose; each threshold is the lowest at which most photos agree with them."""
+    records = dataset.splits["test"]
+    shifted = [record._replace(boxes=np.minimum(record.boxes + 0.08, 1), masks=()) for record in records]
+    source = noisy(dataset, records)
+    top1 = np.arange(len(records)) % 2.0
+    pseudo, test = (
+        maps.measure("maps", dataset, of, source, labels, STEP)
+        for of, labels in ((shifted, np.full(len(records), np.nan)), (records, top1))
+    )
+    chosen = maps.pseudo_thresholds(pseudo, STEP)
+
+    images = [quantise(source(i)) for i in range(len(records))]
+    ious = {
+        id(of): [
+            map_boxes.best_ious(image, map_boxes.published_truth(record, image.shape), record.boxes)
+            for image, record in zip(images, of, strict=True)
+        ]
+        for of in (shifted, records)
+    }
+
+    def right(of, contours, iou, threshold):
+        levels = [int(threshold * image.max()) for image in images]
+        return np.array([each[contours, level] >= iou for each, level in zip(ious[id(of)], levels, strict=True)])
+
+    names = {
+        "max_box_acc": (map_boxes.LARGEST, 0.5),
+        "max_box_acc_v2_iou50": (map_boxes.EVERY, 0.5),
+        "max_box_acc_v2_iou70": (map_boxes.EVERY, 0.7),
+        "exact/max_box_acc": (map_boxes.LARGEST_EXACT, 0.5),
+    }
+    numbers = maps.numbers_at(test, {maps.BY_PSEUDO: chosen}, STEP)
+    for name, metric in names.items():
+        hits = [right(shifted, *metric, threshold).sum() for threshold in thresholds(STEP)]
+        best = thresholds(STEP)[int(np.argmax(hits))]
+        assert chosen[f"{name}/threshold"] == best
+        assert numbers[f"pseudo_threshold/{name}"] == pytest.approx(100 * right(records, *metric, best).mean())
+    at = chosen["top1_loc_map/threshold"]
+    assert at == chosen["max_box_acc_v2_iou50/threshold"]
+    both = right(records, map_boxes.EVERY, 0.5, at) & (top1 == 1)
+    assert numbers["pseudo_threshold/top1_loc_map"] == pytest.approx(100 * both.mean())
+    assert "pseudo_threshold/piou" not in numbers and numbers["pseudo_threshold/max_box_acc_v2"] > 0
 
 
 def test_curves_peak_at_the_numbers(dataset):

@@ -36,7 +36,7 @@ def test_what_is_read_has_the_numbers_of_what_was_written(dataset, results, tmp_
         {name: numbers[name] for name in values if "gt_known" not in name}, rel=1e-12
     )
     assert values["pseudo/gt_known_loc"].item() == pytest.approx(40) and {"pxap", "max_box_acc_v2"} <= set(values)
-    at = statistic(back, STEP, {"piou/threshold": numbers["piou/threshold"]})(once)
+    at = statistic(back, STEP, {maps.VALIDATED: {"piou/threshold": numbers["piou/threshold"]}})(once)
     assert at["val_threshold/piou"] == values["piou"]
 
 

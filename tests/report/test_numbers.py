@@ -20,6 +20,8 @@ MAPS = {
     "max_box_acc/high": 63.0,
     "max_box_acc_v2": 50.0,
     "val_threshold/max_box_acc": 58.0,
+    "pseudo_threshold/max_box_acc": 59.0,
+    "pseudo_threshold/max_box_acc/threshold": 0.2,
     "val/max_box_acc": 61.0,
     "exact/max_box_acc": 62.0,
     "val_threshold/exact/max_box_acc": 62.5,
@@ -53,7 +55,8 @@ def test_maps_with_their_thresholds_and_differences():
     assert rows[""]["max_box_acc"] == Cell(60.0, "57.0 – 63.0, at 0.123")
     assert rows["val_threshold"]["max_box_acc"] == Cell(58.0, "−2.0")
     assert rows["val_threshold/exact"]["max_box_acc"] == Cell(62.5, "+0.5")
-    assert list(main_rows(rows)) == ["", "val_threshold", "center_box", "center_gaussian"]
+    assert rows["pseudo_threshold"]["max_box_acc"] == Cell(59.0, "−1.0")
+    assert list(main_rows(rows)) == ["", "pseudo_threshold", "val_threshold", "center_box", "center_gaussian"]
     assert set(other_rows(rows)) == {"exact", "val", "val_threshold/exact"}
 
 

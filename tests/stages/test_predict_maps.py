@@ -87,7 +87,7 @@ def test_boxes_and_classes_are_those_of_the_maps(finished):
 def test_results_of_photos_have_the_metrics_of_the_run(finished):
     metrics = json.loads((finished / "w" / "metrics.json").read_text())
     one = read_run(finished / "w", "test")
-    values = statistic(one.results, one.step, one.validated)(np.ones((1, experiments.TEST)))
+    values = statistic(one.results, one.step, one.chosen)(np.ones((1, experiments.TEST)))
     assert {"max_box_acc", "max_box_acc_v2", "pxap", "piou", "top1_loc_map", "gt_known_loc", "top1_cls"} <= set(values)
     for name, value in values.items():
         assert value.item() == pytest.approx(metrics[name], rel=1e-12)

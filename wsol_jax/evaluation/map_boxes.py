@@ -174,23 +174,23 @@ def compute(state: MapBoxes, step: float = STEP) -> dict[str, float]:
     return _with_v2(metrics) | counts
 
 
-def compute_at(state: MapBoxes, validated: dict[str, float], step: float = STEP) -> dict[str, float]:
-    """Return the metrics at the thresholds that were best for other photos: `val_threshold/NAME`, percent.
+def compute_at(state: MapBoxes, chosen: Mapping[str, float], step: float = STEP) -> dict[str, float]:
+    """Return the metrics at thresholds that were chosen elsewhere, percent.
 
     Args:
         state: of the photos to evaluate.
-        validated: `compute` of the photos that determine the thresholds, with the same step.
+        chosen: NAME/threshold, as `compute` gives it for the photos that choose, with the same step.
         step: between thresholds.
     """
     metrics = {
-        name: float(curve[np.abs(thresholds(step) - validated[f"{name}/threshold"]).argmin()])
+        name: float(curve[np.abs(thresholds(step) - chosen[f"{name}/threshold"]).argmin()])
         for name, curve in curves(state, step).items()
-        if f"{name}/threshold" in validated
+        if f"{name}/threshold" in chosen
     }
-    return {f"val_threshold/{name}": value for name, value in _with_v2(metrics).items()}
+    return _with_v2(metrics)
 
 
-def statistic(state: MapBoxes, step: float = STEP, validated: Mapping[str, float] | None = None) -> Statistic:
+def statistic(state: MapBoxes, step: float = STEP, chosen: Mapping[str, float] | None = None) -> Statistic:
     """Return the statistic of the bare metrics of `compute`, percent, for the bootstrap.
 
     The best threshold is chosen anew in each resample, an oracle like the number itself. The interval thus includes
@@ -199,19 +199,19 @@ def statistic(state: MapBoxes, step: float = STEP, validated: Mapping[str, float
     Args:
         state: of n photos.
         step: between thresholds.
-        validated: metric -> a fixed threshold, NAME/threshold, as `compute` gives it; None: the best one.
+        chosen: metric -> a fixed threshold, NAME/threshold, as `compute` gives it; None: the best one.
     """
     first, levels = _distinct_levels(state.highest, step)
     hits, seen = {}, {}
     for name, metric in METRICS.items():
         threshold = f"{name}/threshold"
-        if "/" in name or (validated is not None and threshold not in validated):
+        if "/" in name or (chosen is not None and threshold not in chosen):
             continue
         (of_photo, known), columns = _right(state, *metric), np.arange(len(first))
         if not known.any():
             continue
-        if validated is not None:
-            nearest = np.abs(thresholds(step) - validated[threshold]).argmin()
+        if chosen is not None:
+            nearest = np.abs(thresholds(step) - chosen[threshold]).argmin()
             columns = [np.searchsorted(first, nearest, side="right") - 1]
         seen[name], hits[name] = known, np.zeros((len(known), len(columns)), bool)
         for highest, of_level in levels.items():

@@ -104,13 +104,13 @@ def compute(state: PixelScores, step: float = STEP) -> dict[str, float]:
     }
 
 
-def compute_at(state: PixelScores, validated: dict[str, float], step: float = STEP) -> dict[str, float]:
-    """Return `val_threshold/piou`: the IoU, percent, at the threshold that was best for the photos of `validated`."""
-    at = np.abs(_descending(step) - validated["piou/threshold"]).argmin()
-    return {"val_threshold/piou": float(iou_curve(state)[at])}
+def compute_at(state: PixelScores, chosen: Mapping[str, float], step: float = STEP) -> dict[str, float]:
+    """Return `piou`: the IoU, percent, at the threshold that was chosen elsewhere, piou/threshold."""
+    at = np.abs(_descending(step) - chosen["piou/threshold"]).argmin()
+    return {"piou": float(iou_curve(state)[at])}
 
 
-def statistic(photos: PixelScores, step: float = STEP, validated: Mapping[str, float] | None = None) -> Statistic:
+def statistic(photos: PixelScores, step: float = STEP, chosen: Mapping[str, float] | None = None) -> Statistic:
     """Return the statistic of PxAP and peak IoU, percent, for the bootstrap: each resample pools its photos' pixels.
 
     The best threshold of the IoU is chosen anew in each resample, see `map_boxes.statistic`.
@@ -118,7 +118,7 @@ def statistic(photos: PixelScores, step: float = STEP, validated: Mapping[str, f
     Args:
         photos: of `of_photos`.
         step: between thresholds.
-        validated: a fixed threshold for the IoU, piou/threshold, and no PxAP, which needs none; None: the best one.
+        chosen: a fixed threshold for the IoU, piou/threshold, and no PxAP, which needs none; None: the best one.
     """
 
     def values(times: np.ndarray) -> dict[str, np.ndarray]:
@@ -126,8 +126,8 @@ def statistic(photos: PixelScores, step: float = STEP, validated: Mapping[str, f
         right, wrong = (counts[:, ::-1].cumsum(axis=1) for counts in pixels)
         objects = right[:, -1:]
         iou = share(100 * right, np.where(objects > 0, wrong + objects, 0))
-        if validated is not None:
-            return {"piou": iou[:, np.abs(_descending(step) - validated["piou/threshold"]).argmin()]}
+        if chosen is not None:
+            return {"piou": iou[:, np.abs(_descending(step) - chosen["piou/threshold"]).argmin()]}
         precision, recall = np.nan_to_num(share(right, right + wrong)), share(right, objects)
         return {"pxap": 100 * (precision[:, 1:] * np.diff(recall)).sum(axis=1), "piou": iou.max(axis=1)}
 

@@ -1,6 +1,7 @@
 """Metrics of score maps over any number of photos: of boxes at every threshold, and of pixels where there are masks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,10 @@ from wsol_jax.threads import in_threads
 
 MapSource = Callable[[int], np.ndarray]
 """Position of a record -> its score map, float64 [h, w] in [0, 1]."""
+
+VALIDATED, BY_PSEUDO = "val_threshold", "pseudo_threshold"
+Chosen = Mapping[str, Mapping[str, float]]
+"""VALIDATED or BY_PSEUDO, the prefix of metrics -> NAME/threshold, chosen without the true boxes of their photos."""
 
 
 def center_gaussian(size: int) -> np.ndarray:
@@ -74,28 +79,53 @@ def numbers(results: MapResults, step: float) -> dict[str, float]:
     return metrics | (map_pixels.compute(map_pixels.pooled(results.pixels), step) if results.pixels else {})
 
 
-def numbers_at(results: MapResults, validated: Mapping[str, float], step: float) -> dict[str, float]:
-    """Return `val_threshold/...`: the metrics at the thresholds that were best for the validation photos."""
-    metrics = map_boxes.compute_at(results.boxes, dict(validated), step) if results.boxes.has_truth.any() else {}
-    if results.pixels and "piou/threshold" in validated:
-        metrics |= map_pixels.compute_at(map_pixels.pooled(results.pixels), dict(validated), step)
+def pseudo_thresholds(results: MapResults, step: float) -> dict[str, float]:
+    """Return NAME/threshold that are best for pseudo boxes.
+
+    That of `top1_loc_map` is that of `max_box_acc_v2_iou50`, whose boxes are the same: no label chooses it.
+
+    Args:
+        results: of maps against pseudo boxes, without masks and predicted classes.
+        step: between the thresholds of a map.
+    """
+    chosen = {name: value for name, value in numbers(results, step).items() if name.endswith("/threshold")}
+    same = {f"{part}top1_loc_map/threshold": chosen[f"{part}max_box_acc_v2_iou50/threshold"] for part in ("", "exact/")}
+    return chosen | same
+
+
+def numbers_at(results: MapResults, chosen: Chosen, step: float) -> dict[str, float]:
+    """Return `val_threshold/...` and `pseudo_threshold/...`: the metrics at the thresholds that were chosen."""
+    metrics = {}
+    for prefix, at in chosen.items():
+        of_prefix = map_boxes.compute_at(results.boxes, at, step) if results.boxes.has_truth.any() else {}
+        if results.pixels and "piou/threshold" in at:
+            of_prefix |= map_pixels.compute_at(map_pixels.pooled(results.pixels), at, step)
+        metrics |= {f"{prefix}/{name}": value for name, value in of_prefix.items()}
     return metrics
 
 
-def statistic(results: MapResults, step: float, validated: Mapping[str, float] | None = None) -> bootstrap.Statistic:
+def statistic(results: MapResults, step: float, chosen: Chosen = MappingProxyType({})) -> bootstrap.Statistic:
     """Return the statistic of all metrics for the bootstrap, each at the best threshold of each resample.
 
     Args:
         results: of n photos.
         step: between the thresholds of a map.
-        validated: the thresholds of other photos, for the metrics `val_threshold/...` alone.
+        chosen: thresholds that are fixed, for the metrics `val_threshold/...` and `pseudo_threshold/...`.
     """
-    parts, prefix = [], "" if validated is None else "val_threshold/"
-    if results.boxes.has_truth.any() and (validated is None or "max_box_acc/threshold" in validated):
-        parts.append(map_boxes.statistic(results.boxes, step, validated))
-    if results.pixels and (validated is None or "piou/threshold" in validated):
-        parts.append(map_pixels.statistic(results.pixels, step, validated))
-    return lambda times: {f"{prefix}{name}": value for part in parts for name, value in part(times).items()}
+    parts = {}
+    for prefix, at in {"": None, **chosen}.items():
+        of_prefix = []
+        if results.boxes.has_truth.any() and (at is None or "max_box_acc/threshold" in at):
+            of_prefix.append(map_boxes.statistic(results.boxes, step, at))
+        if results.pixels and (at is None or "piou/threshold" in at):
+            of_prefix.append(map_pixels.statistic(results.pixels, step, at))
+        parts[f"{prefix}/" if prefix else ""] = of_prefix
+    return lambda times: {
+        f"{prefix}{name}": value
+        for prefix, of_prefix in parts.items()
+        for part in of_prefix
+        for name, value in part(times).items()
+    }
 
 
 def curves(results: MapResults, step: float) -> dict[str, list[list[float]]]:

@@ -9,6 +9,7 @@ of 224 x 224 pixels and 1000 thresholds, before compression.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -45,17 +46,17 @@ class PhotoResults(NamedTuple):
     of_maps: maps.MapResults | None = None
 
 
-def statistic(results: PhotoResults, step: float, validated: Mapping[str, float] | None = None) -> bootstrap.Statistic:
+def statistic(results: PhotoResults, step: float, chosen: maps.Chosen = MappingProxyType({})) -> bootstrap.Statistic:
     """Return the statistic of all metrics, percent, for the bootstrap.
 
     Args:
         results: of n photos.
         step: between the thresholds of a map.
-        validated: thresholds of other photos, NAME/threshold, for the metrics `val_threshold/...`; None for none.
+        chosen: fixed thresholds of maps, see `maps.statistic`.
     """
     parts = [bootstrap.means({name: 100 * hit for name, hit in results.hits.items()})]
     if results.of_maps is not None:
-        parts += [maps.statistic(results.of_maps, step, at) for at in ((None, validated) if validated else (None,))]
+        parts.append(maps.statistic(results.of_maps, step, chosen))
     return lambda times: {name: value for part in parts for name, value in part(times).items()}
 
 

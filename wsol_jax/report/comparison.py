@@ -22,6 +22,7 @@ Summaries = Mapping[str, Mapping[str, Summary]]
 SHOWN = (
     "max_box_acc_v2",
     "val_threshold/max_box_acc_v2",
+    "pseudo_threshold/max_box_acc_v2",
     "max_box_acc",
     "pxap",
     "piou",

@@ -37,8 +37,10 @@ PREFIX_NAMES = NAMES | {
     "psol_code": "PSOL code’s protocol",
     "exact": "exact boxes",
     "val_threshold": "validated threshold",
+    "pseudo_threshold": "threshold of pseudo boxes",
 }
-MAIN_PREFIXES = (*SOURCES, "val_threshold", "center_gaussian/val_threshold")
+CHOSEN = ("val_threshold", "pseudo_threshold")
+MAIN_PREFIXES = (*SOURCES, *CHOSEN, *(f"center_gaussian/{prefix}" for prefix in CHOSEN))
 SHOWN_ELSEWHERE = {
     "low",
     "high",
@@ -80,7 +82,7 @@ def box_table(metrics: Mapping[str, float]) -> Rows:
 def map_table(metrics: Mapping[str, float]) -> Rows:
     """Return the metrics of maps, with their intervals and thresholds below, by prefix, in the order of `SOURCES`.
 
-    Below a metric at a validated threshold is its difference to the one at the best threshold. The best centred box is
+    Below a metric at a threshold of CHOSEN is its difference to the one at the best threshold. The best centred box is
     a row as well: as one box a photo it has a MaxBoxAcc, which is its GT-known Loc.
     """
     if "max_box_acc" in metrics and "center_box/gt_known_loc" in metrics:
@@ -96,7 +98,7 @@ def map_table(metrics: Mapping[str, float]) -> Rows:
 
 
 def main_rows(rows: Rows) -> Rows:
-    """Return the rows of the test photos under the default protocol, at the best and at the validated threshold."""
+    """Return the rows of the test photos under the default protocol, at the best and at the chosen thresholds."""
     return {prefix: cells for prefix, cells in rows.items() if prefix in MAIN_PREFIXES}
 
 
@@ -154,11 +156,11 @@ def _interval(metrics: Mapping[str, float], prefix: str, column: str) -> str:
 
 
 def _threshold(metrics: Mapping[str, float], prefix: str, column: str) -> str:
-    """The threshold of a number; of one at a validated threshold, its difference to the best."""
-    if "val_threshold" not in prefix.split("/"):
+    """The threshold of a number; of one at a threshold of CHOSEN, its difference to the best."""
+    if not set(CHOSEN) & set(prefix.split("/")):
         threshold = metrics.get(f"{_path(prefix, column)}/threshold")
         return "" if threshold is None else f"at {threshold:.3f}"
-    best = _path("/".join(part for part in prefix.split("/") if part != "val_threshold"), column)
+    best = _path("/".join(part for part in prefix.split("/") if part not in CHOSEN), column)
     return f"{metrics[_path(prefix, column)] - metrics[best]:+.1f}".replace("-", "−")
 
 

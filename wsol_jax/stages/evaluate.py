@@ -9,14 +9,18 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.data.records import Record
+from wsol_jax.errors import InputError
 from wsol_jax.evaluation import bootstrap, maps, object_boxes, photo_results
 from wsol_jax.evaluation.direct_boxes import compute, hits, intervals, measure
+from wsol_jax.evaluation.maps import BY_PSEUDO, VALIDATED
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.objects import read_objects
 from wsol_jax.predictions.table import read_predictions
+from wsol_jax.stages import pseudo_from
 from wsol_jax.stages.box_sources import CENTER_BOX, OURS, PSEUDO, boxes_by_source
-from wsol_jax.stages.context import Context
+from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.map_runs import map_sources
+from wsol_jax.stages.pseudo_from import choosing_split, with_pseudo_boxes
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import curves_file, metrics_file, objects_file, predictions_file, results_file
 
@@ -31,6 +35,8 @@ def defaults() -> ConfigDict:
             resamples=1000,  # of the bootstrap behind each interval
             map_size=224,  # side of the square that maps are compared in, pixels
             threshold_step=0.001,  # between the thresholds of a map (wsolevaluation's other default: 0.01)
+            # the workdir of a run with pseudo boxes of these photos, or a .parquet file: they choose thresholds too
+            pseudo_from="",
         )
     )
 
@@ -59,6 +65,19 @@ def run(config: ConfigDict, context: Context) -> None:
         photo_results.write(results_file(context.workdir, split), records, of_photos[split], of_maps.get(split))
     write_atomically(metrics_file(context.workdir), lambda file: file.write(_json(metrics | map_metrics, indent=2)))
     write_atomically(curves_file(context.workdir), lambda file: file.write(_json(curves)))
+
+
+def check(config: ConfigDict, context: Context) -> None:
+    """Raise InputError if pseudo boxes cannot choose the thresholds of the splits with maps."""
+    if not config.pseudo_from:
+        return
+    listed = [context.configs[name].splits for name in ("predict", "read_maps") if name in context.configs]
+    splits = {split for splits in listed for split in chosen_splits(splits, context)}
+    if not splits:
+        raise InputError(f"pseudo_from is {config.pseudo_from!r}, but there are no score maps; expected ''")
+    for split in {choosing_split(split, splits) for split in splits}:
+        with checks.prefixed("pseudo_from: "):
+            with_pseudo_boxes(config.pseudo_from, split, context.dataset.splits[split])
 
 
 def _json(values: dict, indent: int | None = None) -> bytes:
@@ -116,25 +135,30 @@ def _map_metrics(
 ) -> tuple[dict[str, float], dict[str, list], dict[str, maps.MapResults]]:
     """The metrics of maps, their curves, and split -> their results.
 
-    The thresholds of 'val' are applied to the other splits.
+    The thresholds of 'val' are applied to the other splits, those of pseudo boxes to all.
     """
     metrics, curves, validated, of_maps = {}, {}, {}, {}
     sources, dataset, step = map_sources(context, config.map_size), context.dataset, config.threshold_step
+    by_pseudo = _by_pseudo_boxes(config, context, sources) if config.pseudo_from else {}
     for split in sorted(sources, key=lambda split: split != "val"):
         records = dataset.splits[split]
         if not any(len(record.boxes) or record.masks for record in records):
             continue
-        gaussian, top1 = maps.center_gaussian(config.map_size), _is_top1(context, records, split)
-        for source, of_record in ((MAPS, sources[split]), (CENTER_GAUSSIAN, lambda _, gaussian=gaussian: gaussian)):
+        top1 = _is_top1(context, records, split)
+        for source, of_record in _with_gaussian(config, sources[split]).items():
             results = maps.measure(f"{source}, {split}", dataset, records, of_record, top1, step)
             numbers = maps.numbers(results, step)
+            chosen = {BY_PSEUDO: by_pseudo[split][source]} if split in by_pseudo else {}
             if source == MAPS:
                 of_maps[split] = results
             if split == "val":
                 validated[source] = numbers
             elif source in validated:
-                numbers |= maps.numbers_at(results, validated[source], step)
-            numbers |= _map_intervals(config, context, results, validated.get(source) if split != "val" else None)
+                chosen[VALIDATED] = validated[source]
+            numbers |= maps.numbers_at(results, chosen, step)
+            numbers |= {f"{BY_PSEUDO}/{name}": value for name, value in chosen.get(BY_PSEUDO, {}).items()}
+            statistic = maps.statistic(results, step, chosen)
+            numbers |= bootstrap.intervals(statistic, len(records), context.seed, config.resamples)
             shown = [f"{name} {numbers[name]:.2f}" for name in MAP_METRICS if name in numbers]
             logging.info("%s, %s: %s", source, split, ", ".join(shown))
             metrics |= {_prefix(source, split) + name: value for name, value in numbers.items()}
@@ -142,15 +166,29 @@ def _map_metrics(
     return metrics, curves, of_maps
 
 
-def _map_intervals(
-    config: ConfigDict, context: Context, results: maps.MapResults, validated: Mapping[str, float] | None
-) -> dict[str, float]:
-    """The intervals at the best thresholds and, if there are some, at the validated ones."""
-    ends = {}
-    for at in (None, validated) if validated else (None,):
-        statistic = maps.statistic(results, config.threshold_step, at)
-        ends |= bootstrap.intervals(statistic, len(results.boxes.has_truth), context.seed, config.resamples)
-    return ends
+def _with_gaussian(config: ConfigDict, of_split: maps.MapSource) -> dict[str, maps.MapSource]:
+    gaussian = maps.center_gaussian(config.map_size)
+    return {MAPS: of_split, CENTER_GAUSSIAN: lambda _: gaussian}
+
+
+def _by_pseudo_boxes(
+    config: ConfigDict, context: Context, sources: Mapping[str, maps.MapSource]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The thresholds that are best for pseudo boxes: split with true boxes -> source -> NAME/threshold."""
+    splits = [split for split in sources if any(len(record.boxes) for record in context.dataset.splits[split])]
+    if not splits:
+        logging.warning("pseudo_from chooses nothing: no photo has a score map and a true box")
+    by_choosing: dict[str, dict[str, dict[str, float]]] = {}
+    for split in dict.fromkeys(choosing_split(split, sources) for split in splits):
+        records = with_pseudo_boxes(config.pseudo_from, split, context.dataset.splits[split])
+        with_box = sum(len(record.boxes) for record in records)
+        logging.info("pseudo boxes of %s choose thresholds: %d of %d photos have one", split, with_box, len(records))
+        no_class, by_choosing[split] = np.full(len(records), np.nan), {}
+        for source, of_record in _with_gaussian(config, sources[split]).items():
+            name = f"{source}, pseudo boxes of {split}"
+            results = maps.measure(name, context.dataset, records, of_record, no_class, config.threshold_step)
+            by_choosing[split][source] = maps.pseudo_thresholds(results, config.threshold_step)
+    return {split: by_choosing[choosing_split(split, sources)] for split in splits}
 
 
 def _is_top1(context: Context, records: Sequence[Record], split: str) -> np.ndarray:
@@ -169,4 +207,6 @@ STAGE = Stage(
     inputs=("pseudo_boxes", "predict", "read_maps", "objects"),
     outputs=("metrics.json", "curves.json", "results"),
     run=run,
+    check=check,
+    files=lambda config: pseudo_from.files(config.pseudo_from),
 )

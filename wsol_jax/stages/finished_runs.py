@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol_jax.errors import InputError
+from wsol_jax.evaluation.maps import BY_PSEUDO, VALIDATED, Chosen
 from wsol_jax.evaluation.photo_results import PhotoResults, first_difference, read
 from wsol_jax.stages import identity
 from wsol_jax.stages.map_runs import read_metrics
@@ -25,7 +26,7 @@ class FinishedRun(NamedTuple):
         recipe: key -> value, and file -> digest, of everything else that the results depend on.
         results: of the photos of one split.
         step: between the thresholds of a map.
-        validated: the best thresholds of the validation photos, NAME/threshold, for the photos of another split.
+        chosen: the thresholds of validation photos, for another split, and those of pseudo boxes.
     """
 
     workdir: Path
@@ -33,7 +34,7 @@ class FinishedRun(NamedTuple):
     recipe: dict[str, Any]
     results: PhotoResults
     step: float
-    validated: dict[str, float]
+    chosen: Chosen
 
 
 def read_run(workdir: Path, split: str) -> FinishedRun:
@@ -51,15 +52,14 @@ def read_run(workdir: Path, split: str) -> FinishedRun:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*.parquet")))
         raise InputError(f"{workdir} has no {split} photos; expected one of its splits, {there}")
-    evaluated, metrics = stages[EVALUATE], read_metrics(workdir) if split != "val" else {}
-    of_val = {name: value for name, value in metrics.items() if name.startswith("val/") and name.endswith("/threshold")}
+    evaluated = stages[EVALUATE]
     return FinishedRun(
         workdir,
         evaluated.seed,
         _recipe(config, stages),
         read(file),
         evaluated.config["threshold_step"],
-        {name.removeprefix("val/"): value for name, value in of_val.items()},
+        _chosen(read_metrics(workdir), split),
     )
 
 
@@ -110,6 +110,21 @@ def _finished_stages(workdir: Path, config: Mapping[str, Any]) -> dict[str, iden
         if old := [one for one in stage.inputs if one in stages and stage.inputs[one] != stages[one].fingerprint]:
             raise InputError(f"{workdir}: its stage {name} is older than {old[0]}; the command of the run redoes it")
     return stages
+
+
+def _chosen(metrics: Mapping[str, float], split: str) -> Chosen:
+    """The thresholds of the metrics `val_threshold/...` and `pseudo_threshold/...` of a split, by prefix."""
+    places = {BY_PSEUDO: f"{BY_PSEUDO}/" if split == "test" else f"{split}/{BY_PSEUDO}/"}
+    places |= {} if split == "val" else {VALIDATED: "val/"}
+    chosen = {
+        prefix: {
+            name.removeprefix(place): value
+            for name, value in metrics.items()
+            if name.startswith(place) and name.endswith("/threshold")
+        }
+        for prefix, place in places.items()
+    }
+    return {prefix: at for prefix, at in chosen.items() if at}
 
 
 def _recipe(config: Mapping[str, Any], stages: Mapping[str, identity.Identity]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def compare(listed: Sequence[str], split: str, metrics: str, seed: int, resample
     require_same_photos([one.run for one in named], split)
     groups = grouped(named)
     statistics = {
-        group: [statistic(run.results, run.step, run.validated) for run in runs] for group, runs in groups.items()
+        group: [statistic(run.results, run.step, run.chosen) for run in runs] for group, runs in groups.items()
     }
     photos = len(named[0].run.results.image)
     summaries = summarise(statistics, photos, seed, resamples)
