@@ -21,16 +21,17 @@ from wsol_jax.training.log import read_log
 
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,evaluate,report"}
 FOLLOWERS = {  # configuration -> the stages that are made from it
-    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "boxes", "evaluate", "report"},
-    "localizer": {"localizer", "predict", "maps", "boxes", "evaluate", "report"},
-    "classifier": {"classifier", "predict", "maps", "boxes", "evaluate", "report"},
-    "joint": {"joint", "predict", "maps", "boxes", "evaluate", "report"},
-    "train": {"train", "predict", "maps", "boxes", "evaluate", "report"},
+    "pseudo": {"pseudo_boxes", "localizer", "joint", "predict", "maps", "boxes", "objects", "evaluate", "report"},
+    "localizer": {"localizer", "predict", "maps", "boxes", "objects", "evaluate", "report"},
+    "classifier": {"classifier", "predict", "maps", "boxes", "objects", "evaluate", "report"},
+    "joint": {"joint", "predict", "maps", "boxes", "objects", "evaluate", "report"},
+    "train": {"train", "predict", "maps", "boxes", "objects", "evaluate", "report"},
     "maps": {"maps", "read_maps", "evaluate", "report"},
     "combine": {"combine"},
     "ablation": set(),
-    "predict": {"predict", "maps", "boxes", "evaluate", "report"},
+    "predict": {"predict", "maps", "boxes", "objects", "evaluate", "report"},
     "boxes": {"boxes"},
+    "objects": {"objects", "evaluate", "report"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},
     "seed": set(STAGES),
@@ -272,7 +273,7 @@ def test_a_key_changes_what_is_made_from_it_and_nothing_else(key, tmp_path):
     part[name] = other(part[name])
     after = identities(config, dataset, tmp_path, list(STAGES))
     changed = {stage for stage in STAGES if before[stage].fingerprint != after[stage].fingerprint}
-    no_effect = name in WITHOUT_EFFECT or key == "predict.batch_size"
+    no_effect = name in WITHOUT_EFFECT or key in ("predict.batch_size", "pseudo.max_bytes")
     assert changed == (set() if no_effect else FOLLOWERS[key.partition(".")[0]])
 
 
