@@ -9,6 +9,8 @@ import compiling
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compiling.flags(8)}"
+# For the processes that tests start as well: what compiles in less is not worth a file.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
 import pytest
@@ -33,7 +35,6 @@ LONGEST = (
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Nearly all networks of the tests run for a step or two: to optimise them takes longer than to run them.
 jax.config.update("jax_disable_most_optimizations", True)
 

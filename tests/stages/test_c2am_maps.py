@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.pseudo.fusion import fuse
-from wsol_jax.stages import c2am_maps
+from wsol_jax.stages import c2am_maps, feature_training
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.pseudo_boxes import check, check_keys, run
 from wsol_jax.stages.workdir import features_file, foreground_file, heat_file, network_folder, pseudo_boxes_file
@@ -77,7 +77,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_maps(finished, surroundi
 
 def test_maps_that_are_written_are_not_computed_again(finished, monkeypatch):
     monkeypatch.setattr(c2am_maps, "predict_photos", None)
-    monkeypatch.setattr(c2am_maps, "keep_features", None)
+    monkeypatch.setattr(feature_training, "keep_features", None)
     run(config(), finished)
 
 
