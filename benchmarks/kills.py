@@ -2,125 +2,189 @@
 
     python benchmarks/kills.py --kills=200
 
-Each run is a small PSOL experiment on generated scenes. It is started, killed after a random time by SIGKILL, SIGTERM
-or SIGINT, started again, and so on; after --of_one_run kills it is left to finish. Then its tables, arrays, metrics and
-the variables of its networks have to be those of the uninterrupted run; no unfinished file, lock or incomplete
-checkpoint may be left; and nothing on stderr may be a traceback. After SIGINT the last line is how to continue.
+Each run is a small experiment of PSOL-Joint on generated scenes. It is started, killed by SIGKILL, SIGTERM or SIGINT
+after a random processor time, started again, and so on; after --of_one_run kills it is left to finish. Then its tables,
+arrays, metrics and the variables of its network have to be those of the uninterrupted run; no unfinished file, lock or
+incomplete checkpoint may be left; and nothing on stderr may be a traceback. After SIGINT the last line is how to
+continue.
+
+One of three starts is `python launch.py`, half of whose processor time are imports. The others are forks of a process
+that has imported everything: they run the same file, and are killed while it works.
 """
 
+import multiprocessing
 import os
 import random
 import re
+import runpy
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import app, flags, logging
 
 KILLS = flags.DEFINE_integer("kills", 200, "In all.")
-OF_ONE_RUN = flags.DEFINE_integer("of_one_run", 3, "Kills of a run before it is left to finish.")
+OF_ONE_RUN = flags.DEFINE_integer("of_one_run", 8, "Kills of a run before it is left to finish.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the moments and the signals.")
-STAGES = flags.DEFINE_string("stages", "pseudo_boxes,localizer,classifier,predict,evaluate", "Of the run.")
+STAGES = flags.DEFINE_string("stages", "pseudo_boxes,joint,predict,evaluate", "Of the run.")
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STOPPED = "stopped; the same command continues from here"
 COMPARED = (".parquet", ".npy", ".npz", ".json")
 LEFT = re.compile(r"\.part$|run\.lock$|orbax-checkpoint-tmp")
+TICKS = os.sysconf("SC_CLK_TCK")
+EXPERIMENT = """
+from experiments import tiny
+
+
+def get_config():
+    config = tiny()
+    for part in (config.pseudo, config.joint):
+        part.arch = "vgg_gap"
+        part.arch_kwargs = dict(widths=(4, 4, 4, 4, 4), depths=(1, 1, 1, 1, 1))
+    return config
+"""
+
+
+class End(NamedTuple):
+    """How a process ended: its code, stderr, and the processor seconds that it took."""
+
+    code: int
+    text: str
+    took: float
+
+
+class Place:
+    """The folder of all runs, and the two ways to start one."""
+
+    def __init__(self, folder: Path, server: ForkServerContext):
+        self.folder, self.server = folder, server
+        (folder / "mine.py").write_text(EXPERIMENT)
+
+    def run(self, name: str, is_new: bool, after: float = float("inf"), number: signal.Signals = signal.SIGKILL) -> End:
+        """Start the run called `name`, and send it a signal after some processor seconds.
+
+        Args:
+            name: of the run.
+            is_new: whether in a new interpreter, not in a fork.
+            after: processor seconds.
+            number: of the signal.
+        """
+        arguments = [f"--config={self.folder / 'mine.py'}", f"--workdir={self.folder / name}"]
+        arguments += [f"--config.stages={STAGES.value}"]
+        log, took = self.folder / "stderr", 0.0
+        process = self.server.Process(target=anew if is_new else launch, args=(arguments, log))
+        log.write_text("")
+        process.start()
+        while process.is_alive():
+            took = seconds(process.pid) or took
+            if took >= after:
+                os.kill(process.pid, number)
+                process.join()
+            process.join(0.01)
+        return End(process.exitcode, log.read_text(errors="replace"), took)
+
+
+def launch(arguments: list[str], log: Path) -> None:
+    """Do in this process what `python launch.py` does."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
+    sys.argv = ["launch.py", *arguments]
+    runpy.run_path(str(ROOT / "launch.py"), run_name="__main__")
+
+
+def anew(arguments: list[str], log: Path) -> None:
+    """Become `python launch.py`."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
+    # a shell in the background ignores Ctrl-C, and so does whatever it starts
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, str(ROOT / "launch.py"), *arguments])
+
+
+def seconds(process: int) -> float:
+    """Return the processor seconds of a process; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def main(_: list[str]) -> None:
     """Run the benchmark."""
-    sys.path.insert(0, str(ROOT))
-    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file
-    rng, count, wrong = random.Random(SEED.value), 0, []
+    logging.set_verbosity(logging.ERROR)  # Orbax logs every file
+    rng, count, runs, wrong, began = random.Random(SEED.value), 0, 0, [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "mine.py").write_text("from experiments import tiny\n\n\ndef get_config():\n    return tiny()\n")
+        place = Place(Path(folder), fork_server(Path(folder)))
         finish(place, "warm")  # compiles
-        began = time.monotonic()
-        finish(place, "whole")
-        length = time.monotonic() - began
-        print(f"an uninterrupted run takes {length:.0f} s", flush=True)
-        runs = 0
+        length = {is_new: finish(place, f"whole{is_new}", is_new) for is_new in (True, False)}
+        print(f"an uninterrupted run takes {length[True]:.1f} s of a processor, a fork {length[False]:.1f}", flush=True)
         while count < KILLS.value:
             name, runs = f"run{runs}", runs + 1
             for _ in range(min(OF_ONE_RUN.value, KILLS.value - count)):
-                number, after = rng.choice(SIGNALS), rng.uniform(0, length)
-                text, code = killed(place, name, number, after)
-                problem = complaint(text, code, number)
-                wrong += [f"{name}: {number.name} after {after:.1f} s: {problem}"] if problem else []
-                count += code != 0
-                print(f"{name}: {number.name} after {after:.1f} s, code {code} {problem}", flush=True)
-                if code == 0:
+                is_new, number = rng.random() < 1 / 3, rng.choice(SIGNALS)
+                after = rng.uniform(0, length[is_new])
+                end = place.run(name, is_new, after, number)
+                problem = complaint(end, number)
+                how = f"{name}: {number.name} after {after:.2f} s, {'new' if is_new else 'fork'}, code {end.code}"
+                wrong += [f"{how}: {problem}\n{end.text}"] if problem else []
+                count += end.code != 0
+                print(f"{count:3} {how} {problem}", flush=True)
+                if end.code == 0:
                     break
-            finish(place, name)
-        for name in (f"run{i}" for i in range(runs)):  # at the end: no process is started once JAX has its threads
-            wrong += [f"{name}: {difference}" for difference in differences(place / "whole", place / name)]
-    print(f"{count} kills in {runs} runs; wrong: {len(wrong)}")
+            else:
+                finish(place, name)
+        for name in ("wholeFalse", *(f"run{i}" for i in range(runs))):  # at the end: JAX has threads from here on
+            wrong += [f"{name}: {difference}" for difference in differences(place.folder, name)]
+    print(f"{count} kills in {runs} runs, {time.monotonic() - began:.0f} s; wrong: {len(wrong)}")
     print("\n".join(wrong))
     sys.exit(bool(wrong))
 
 
-def start(place: Path, name: str) -> subprocess.Popen:
-    """Start the run called `name`."""
-    command = [sys.executable, "launch.py", f"--config={place / 'mine.py'}", f"--workdir={place / name}"]
-    environment = {
+def fork_server(folder: Path) -> ForkServerContext:
+    """Return a server of processes that have imported everything, and started nothing of JAX."""
+    os.environ |= {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(place / "cache"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
     }
-    return subprocess.Popen(
-        [*command, f"--config.stages={STAGES.value}"],
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell in the background ignores Ctrl-C, and so does whatever it starts
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["launch", "experiments", "tensorflow", "clu.metric_writers"])
+    return server
 
 
-def finish(place: Path, name: str) -> None:
-    """Run to the end."""
-    process = start(place, name)
-    _, text = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"{name} ended with {process.returncode}:\n{text}")
+def finish(place: Place, name: str, is_new: bool = False) -> float:
+    """Run to the end; return the processor seconds that it took."""
+    end = place.run(name, is_new)
+    if end.code:
+        raise SystemExit(f"{name} ended with {end.code}:\n{end.text}")
+    return end.took
 
 
-def killed(place: Path, name: str, number: signal.Signals, after: float) -> tuple[str, int]:
-    """Start a run and send it a signal after a time; return its stderr and its code, 0 if it was faster."""
-    process = start(place, name)
-    try:
-        _, text = process.communicate(timeout=after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(number)
-        _, text = process.communicate()
-    return text, process.returncode
-
-
-def complaint(text: str, code: int, number: signal.Signals) -> str:
-    """What is wrong with the end of a run that was killed; '' for nothing."""
-    lines = text.splitlines()
-    if code == 0:
+def complaint(end: End, number: signal.Signals) -> str:
+    """Return the fault in the end of a run that was killed; '' for none."""
+    lines = end.text.splitlines()
+    if end.code == 0:
         return ""
-    if "Traceback" in text:
+    if "Traceback" in end.text:
         return f"a traceback: {lines[-1]}"
-    expected = (130, -signal.SIGINT) if number == signal.SIGINT else (-number, 128 + number)
-    if code not in expected:
-        return f"code {code}: {lines[-1:]}"
-    if number == signal.SIGINT and lines[-1:] != [STOPPED]:
+    expected = {signal.SIGKILL: (-9,), signal.SIGTERM: (-15, 75), signal.SIGINT: (130, -2)}[number]
+    if end.code not in expected:
+        return f"code {end.code}: {lines[-1:]}"
+    if end.code == 130 and lines[-1:] != [STOPPED]:
         return f"its last line is {lines[-1:]}"
     return ""
 
 
-def differences(whole: Path, run: Path) -> list[str]:
+def differences(folder: Path, name: str) -> list[str]:
     """The names of results that are not those of the uninterrupted run, and what is left over."""
     import jax
     import numpy as np
@@ -131,6 +195,7 @@ def differences(whole: Path, run: Path) -> list[str]:
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         return {name for name in files if name.endswith(COMPARED) and "/checkpoints/" not in name}
 
+    whole, run = folder / "wholeTrue", folder / name
     found = [f"{path.name} is left" for path in run.rglob("*") if LEFT.search(path.name)]
     found += [f"{name} is not in both" for name in names(whole) ^ names(run)]
     common = sorted(names(whole) & names(run))
