@@ -1,6 +1,7 @@
 """Time the backbones on one CPU core against the same networks in PyTorch: a forward pass and a training step.
 
     python benchmarks/backbones.py --arch=vgg16,resnet50 --batch=8
+    python benchmarks/backbones.py --arch=efficientnet_lite0 --size=640 --tasks=forward
 
 Needs torch, torchvision and timm, which the project itself does not. Each framework runs in a process of its own with
 one thread, both on the same core, and they take turns; torch runs eagerly on channels-last tensors. Weights are random,
@@ -26,12 +27,14 @@ ARCH = flags.DEFINE_list(
     "Names in wsol_jax.backbones.BACKBONES that torchvision or timm have.",
 )
 BATCH = flags.DEFINE_integer("batch", 8, "Photos in a batch.")
+SIZE = flags.DEFINE_integer("size", 0, "Side of the photos, pixels; 0: as the backbone was trained with.")
+TASKS = flags.DEFINE_list("tasks", ["forward", "step"], "Of both.")
 REPEATS = flags.DEFINE_integer("repeats", 5, "Of each measurement.")
 CORE = flags.DEFINE_integer("core", None, "The core to run on; any one if not given.")
 WORKER = flags.DEFINE_enum("worker", "", ["", "jax", "torch"], "Be one of the two processes; for its own use.")
 
 CLASSES = 1000
-TASKS = ("forward", "step")
+TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0"}  # the architectures that have another name there
 
 
 def jax_tasks(arch: str) -> dict[str, Callable[[], None]]:
@@ -43,7 +46,7 @@ def jax_tasks(arch: str) -> dict[str, Callable[[], None]]:
     from wsol_jax.losses.classes import cross_entropy
     from wsol_jax.methods.networks import apply, with_auxiliary
 
-    key, size = jax.random.key(0), BACKBONES[arch].size
+    key, size = jax.random.key(0), SIZE.value or BACKBONES[arch].size
     image = jax.random.normal(key, (BATCH.value, size, size, 3))
     label = jax.random.randint(key, (BATCH.value,), 0, CLASSES)
     network, optimiser = build(arch, CLASSES), optax.sgd(1e-3, momentum=0.9)
@@ -82,8 +85,9 @@ def torch_tasks(arch: str) -> dict[str, Callable[[], None]]:
     from wsol_jax.backbones import BACKBONES
 
     torch.set_num_threads(1)
-    size, make = BACKBONES[arch].size, getattr(torchvision.models, arch, None)
-    model = (make(num_classes=CLASSES) if make else timm.create_model(arch)).to(memory_format=torch.channels_last)
+    size, make = SIZE.value or BACKBONES[arch].size, getattr(torchvision.models, arch, None)
+    model = make(num_classes=CLASSES) if make else timm.create_model(TIMM.get(arch, arch))
+    model = model.to(memory_format=torch.channels_last)
     image = torch.randn(BATCH.value, 3, size, size).contiguous(memory_format=torch.channels_last)
     label = torch.randint(CLASSES, (BATCH.value,))
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
@@ -121,6 +125,7 @@ def start(framework: str, arch: str) -> subprocess.Popen:
     one_thread = {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent.parent)}
     one_thread["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     command = [sys.executable, __file__, f"--worker={framework}", f"--arch={arch}", f"--batch={BATCH.value}"]
+    command += [f"--size={SIZE.value}"]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     return subprocess.Popen(command, env=os.environ | one_thread, **pipes)
 
@@ -136,7 +141,7 @@ def compare(arch: str) -> str:
     """Return the line of the table about one backbone."""
     ours, torch = workers = start("jax", arch), start("torch", arch)
     line = f"{arch:20}"
-    for task in TASKS:
+    for task in TASKS.value:
         pairs = [(seconds(ours, task), seconds(torch, task)) for _ in range(REPEATS.value + 1)][1:]
         mine, theirs = (1000 * statistics.median(times) for times in zip(*pairs, strict=True))
         line += f"{mine:10.0f}{theirs:10.0f}{statistics.median(m / t for m, t in pairs):8.2f}"
@@ -151,7 +156,7 @@ def main(_: list[str]) -> None:
         work()
         return
     os.sched_setaffinity(0, {CORE.value if CORE.value is not None else max(os.sched_getaffinity(0))})
-    print(f"batch {BATCH.value}; forward and step: this project's ms, torch's ms, ratio")
+    print(f"batch {BATCH.value}; {' and '.join(TASKS.value)}: this project's ms, torch's ms, ratio")
     for arch in ARCH.value:
         print(compare(arch), flush=True)
 
