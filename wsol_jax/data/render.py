@@ -120,7 +120,7 @@ def _shapes(size: int) -> Batch:
 
 
 def _through_tf_data(batches: Callable[[], Iterator[Batch]], kinds: Batch) -> Iterator[Batch]:
-    """Yield batches by way of tf.data, which computes the next one while the last is used.
+    """Yield batches by way of tf.data.
 
     An error is raised in place of its batch, as it is: tf.data would turn it into many lines of its own.
     """
@@ -136,7 +136,7 @@ def _through_tf_data(batches: Callable[[], Iterator[Batch]], kinds: Batch) -> It
             errors.append(error)
 
     specs = Batch(*(tf.TensorSpec(shape, kind) for shape, kind in kinds))
-    stream = tf.data.Dataset.from_generator(until_error, output_signature=specs).prefetch(1)
+    stream = tf.data.Dataset.from_generator(until_error, output_signature=specs)
     yield from stream.as_numpy_iterator()
     if errors:
         raise errors[0]
