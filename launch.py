@@ -138,7 +138,7 @@ def change(config: ConfigDict, argument: str) -> None:
         raise InputError(f"command line: {argument!r} is not understood; expected {EXPECTED}")
     text = at_home(text)
     argument = f"--config.{key}={text}"
-    if set(OPEN_GROUPS) & set(key.split(".")):
+    if is_open(config, key):
         change_open_group(config, argument, key, text)
         return
     before = current_value(config, key, argument)
@@ -151,6 +151,16 @@ def change(config: ConfigDict, argument: str) -> None:
         values(["", argument])
     except (flags.Error, TypeError, ValueError) as error:
         raise InputError(f"{argument}: expected a value of type {type(before).__name__}") from error
+
+
+def is_open(config: ConfigDict, key: str) -> bool:
+    """Return whether a key is a group whose keys are not fixed, or lies in one; `localizer.views` is a number."""
+    value = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, ConfigDict) else None
+        if name in OPEN_GROUPS:
+            return isinstance(value, ConfigDict)
+    return False
 
 
 def change_tuple(config: ConfigDict, argument: str, key: str, text: str) -> None:

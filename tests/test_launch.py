@@ -231,3 +231,11 @@ def test_a_run_is_stopped_and_goes_on_with_nothing_on_the_console_but_its_log(tm
     )
     for line in lines + err.splitlines():
         assert re.match(r"\d\d:\d\d:\d\d \S", line), line
+
+
+def test_a_number_with_the_name_of_an_open_group():
+    config = launch.load("base")
+    launch.change(config, "--config.localizer.views=3")
+    assert config.localizer.views == 3
+    with pytest.raises(launch.InputError, match=r"--config\.localizer\.views=x: expected a value of type int"):
+        launch.change(config, "--config.localizer.views=x")
