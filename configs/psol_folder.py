@@ -25,6 +25,6 @@ def get_config() -> ConfigDict:
     train_heads(config)
     for training in (config.localizer, config.classifier):
         training.batch_size = 16  # some photos of each class are enough
-    config.localizer.epochs, config.classifier.epochs = 40.0, 20.0
+    config.localizer.epochs, config.classifier.epochs = 60.0, 20.0
     config.predict.splits = "all"
     return config

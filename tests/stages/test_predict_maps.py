@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
     place = tmp_path_factory.mktemp("maps")
     experiments.write_lists(place / "data")
     config = experiments.tiny("cam_butterflies", **{"data.dir": str(place / "data")})
-    config.stages = "train,predict,maps,objects,evaluate"
+    config.stages = "train,predict,maps,evaluate"
     run(config, place / "w")
     return place
 
@@ -197,6 +197,17 @@ def test_a_map_that_has_changed_is_another_input(finished, tmp_path):
     np.save(file, np.load(file) * 0.5)
     with pytest.raises(InputError, match=r"its input .*maps is not the same"):
         run(config, tmp_path / "w")
+
+
+def test_objects_of_a_finished_run(finished, tmp_path):
+    shutil.copytree(finished / "w", tmp_path / "w")
+    keys = {"data.dir": str(finished / "data"), "stages": "train,predict,objects,evaluate", "overwrite": True}
+    metrics = run(experiments.tiny("cam_butterflies", **keys), tmp_path / "w")
+    assert metrics["true_objects"] == experiments.TEST and 0 <= metrics["object_recall_iou50"] <= 100
+    assert json.loads((tmp_path / "w" / "objects" / "maps_test.coco.json").read_text())["annotations"]
+    keys |= {"stages": "train,predict,evaluate", "predict.box_threshold": 0.3}
+    with pytest.raises(InputError, match=r"predict is not the same; add objects to --config\.stages, another"):
+        run(experiments.tiny("cam_butterflies", **keys), tmp_path / "w")
 
 
 def test_a_finished_run_is_drawn_again_without_training(finished, tmp_path):

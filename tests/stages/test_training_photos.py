@@ -54,7 +54,9 @@ def test_a_photo_that_the_cache_of_the_check_hides_is_named(photo, tmp_path):
     cache, name = tmp_path / "w" / "photos.json", photo.relative_to(tmp_path / "data").as_posix()
     photo.write_bytes(photo.read_bytes()[:-100])
     status = photo.stat()
-    cache.write_text(json.dumps(json.loads(cache.read_text()) | {name: [status.st_size, status.st_mtime_ns, ""]}))
+    known = json.loads(cache.read_text())
+    known[name][0] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    cache.write_text(json.dumps(known))
     with pytest.raises(InputError) as error:
         run(config(tmp_path, "classifier"), tmp_path / "w")
     assert str(error.value).startswith(f"{photo}: not a readable photo (") and "\n" not in str(error.value)

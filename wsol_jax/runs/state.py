@@ -122,9 +122,12 @@ def require_same(
             changed[name] += [f"{name} cannot continue: {obstacle}"] if obstacle else []
     if changed:
         listed = dict.fromkeys(difference for differences in changed.values() for difference in differences)
+        advice = "--config.overwrite=True redoes the stages of --config.stages"
+        if config.overwrite:
+            advice = f"add {','.join(changed)} to --config.stages"
         raise InputError(
-            f"--workdir={workdir} has results of another configuration: {'; '.join(listed)}; --config.overwrite=True "
-            "redoes the stages of --config.stages, another workdir keeps them"
+            f"--workdir={workdir} has results of another configuration: {'; '.join(listed)}; {advice}, another workdir "
+            "keeps them"
         )
     return extended
 
