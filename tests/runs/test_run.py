@@ -138,7 +138,8 @@ def test_an_input_made_from_something_else_stops_the_run(overwrite, workdir):
     before = written(workdir)
     with pytest.raises(InputError) as error:
         run(experiments.tiny(**{"stages": "report", "pseudo.layer": "pool4"}, overwrite=overwrite), workdir)
-    assert "pseudo.layer was '', is 'pool4'; --config.overwrite=True redoes the stages of" in one_line(error)
+    advice = "add pseudo_boxes,localizer," if overwrite else "--config.overwrite=True redoes the stages of"
+    assert f"pseudo.layer was '', is 'pool4'; {advice}" in one_line(error)
     assert redone(workdir, before) == set()
 
 
