@@ -20,10 +20,11 @@ from wsol_jax.stages.workdir import lock_file
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from wsol_jax.stages.lock import locked
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores Ctrl-C
     with locked(Path(sys.argv[1])):
         print("held", flush=True)
         time.sleep(100)
