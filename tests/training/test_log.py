@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tensorflow as tf
 
 from wsol_jax.errors import InputError
 from wsol_jax.training.log import LOG, WATCH, LogFile, TrainingLog, read_log
@@ -73,9 +74,13 @@ def test_a_loss_that_is_not_finite_is_an_error_and_not_written(loss, tmp_path):
 def test_events_that_cannot_be_written_are_one_line(tmp_path, monkeypatch):
     log = TrainingLog(tmp_path, 0)
 
-    def fail(*_):
-        raise RuntimeError("Failed to flush\nmany\nlines")
+    def fail(error):
+        raise error
 
-    monkeypatch.setattr(log.writer, "write_scalars", fail)
-    with pytest.raises(OSError, match=r"tensorboard cannot be written \(RuntimeError\); is the disk full\?$"):
+    full = tf.errors.OutOfRangeError(None, None, "Failed to flush\nmany\nlines")
+    monkeypatch.setattr(log.writer, "write_scalars", lambda *_: fail(full))
+    with pytest.raises(OSError, match=r"tensorboard cannot be written \(OutOfRangeError\); is the disk full\?$"):
         log.write(1, {"loss": 1.0})
+    monkeypatch.setattr(log.writer, "write_scalars", lambda *_: fail(TypeError("a mistake of ours")))
+    with pytest.raises(TypeError, match="a mistake of ours"):
+        log.write(2, {"loss": 1.0})

@@ -35,12 +35,13 @@ def measure(records: Sequence[Record], photo: np.ndarray, box: np.ndarray, score
         box: float64 [m, 4], normalised xyxy.
         score: [m], by which the boxes of a photo take their turns.
     """
-    rows = []
-    for i, record in enumerate(records):
-        own = np.flatnonzero(photo == i)
-        if len(record.boxes):
-            ordered = own[np.argsort(-score[own], kind="stable")]
-            rows.append((matched(box[ordered], record.boxes), len(own), len(record.boxes)))
+    order = np.lexsort((-score, photo))
+    of_photos = np.split(box[order], np.searchsorted(photo[order], np.arange(1, len(records))))
+    rows = [
+        (matched(own, record.boxes), len(own), len(record.boxes))
+        for own, record in zip(of_photos, records, strict=True)
+        if len(record.boxes)
+    ]
     return ObjectResults(*np.array(rows, np.int64).reshape(-1, 3).T)
 
 

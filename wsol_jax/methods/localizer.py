@@ -14,8 +14,8 @@ from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, P
 from wsol_jax.methods.networks import (
     apply,
     box_in_photo,
+    make_frozen_network,
     make_network,
-    make_spatial_network,
     parameter_group,
     preparation,
     with_auxiliary,
@@ -37,7 +37,7 @@ def localizer(config: ConfigDict) -> Method:
     """
     if config.head == "mask":
         return mask_localizer(config)
-    network = make_network(config, "box") if config.head == "pooled" else make_spatial_network(config)
+    network = make_network(config, "box") if config.head == "pooled" else make_frozen_network(config)
     prepare, loss = preparation(BACKBONES[config.arch], config.dtype), BOX_LOSSES[config.loss]
 
     def forward(

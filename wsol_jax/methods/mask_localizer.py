@@ -15,7 +15,7 @@ from wsol_jax.backbones.heads import adaptive_average_pool
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.mask_boxes import mask_boxes
 from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
-from wsol_jax.methods.networks import apply, box_in_photo, make_mask_network, parameter_group, preparation
+from wsol_jax.methods.networks import apply, box_in_photo, make_frozen_network, parameter_group, preparation
 
 
 def mask_localizer(config: ConfigDict) -> Method:
@@ -24,7 +24,7 @@ def mask_localizer(config: ConfigDict) -> Method:
     Args:
         config: the keys of `localizer`.
     """
-    network = make_mask_network(config)
+    network = make_frozen_network(config)
     prepare = preparation(BACKBONES[config.arch], config.dtype)
 
     def forward(

@@ -70,40 +70,24 @@ def backbone_arguments(config: ConfigDict) -> dict[str, Any]:
     return dict(config.arch_kwargs)
 
 
-def make_spatial_network(config: ConfigDict) -> Network:
-    """Return the network of a localizer whose box head sees the flattened map of a frozen backbone.
+def make_frozen_network(config: ConfigDict) -> Network:
+    """Return the network of a localizer on a frozen backbone's map: a box head on all cells, or a logit of each.
 
     Args:
-        config: the keys of `localizer`.
+        config: the keys of `localizer`, with the head 'spatial' or 'mask'.
 
     Raises:
         InputError: a stage of the backbone would be trained.
     """
-    classifier = BACKBONES[config.arch].classifier
-    return Network(_frozen_trunk(config), SpatialNeck(dtype=config.dtype), Box(classifier, hidden=SPATIAL_HIDDEN))
-
-
-def make_mask_network(config: ConfigDict) -> Network:
-    """Return the network of a localizer whose head gives one logit for each cell of a frozen backbone's map.
-
-    Args:
-        config: the keys of `localizer`.
-
-    Raises:
-        InputError: a stage of the backbone would be trained.
-    """
-    classifier = BACKBONES[config.arch].classifier
-    return Network(_frozen_trunk(config), MaskNeck(dtype=config.dtype), Classifier(1, classifier))
-
-
-def _frozen_trunk(config: ConfigDict) -> nn.Module:
-    backbone = make_trunk(config)
+    backbone, classifier = make_trunk(config), BACKBONES[config.arch].classifier
     if config.freeze != list(backbone.stages)[-1]:
         raise InputError(
             f"head is {config.head!r} and freeze {config.freeze!r}; expected {list(backbone.stages)[-1]!r}, the last "
             "stage: its features are computed once"
         )
-    return backbone
+    if config.head == "mask":
+        return Network(backbone, MaskNeck(dtype=config.dtype), Classifier(1, classifier))
+    return Network(backbone, SpatialNeck(dtype=config.dtype), Box(classifier, hidden=SPATIAL_HIDDEN))
 
 
 def check_pooling(network: Network, config: ConfigDict) -> None:

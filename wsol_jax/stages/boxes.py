@@ -72,15 +72,14 @@ def _candidates(context: Context) -> dict[str, Predictions]:
 
 def _chosen(names: Sequence[str], confidence: Mapping[str, np.ndarray]) -> str:
     """The source to deliver, of pseudo boxes and the localizer as far as there are any; '' if there is none."""
-    unknown = [name for name in names if name not in confidence]
-    if len(names) < 2 or unknown:
-        if len(names) > 1:
-            logging.info(
-                "boxes: %s; no calibrated confidence of %s on photos that were not trained on; boxes.source takes "
-                "another",
-                *(names[0], " and ".join(unknown)),
-            )
+    if len(names) < 2:
         return next(iter(names), "")
+    if unknown := [name for name in names if name not in confidence]:
+        logging.info(
+            "boxes: %s; no calibrated confidence of %s on photos that were not trained on; boxes.source takes another",
+            *(PSEUDO, " and ".join(unknown)),
+        )
+        return PSEUDO
     difference = confidence[PSEUDO] - confidence[OURS]
     standard_error = difference.std() / np.sqrt(len(difference))
     return PSEUDO if difference.mean() > 2 * standard_error else OURS

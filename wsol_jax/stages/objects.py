@@ -24,6 +24,7 @@ from wsol_jax.pseudo.confidence import region_confidences
 from wsol_jax.pseudo.regions import Region, heat_regions, scored_regions
 from wsol_jax.stages.box_sources import PSEUDO
 from wsol_jax.stages.context import Context
+from wsol_jax.stages.ddt_boxes import COMPUTED
 from wsol_jax.stages.evaluate import MAPS
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import activations_file, coco_file, heat_file, objects_file, predictions_file
@@ -69,7 +70,7 @@ def run(config: ConfigDict, context: Context) -> None:
     """Write objects/: a table and a COCO JSON of the objects of every split that has maps."""
     sources = list(_sources(config.share, context))
     if not sources:
-        raise InputError("objects: there are no maps; expected pseudo.source ddt or cam, or predicted score maps")
+        raise InputError("objects: there are no maps; expected pseudo.source ddt, c2am or cam, or predicted score maps")
     for source in sources:
         records = context.dataset.splits[source.split]
         objects = _objects(source, records, config.confidence)
@@ -84,10 +85,10 @@ def _sources(share: float, context: Context) -> Iterator[Source]:
     for split, records in context.dataset.splits.items():
         heat = heat_file(context.workdir, split)
         activations = activations_file(predictions_file(context.workdir, split))
-        if pseudo and pseudo.source in ("ddt", "cam") and heat.exists():
-            cut = partial(scored_regions, threshold=pseudo.cam_threshold, share=share)
-            if pseudo.source == "ddt":
-                cut = partial(_heat_objects, config=pseudo, share=share)
+        if pseudo and pseudo.source in (*COMPUTED, "cam") and heat.exists():
+            cut = partial(_heat_objects, config=pseudo, share=share)
+            if pseudo.source == "cam":
+                cut = partial(scored_regions, threshold=pseudo.cam_threshold, share=share)
             yield Source(PSEUDO, split, read_array(heat, (len(records), None, None), mapped=True), cut)
         if "predict" in context.configs and activations.exists():
             cut = partial(scored_regions, threshold=context.configs["predict"].box_threshold, share=share)
@@ -95,7 +96,7 @@ def _sources(share: float, context: Context) -> Iterator[Source]:
 
 
 def _heat_objects(heat: np.ndarray, config: ConfigDict, share: float) -> list[Region]:
-    """The regions of a heat map of DDT, whose scores are their confidences."""
+    """The regions of a heat map of DDT or C2AM, whose scores are their confidences."""
     heat = heat.astype(np.float32)
     regions = heat_regions(heat, config.threshold, config.size, config.threshold_levels, share)
     scores = region_confidences(heat, regions)

@@ -167,12 +167,13 @@ def check_training(stage: str, config: ConfigDict, context: Context) -> None:
     """Raise InputError if photos or labels are missing, there is no such network, or its weights are of another."""
     records = training_records(context)
     unlabelled = sum(record.label < 0 for record in records)
-    if unlabelled and stage not in ("localizer", "c2am"):
+    needs_labels = stage not in ("localizer", "c2am")
+    if unlabelled and needs_labels:
         raise InputError(
             f"{unlabelled} training photos have no label, which the stage {stage} learns; expected a folder for each "
             "class, or --config.stages=pseudo_boxes,localizer,predict,boxes,report for boxes alone"
         )
-    if stage != "localizer":
+    if needs_labels:
         require_every_class(context.dataset._replace(splits={"train": records}))
     method = make_method(stage, config, len(context.dataset.classes))
     variables, _ = initial_variables(method, stage, config, context.seed)

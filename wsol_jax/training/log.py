@@ -97,10 +97,12 @@ class TrainingLog:
 
     @contextmanager
     def _events(self) -> Iterator[None]:
-        """Turn errors of TensorBoard's writer into an OSError; they are TensorFlow's own, and their text is long."""
+        """Turn TensorFlow's errors, of writing TensorBoard's files, into an OSError; their text is long."""
         try:
             yield
         except Exception as error:
+            if not type(error).__module__.startswith("tensorflow."):
+                raise
             place = self.file.path.parent / "tensorboard"
             raise OSError(f"{place} cannot be written ({type(error).__name__}); is the disk full?") from error
 
