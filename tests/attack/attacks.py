@@ -7,13 +7,9 @@ matters. Nothing else may happen, and nothing that an input names may run.
 """
 
 import argparse
-import io
-import json
-import pickle
 import signal
 import sys
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,18 +20,33 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-import pickles  # noqa: E402
-from flax.traverse_util import flatten_dict  # noqa: E402
-from safetensors.numpy import save  # noqa: E402
-from torch_file import Tensor, write_stream, write_zip  # noqa: E402
+from weight_inputs import (  # noqa: E402
+    INSTRUCTIONS,
+    OTHERS,
+    another_kind,
+    broken_bytes,
+    broken_instructions,
+    code_in_an_entry,
+    code_next_to_a_network,
+    doubled,
+    grown,
+    instructions,
+    nested_archive,
+    no_numbers,
+    one_value_many_times,
+    strange_name,
+    too_many_instructions,
+    unpacked,
+)
+from workdir_inputs import (  # noqa: E402
+    damaged_archive,
+    damaged_array,
+    damaged_identity,
+    damaged_lock,
+    extreme_value,
+)
 
-from wsol_jax.arrays import read_array, read_arrays  # noqa: E402
-from wsol_jax.config import check_config, default_config  # noqa: E402
 from wsol_jax.errors import InputError  # noqa: E402
-from wsol_jax.stages import identity, lock  # noqa: E402
-from wsol_jax.stages.workdir import identity_file, lock_file  # noqa: E402
-from wsol_jax.weights.matching import to_float32  # noqa: E402
-from wsol_jax.weights.weight_files import read_weights  # noqa: E402
 
 Builder = Callable[[np.random.Generator, int, Path], Callable[[], object]]
 """(random numbers, number of the input, an empty folder) -> a function that reads the input."""
@@ -78,251 +89,6 @@ def outcome(attack: Attack, number: int, folder: Path) -> str:
     if (folder / "touched").exists():
         return "its code ran"
     return result
-
-
-def weights(path: Path) -> Callable[[], object]:
-    return lambda: read_weights(str(path))
-
-
-def code_in_an_entry(rng, number, folder):
-    ways = pickles.touch(folder / "touched")
-    code = pickles.state_dict(w=ways[number // 2 % len(ways)])
-    return weights((pickles.as_zip, pickles.as_stream)[number % 2](folder / "w.pth.tar", code))
-
-
-def code_next_to_a_network(rng, number, folder):
-    ways = pickles.touch(folder / "touched")
-    inner = b"}" + pickles.text("w") + pickles.ONE_TENSOR + b"s"
-    code = pickles.state_dict(w=b"K\x01", state_dict=inner, extra=ways[number // 2 % len(ways)])
-    return weights((pickles.as_zip, pickles.as_stream)[number % 2](folder / "w.ckpt", code))
-
-
-PLACES = {  # where a value that doubles itself may be
-    "key": lambda code: b"\x80\x02}" + code + pickles.ONE_TENSOR + b"s.",
-    "value": lambda code: pickles.state_dict(extra=code),
-    "storage": lambda code: pickles.state_dict(extra=code + b"Q"),
-    "key of a storage": lambda code: pickles.state_dict(
-        extra=b"(" + pickles.text("storage") + b"ctorch\nFloatStorage\n" + code + pickles.text("cpu") + b"K\x02tQ"
-    ),
-    "shape": lambda code: pickles.state_dict(
-        w=pickles.TENSOR + b"(" + pickles.STORAGE + b"K\x00" + code + code + b"\x89}tR"
-    ),
-    "dtype": lambda code: pickles.state_dict(
-        w=pickles.call("numpy.core.multiarray", "_reconstruct", b"N")
-        + b"(K\x01K\x02\x85"
-        + pickles.call("numpy", "dtype", code)
-        + b"\x89"
-        + pickles.text("12345678")
-        + b"tb"
-    ),
-    "callable": lambda code: pickles.state_dict(extra=code + b")R"),
-    "set": lambda code: pickles.state_dict(extra=b"\x8f(" + code + b"\x90"),
-}
-
-
-def doubled(rng, number, folder):
-    place = list(PLACES.values())[number % len(PLACES)]
-    kind = (b"t", b"l")[number // len(PLACES) % 2]
-    return weights(pickles.as_zip(folder / "w.bin", place(pickles.doubled(kind=kind))))
-
-
-def one_value_many_times(rng, number, folder):
-    """A dict or list of many entries, and as many that hold or copy it: their product is too much work."""
-    many = 100_000
-    plain = b"}(" + b"".join(pickles.text(str(i)) + b"N" for i in range(many)) + b"u"
-    pairs = b"](" + b"".join(b"K\x00K\x01\x86" for _ in range(many)) + b"e"
-    each = (b"h\x00", b"ccollections\nOrderedDict\nh\x00\x85R")[number % 2]
-    others = b"(" + b"".join(pickles.text(f"x{i}") + each for i in range(many)) + b"u"
-    code = b"\x80\x02}" + (plain, pairs)[number % 2] + b"q\x000" + others
-    return weights(pickles.as_zip(folder / "w.bin", code + pickles.text("w") + pickles.ONE_TENSOR + b"s."))
-
-
-INSTRUCTIONS = {
-    "endless text": b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"x.",
-    "endless bytes": b"\x80\x04\x8e" + (2**63 - 1).to_bytes(8, "little") + b"x.",
-    "endless number": b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",
-    "negative length": b"\x80\x02T\xff\xff\xff\xffx.",
-    "no value": b"\x80\x02.",
-    "no stop": b"\x80\x02}",
-    "nothing to pop": b"\x80\x0200.",
-    "no mark": b"\x80\x02}t.",
-    "no memo": b"\x80\x02h\x05.",
-    "extension": b"\x80\x02\x82\x01.",
-    "buffer": b"\x80\x05\x97.",
-    "deep tuple": b"\x80\x02)" + b"\x85" * 200_000 + b".",
-    "deep list": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
-    "many marks": b"\x80\x02" + b"(" * 200_000 + b"t" * 200_000 + b".",
-    "odd dict": b"\x80\x02(K\x01d.",
-    "two values": b"\x80\x02}}.",
-    "a persistent name": b"\x80\x02Pname\n.",
-    "unknown instruction": b"\x80\x02\xff.",
-    "empty": b"",
-    "digits": b"I" + b"9" * 100_000 + b"\n.",
-}
-
-
-def instructions(rng, number, folder):
-    code = list(INSTRUCTIONS.values())[number // 2 % len(INSTRUCTIONS)]
-    if number % 2:
-        (folder / "w.pt").write_bytes(code)
-        return weights(folder / "w.pt")
-    return weights(pickles.as_zip(folder / "w.pt", code))
-
-
-def too_many_instructions(rng, number, folder):
-    return weights(pickles.as_zip(folder / "w.pth", b"\x80\x02N" + b"2" * 6_000_000 + b"."))
-
-
-def grown(rng, number, folder):
-    """A thousand tensors that share one storage."""
-    many = {f"w{i}": pickles.ONE_TENSOR.replace(b"K\x02", b"M\xe8\x03") for i in range(1000)}
-    code = pickles.state_dict(**many, w=b"N")
-    return weights(pickles.as_zip(folder / "w.pth", code, {"0": bytes(4000)}))
-
-
-def nested_archive(rng, number, folder):
-    inner = pickles.as_zip(folder / "inner.pth", pickles.state_dict()).read_bytes()
-    path = folder / "w.pth"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED) as archive:
-        if number // 2 == 0:
-            archive.writestr("inner.pth", inner)
-        elif number // 2 == 1:
-            archive.writestr("a/data.pkl", inner)
-        elif number // 2 == 2:
-            archive.writestr("a/data.pkl", pickles.state_dict())
-            archive.writestr("b/data.pkl", pickles.state_dict())
-        else:
-            archive.writestr("w.npy", inner)
-    return weights(path)
-
-
-def unpacked(rng, number, folder):
-    np.savez_compressed(folder / "w.npz", w=np.zeros(2**26, np.uint8))
-    return weights(folder / "w.npz")
-
-
-VALID = {
-    "zip.pth": lambda path: write_zip(path, {"model": {"a.w": Tensor(np.ones(9, "f4")), "b": Tensor(np.ones(3))}}),
-    "stream.pth": lambda path: write_stream(path, {"a.w": Tensor(np.ones(9, "f4")), "b": Tensor(np.ones(3))}),
-    "w.safetensors": lambda path: path.write_bytes(save({"a.w": np.ones(9, "f4"), "b": np.ones(3)})),
-    "w.npz": lambda path: np.savez(path, a=np.ones(9, "f4"), b=np.ones(3)),
-    "tree.pkl": lambda path: path.write_bytes(pickle.dumps({"a": np.ones(9, "f4"), "b": np.ones(3)})),
-}
-
-
-def broken_bytes(rng, number, folder):
-    name, write = list(VALID.items())[number % len(VALID)]
-    write(folder / name)
-    data = bytearray((folder / name).read_bytes())
-    if number // len(VALID) % 3 == 0:
-        del data[rng.integers(len(data)) :]
-    else:
-        for place in rng.integers(len(data), size=rng.integers(1, 9)):
-            data[place] = rng.integers(256)
-    (folder / name).write_bytes(data)
-    return weights(folder / name)
-
-
-def broken_instructions(rng, number, folder):
-    """Bytes of the pickle itself, in a sound zip file."""
-    stream = io.BytesIO(pickles.state_dict(extra=b"]K\x01a", more=b"}K\x02K\x03s"))
-    code = bytearray(stream.getvalue())
-    for place in rng.integers(len(code), size=rng.integers(1, 6)):
-        code[place] = rng.integers(256)
-    return weights(pickles.as_zip(folder / "w.pth", bytes(code)))
-
-
-OTHERS = {
-    "text": b"hello",
-    "page": b"<!DOCTYPE html><html></html>",
-    "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-    "gzip": b"\x1f\x8b" + bytes(20),
-    "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(20),
-    "zeros": bytes(1000),
-    "photo": b"\xff\xd8\xff\xe0" + bytes(100),
-    "empty": b"",
-    "zip": b"PK\x05\x06" + bytes(18),
-}
-
-
-def another_kind(rng, number, folder):
-    (folder / "w.safetensors").write_bytes(list(OTHERS.values())[number % len(OTHERS)])
-    return weights(folder / "w.safetensors")
-
-
-def no_numbers(rng, number, folder):
-    array = np.ones(5, np.float64)
-    array[2] = (np.nan, np.inf, -np.inf, 1e300)[number % 4]
-    return lambda: to_float32("w", {"a": array})
-
-
-def strange_name(rng, number, folder):
-    name = ("a\nb", "a\x1b[31m", "\u202egnp", "x" * 1000, "\ud800")[number % 5]
-    np_name = name.encode("utf-8", "replace").decode()
-    (folder / "w").write_bytes(save({np_name if "\ud800" not in name else "a\0b": np.ones(2, "f4")}))
-    return weights(folder / "w")
-
-
-def damaged_array(rng, number, folder):
-    file, kinds = folder / "heat.npy", (np.zeros((3, 4)), np.zeros((3, 4, 4), int), np.array([{}]), np.array("x"))
-    if number % 6 == 4:
-        np.save(file, np.zeros((3, 4, 4)))
-        file.write_bytes(file.read_bytes()[: -rng.integers(1, 300)])
-    elif number % 6 == 5:
-        file.write_bytes(rng.bytes(rng.integers(300)))
-    else:
-        np.save(file, kinds[number % 6], allow_pickle=True)
-    return lambda: read_array(file, (3, None, None), mapped=bool(number % 2))
-
-
-def damaged_archive(rng, number, folder):
-    file = folder / "class.npz"
-    np.savez(file, **({"other": np.zeros(3)} if number % 3 == 0 else {"mean": np.array([{}])}))
-    if number % 3 == 2:
-        file.write_bytes(file.read_bytes()[: rng.integers(100)])
-    return lambda: read_arrays(file, ["mean"])
-
-
-def damaged_identity(rng, number, folder):
-    identity_file(folder, "train").parent.mkdir()
-    content = (b"[]", b"{}", b"nothing", b"\xff\xfe", b'"text"', b"3", b"null", b'{"config": {}}')[number % 8]
-    identity_file(folder, "train").write_bytes(content)
-    return lambda: identity.read(folder, "train")
-
-
-def damaged_lock(rng, number, folder):
-    contents = (
-        b"",
-        b"{}",
-        b"[1]",
-        b"\xff",
-        json.dumps({"host": "a", "process": [], "started": 1, "since": 2}).encode(),
-    )
-    lock_file(folder).write_bytes(contents[number % 5])
-
-    def take() -> None:
-        with lock.locked(folder):
-            pass
-
-    return take
-
-
-EXTREMES = {
-    int: (-(10**30), -1, 0, 1, 2**31, 2**63, 2**64, 10**12, 10**400),
-    float: (-1e308, -1.0, -0.0, 5e-324, 1e-30, 1.0, 1e18, 1e308, np.nan, np.inf, -np.inf),
-    str: ("", " ", "nope", ",", "\0", "\n", "\ud800", "../..", "=", "+", "x" * 10_000, "[1", "nan"),
-    tuple: ((), (np.nan,), (1e308, -1e308), ("a",), ((1,),), (None,), (10**400,)),
-}
-
-
-def extreme_value(rng, number, folder):
-    """A value of the right type for a key drawn at random."""
-    config = default_config().unlock()
-    keys = [(key, value) for key, value in flatten_dict(config.to_dict(), sep=".").items() if type(value) in EXTREMES]
-    key, before = keys[rng.integers(len(keys))]
-    values = EXTREMES[type(before)]
-    config.update_from_flattened_dict({key: values[number % len(values)]})
-    return lambda: check_config(config, 1)
 
 
 ATTACKS = {

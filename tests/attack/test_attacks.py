@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from attacks import ATTACKS, INSTRUCTIONS, is_right, outcome
+from attacks import ATTACKS, is_right, outcome
+from weight_inputs import INSTRUCTIONS
 
 QUICK = {"instructions": 2 * len(INSTRUCTIONS), "code in an entry": 32, "a value that doubles itself": 16}
 
