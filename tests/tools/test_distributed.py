@@ -94,6 +94,18 @@ def test_every_end_has_its_code(capsys):
         raising(ZeroDivisionError())
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, STOPPED), (signal.SIGINT, 130)])
+def test_a_signal_whose_exception_an_extension_replaces_stops_the_run(number, code, capsys):
+    def command(_: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException:  # as pybind11 does
+            raise RuntimeError("the end of the data") from None
+
+    assert run_together([], command) == code
+    assert capsys.readouterr().err == "stopped; the same command continues from here\n"
+
+
 def by_hand(address: str, number: int) -> list[str]:
     return [f"--coordinator={address}", "--num_processes=2", f"--process_id={number}"]
 

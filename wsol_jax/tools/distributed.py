@@ -70,8 +70,8 @@ def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], ob
         The exit code: 0, 2 after a mistake, 130 after Ctrl-C, `processes.STOPPED` after SIGTERM, 1 after an error in
         the program. With several processes, one that failed does not return.
     """
-    with _sigterm_stops():
-        end = _end_of(lambda: _run(arguments, command))
+    with _signals_stop() as stops:
+        end = _end_of(lambda: _run(arguments, command), stops)
     if end.line:
         print(end.line, file=sys.stderr, flush=True)
     if end.code and global_state.client is not None:
@@ -181,40 +181,61 @@ def _answers(address: str | None) -> bool:
 
 
 @contextmanager
-def _sigterm_stops() -> Iterator[None]:
-    """Raise SystemExit when SIGTERM arrives; a training replaces that by `processes.stop_requests`."""
+def _signals_stop() -> Iterator[list[BaseException]]:
+    """Raise SystemExit when SIGTERM arrives, KeyboardInterrupt after Ctrl-C; yield a list of those that were raised.
 
-    def stop(*_: object) -> NoReturn:
-        raise SystemExit(processes.STOPPED)
+    A training replaces the handler of SIGTERM by `processes.stop_requests`.
+    """
+    raised: list[BaseException] = []
+
+    def stop(number: int, _: object) -> NoReturn:
+        raised.append(SystemExit(processes.STOPPED) if number == signal.SIGTERM else KeyboardInterrupt())
+        raise raised[-1]
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield raised
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell in the background ignores Ctrl-C
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
-        yield
+        yield raised
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _end_of(command: Callable[[], object]) -> End:
-    """How a command ends."""
+def _end_of(command: Callable[[], object], stops: Sequence[BaseException]) -> End:
+    """How a command ends.
+
+    Args:
+        command: the command.
+        stops: what handlers of signals have raised by then. TensorFlow replaces it by an error of its own if the signal
+            arrives while it raises the end of the data.
+    """
     try:
         command()
     except (InputError, OSError) as error:
         return End(2, f"error: {' '.join(str(error).split())}")
     except MemoryError as error:
         return End(2, f"error: out of memory: {' '.join(str(error).split()) or 'no size known'}")
-    except KeyboardInterrupt:
-        return End(130, CONTINUES)
-    except SystemExit as error:
-        return End(error.code or 0, CONTINUES if error.code == processes.STOPPED else "")
+    except (KeyboardInterrupt, SystemExit) as error:
+        return _stopped(error)
     except Exception as error:
+        if stops:
+            return _stopped(stops[0])
         if global_state.client is None:
             raise
         traceback.print_exc()
         return End(1, f"error: {type(error).__name__}: {' '.join(str(error).split())}")
     return End(0, "")
+
+
+def _stopped(error: BaseException) -> End:
+    """The end of a command by Ctrl-C, or by `SystemExit`."""
+    if isinstance(error, KeyboardInterrupt):
+        return End(130, CONTINUES)
+    return End(error.code or 0, CONTINUES if error.code == processes.STOPPED else "")
 
 
 def _end_with_others() -> None:
