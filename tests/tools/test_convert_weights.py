@@ -90,6 +90,9 @@ WRONG = {
         "bn2.bias": np.zeros(1280, np.int64),
     },
     "1 missing (classifier.weight)": {"classifier.weight": None},
+    "1 numbers are NaN, infinite or beyond float32, the first in bn1.bias": {
+        "bn1.bias": np.array([np.inf] + [0] * 31, np.float16),
+    },
     "classifier.weight () instead of (1, 1280))": {"classifier.weight": np.zeros((), np.float32)},
 }
 

@@ -246,6 +246,10 @@ def test_wrappers_in_wrappers_and_the_first_of_several(tmp_path):
 def test_a_wrapper_of_any_name_if_it_is_the_only_one(tmp_path):
     write_zip(tmp_path / "w", {"encoder": {"a": Tensor(ARRAY)}, "epoch": 3})
     assert set(read_weights(str(tmp_path / "w"))[0]) == {"a"}
+    network = {name: Tensor(ARRAY) for name in "ab"}
+    write_zip(tmp_path / "w", {"random": Tensor(ARRAY), "encoder": network})
+    state, origin = read_weights(str(tmp_path / "w"))
+    assert set(state) == {"a", "b"} and origin.endswith("without its random")
     write_zip(tmp_path / "w", {"encoder": {"a": Tensor(ARRAY)}, "decoder": {"a": Tensor(ARRAY)}})
     with pytest.raises(InputError, match="it holds 2 dicts of tensors, encoder, decoder; expected one network"):
         read_weights(str(tmp_path / "w"))

@@ -22,7 +22,7 @@ from wsol_jax.backbones.network import BACKBONES, Network, build
 from wsol_jax.errors import InputError
 from wsol_jax.stages import identity
 from wsol_jax.tools.command_line import Parser, exit_code
-from wsol_jax.weights.matching import State, check, in_our_naming, in_our_shapes, layer_of, layers_of
+from wsol_jax.weights.matching import State, check, in_our_naming, in_our_shapes, layer_of, layers_of, to_float32
 from wsol_jax.weights.weight_files import read_arrays, write_weights
 
 Layout = dict[str, tuple[names.Path, np.ndarray]]
@@ -81,8 +81,8 @@ def convert(source: str, out: Path, arch: str) -> Conversion:
         The outcome, for `describe`.
 
     Raises:
-        InputError: `source` cannot be read, its names and shapes are not those of the architecture, or `out` exists
-            already or has another ending.
+        InputError: `source` cannot be read, its names and shapes are not those of the architecture, a number of it is
+            NaN or infinite, or `out` exists already or has another ending.
         OSError: `out` cannot be written.
     """
     if out.suffix != ".safetensors":
@@ -96,6 +96,7 @@ def convert(source: str, out: Path, arch: str) -> Conversion:
     wanted, absent = _expected(_layout(build(arch, head or 1, joint=joint, **options)), state)
     state = in_our_shapes(state, wanted)
     check(f"{source} for {arch}", state, wanted)
+    to_float32(f"{source} for {arch}", state)  # raises for what is no number; the file keeps its types
     write_weights(state, out)
     types = Counter(str(array.dtype) for array in state.values())
     return Conversion(origin, naming.foreign, types, head, joint, absent, left_out)

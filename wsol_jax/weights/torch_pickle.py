@@ -56,8 +56,8 @@ class _Pickles:
 def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return {name: array} of a pickle of torch or numpy, and the names of its other entries.
 
-    Of a training checkpoint, the dict under one of `WRAPPERS`, or else the only one that holds tensors. Its other
-    entries are not read, nor those of the dict that are no arrays.
+    Of a training checkpoint, the dict under one of `WRAPPERS`, or else the only one that holds tensors, more than there
+    are next to it. Its other entries are not read, nor those of the dict that are no arrays.
 
     Args:
         path: a torch checkpoint, a zip file or the old stream; or a pickled dict of numpy arrays.
@@ -133,31 +133,33 @@ def _read_stream(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 def _network_of(tree: Any) -> tuple[dict, list[str]]:
     """The dict of a tree that holds the network, and the names of the entries around it."""
-    known: dict[int, bool] = {}  # each dict is looked through once: a million entries may be one and the same
+    known: dict[int, int] = {}  # each dict is looked through once: a million entries may be one and the same
 
-    def holds_arrays(value: Any) -> bool:
+    def count_arrays(value: Any) -> int:
         if type(value) is dict and id(value) not in known:
-            known[id(value)] = any(map(is_array, value.values()))
-        return type(value) is dict and known[id(value)]
+            known[id(value)] = sum(map(is_array, value.values()))
+        return known[id(value)] if type(value) is dict else 0
 
-    return _unwrapped(tree, holds_arrays, 0)
+    return _unwrapped(tree, count_arrays, 0)
 
 
-def _unwrapped(tree: Any, holds_arrays: Callable[[Any], bool], depth: int) -> tuple[dict, list[str]]:
+def _unwrapped(tree: Any, count_arrays: Callable[[Any], int], depth: int) -> tuple[dict, list[str]]:
     if type(tree) is not dict:
         raise ValueError(f"it holds a {kind_of(tree)}; expected a dict of tensors, such as torch's model.state_dict()")
     wrappers = [name for name in WRAPPERS if type(tree.get(name)) is dict]
-    whole = [name for name in wrappers if holds_arrays(tree[name])]
-    others = [name for name, value in tree.items() if holds_arrays(value)]
+    whole = [name for name in wrappers if count_arrays(tree[name])]
+    others = [name for name, value in tree.items() if count_arrays(value)]
+    own = count_arrays(tree)  # a few next to a network are the state of random numbers, a mean, ...
+    is_network = own and own >= max((count_arrays(tree[name]) for name in others), default=0)
     if whole:
         name = whole[0]
-    elif holds_arrays(tree) or depth == _MAX_DEPTH or not (wrappers or others):
+    elif is_network or depth == _MAX_DEPTH or not (wrappers or others):
         return tree, []
     elif len(others) > 1:
         raise ValueError(f"it holds {len(others)} dicts of tensors, {_listed(others)}; expected one network")
     else:
         name = (others or wrappers)[0]
-    state, around = _unwrapped(tree[name], holds_arrays, depth + 1)
+    state, around = _unwrapped(tree[name], count_arrays, depth + 1)
     return state, [str(key) if type(key) in (str, int) else "others" for key in tree if key != name] + around
 
 
