@@ -6,6 +6,9 @@ The recipe of configs/cam_butterflies.py with DA-WSOL's loss and no other change
 paper trains all layers, maps of 28 x 28 cells, and ten times as long. A quarter of the cells allows a quarter of the
 samples: with 32, six photos of seven do not have enough pixels for the domain loss. The keys that
 configs/dawsol_cub.py names apply here too.
+
+Better maps of the finished run, without training:
+--config.predict.maps=bagcam --config.predict.maps_stage=layer3 --config.overwrite=True
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""PSOL with fused pseudo boxes and a localizer of masks on the first 25 classes of CUB-200-2011, in about 15 minutes.
+"""PSOL with fused pseudo boxes and a localizer of masks on the first 25 classes of CUB-200-2011, in about 12 minutes.
 
     python launch.py --config=configs/psol_birds25.py --workdir=W --config.data.dir=CUB_200_2011
 
