@@ -24,6 +24,7 @@ from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.stages.networks import make_method
 from wsol_jax.training.batches import training_batches
+from wsol_jax.training.best_epoch import Select
 from wsol_jax.training.loop import Batches, fit
 from wsol_jax.training.step import TrainState
 from wsol_jax.training.watch import Watch
@@ -78,7 +79,14 @@ class Experiment(NamedTuple):
         records = self.dataset.splits["train"]
         return training_batches(self.dataset, records, boxes, config=self.config, seed=0, steps=steps, mesh=mesh)
 
-    def train(self, folder: Path, mesh: Mesh, batches: Batches | None = None, watch: Watch | None = None) -> TrainState:
+    def train(
+        self,
+        folder: Path,
+        mesh: Mesh,
+        batches: Batches | None = None,
+        watch: Watch | None = None,
+        select: Select | None = None,
+    ) -> TrainState:
         """Train in `folder` to the last step, with other batches than its own if they are given."""
         return fit(
             folder,
@@ -90,6 +98,7 @@ class Experiment(NamedTuple):
             seed=0,
             mesh=mesh,
             watch=watch,
+            select=select,
         )
 
 

@@ -39,7 +39,9 @@ def identities(config: ConfigDict, dataset: Dataset, workdir: Path, chosen: Sequ
             if file.exists():
                 inputs[label] = identity.digest_of(file)
                 inputs |= frame if file.suffix == ".json" else {}  # drawn boxes, which are in one of the two frames
-        known[name] = identity.identify(config[stage.key], config.seed, inputs | reading, records, stage.without_effect)
+        known[name] = identity.identify(
+            config[stage.key], config.seed, inputs | reading, records, stage.without_effect, stage.neutral
+        )
     return known
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -41,6 +42,7 @@ def identify(
     inputs: dict[str, str],
     records: dict[str, str],
     without_effect: Collection[str] = (),
+    neutral: Mapping[str, Any] = MappingProxyType({}),
 ) -> Identity:
     """Return the identity of a stage that is not finished.
 
@@ -50,11 +52,13 @@ def identify(
         inputs: see `Identity`.
         records: see `Identity`.
         without_effect: the keys of its part that cannot change its results; GROUP.KEY is a key of a group.
+        neutral: key -> the value at which it is left out.
     """
     effective = json.loads(config.to_json())
     for key in without_effect:
         *groups, name = key.split(".")
         reduce(getitem, groups, effective).pop(name, None)
+    effective = {key: value for key, value in effective.items() if key not in neutral or value != neutral[key]}
     parts = {"config": effective, "seed": seed, "inputs": inputs, "records": records}
     text = json.dumps(parts, sort_keys=True)
     return Identity(**parts, fingerprint=hashlib.sha256(text.encode()).hexdigest())

@@ -24,9 +24,11 @@ from wsol_jax.methods.networks import input_size, resize_size, unfrozen
 from wsol_jax.methods.ten_crop import ten_crop
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
-from wsol_jax.stages.workdir import checkpoints_folder
+from wsol_jax.stages.workdir import best_folder, checkpoints_folder
 from wsol_jax.training.checkpoints import load_variables
 from wsol_jax.training.predict import predict_photos
+
+LAST = "last"  # `train.select`: of the last step
 
 
 class Trained(NamedTuple):
@@ -64,8 +66,9 @@ class Ready(NamedTuple):
 
 
 def trained(stage: str, config: ConfigDict, workdir: Path) -> Trained:
-    """Return the network that a stage of the run in `workdir` trained."""
-    return Trained(stage, config, workdir, checkpoints_folder(workdir, stage))
+    """Return the network that a stage of the run in `workdir` trained, of the last step or of the best epoch."""
+    folder = checkpoints_folder if config.get("select", LAST) == LAST else best_folder
+    return Trained(stage, config, workdir, folder(workdir, stage))
 
 
 def make_method(stage: str, config: ConfigDict, classes: int, drawing: Drawing = OWN_MAPS) -> Method:
@@ -218,7 +221,7 @@ def predict_split(
 
 
 def make_ready(network: Trained, classes: int, geometry: str, ten_crops: bool = False, mirror: bool = False) -> Ready:
-    """Return a trained network with its last checkpoint, ready to predict.
+    """Return a trained network with its last or its best checkpoint, ready to predict.
 
     Args:
         network: the network.

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
@@ -29,6 +30,7 @@ from wsol_jax.stages.networks import (
 from wsol_jax.stages.predict_boxes import check_table
 from wsol_jax.stages.workdir import activations_file, assignments_file, coco_file, logits_file, predictions_file
 from wsol_jax.threads import in_threads
+from wsol_jax.training.best_epoch import BEST, describe
 
 
 def run(config: ConfigDict, context: Context) -> None:
@@ -41,6 +43,8 @@ def run(config: ConfigDict, context: Context) -> None:
         context: of the stage.
     """
     network = _network(config, context)
+    if network.checkpoints.name == BEST:
+        logging.info("predict: %s", describe(network.checkpoints.parent))
     for split in chosen_splits(config.splits, context):
         _predict(network, split, config, context)
 

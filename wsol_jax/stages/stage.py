@@ -25,6 +25,8 @@ class Stage(NamedTuple):
         instead: input -> the keys of its part that may name something to use in place of that input.
         files: its part -> name -> file outside of the workdir that it reads; their content is fingerprinted.
         without_effect: the keys of its part that cannot change its results, and are not fingerprinted.
+        neutral: key of its part -> the value at which it is not fingerprinted: results are those of a version without
+            this key.
         is_view: whether its outputs only show other results, so that they are replaced without being asked for.
         extends: (its fingerprinted part as it was, as it is, context) -> '' if results of the first are on the way to
             those of the second, so that it continues from them; or why they are not; None if that was not wanted.
@@ -43,6 +45,7 @@ class Stage(NamedTuple):
     instead: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     files: Callable[[ConfigDict], Mapping[str, Path]] = lambda config: {}
     without_effect: tuple[str, ...] = ()
+    neutral: Mapping[str, Any] = MappingProxyType({})
     is_view: bool = False
     extends: Callable[[Mapping[str, Any], Mapping[str, Any], Context], str | None] = lambda was, now, context: None
     work: Callable[[ConfigDict, Context], list[Work]] = lambda config, context: []

@@ -1,16 +1,17 @@
 """The stage `train`: a classifier whose score maps localize, by any method of METHODS, with or without DA-WSOL."""
 
-from functools import partial
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.dawsol import keys as dawsol_keys
-from wsol_jax.stages import training
+from wsol_jax.stages import pseudo_from, selection, training
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.networks import make_method
 from wsol_jax.stages.stage import Stage
+from wsol_jax.stages.work import Work
 from wsol_jax.training.watch import make_watch, watched
 
 
@@ -29,6 +30,10 @@ def defaults() -> ConfigDict:
         method="cam",  # a name in wsol_jax.methods.METHODS
         new_head=True,  # replace the last layer of the weights; False takes it from the file
         watch=0,  # photos with masks on which domain gap and target samples are measured every epoch; 0: none
+        # the epoch whose network is used: the 'last', or the best by a metric of score maps, 'val/NAME' on validation
+        # photos, 'pseudo/NAME' by pseudo boxes of these or else of the training photos
+        select="last",
+        pseudo_from="",  # 'pseudo/NAME': the workdir of a run with pseudo boxes of these photos, or a .parquet file
     )
     for name, entry in METHODS.items():
         if entry.defaults:
@@ -42,6 +47,7 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     training.check_keys(config, devices)
     checks.one_of(config, "method", METHODS)
     checks.not_negative(config, "watch")
+    selection.check_keys(config)
     for name, entry in METHODS.items():
         if entry.defaults:
             with checks.prefixed(f"{name}."):
@@ -56,13 +62,24 @@ def run(config: ConfigDict, context: Context) -> None:
     if records:
         method = make_method("train", config, len(context.dataset.classes))
         watch = make_watch(method, records, config, context.dataset, context.seed, context.mesh)
-    training.train_stage("train", None, config, context, watch)
+    training.train_stage("train", None, config, context, watch, selection.select_of(config, context))
 
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if photos, masks, network or weights do not allow the training."""
     watched(config.watch, context.dataset)
+    selection.selecting_records(config, context)
     training.check_training("train", config, context)
+
+
+def work(config: ConfigDict, context: Context) -> list[Work]:
+    """Return the training and the predictions that select, see `Stage`."""
+    return training.work("train", config, context) + selection.work(config, context)
+
+
+def files(config: ConfigDict) -> dict[str, Path]:
+    """Return the files that the stage reads, by name: its weights and the pseudo boxes that select."""
+    return training.weight_files(config) | pseudo_from.files(config.pseudo_from)
 
 
 STAGE = Stage(
@@ -72,9 +89,10 @@ STAGE = Stage(
     outputs=("model",),
     run=run,
     check=check,
-    files=training.weight_files,
+    files=files,
     without_effect=training.WITHOUT_EFFECT,
-    extends=training.extends,
-    work=partial(training.work, "train"),
+    neutral={"select": "last", "pseudo_from": ""},
+    extends=selection.extends,
+    work=work,
     together=True,
 )

@@ -26,6 +26,7 @@ from wsol_jax.stages.networks import make_method
 from wsol_jax.stages.work import Work, training_work
 from wsol_jax.stages.workdir import checkpoints_folder, network_folder, pseudo_boxes_file
 from wsol_jax.training.batches import training_batches
+from wsol_jax.training.best_epoch import Select
 from wsol_jax.training.loop import fit
 from wsol_jax.training.optimiser import OPTIMISERS, SCHEDULES, same_rates
 from wsol_jax.training.watch import Watch
@@ -125,7 +126,12 @@ def weight_files(config: ConfigDict) -> dict[str, Path]:
 
 
 def train_stage(
-    stage: str, boxes: np.ndarray | None, config: ConfigDict, context: Context, watch: Watch | None = None
+    stage: str,
+    boxes: np.ndarray | None,
+    config: ConfigDict,
+    context: Context,
+    watch: Watch | None = None,
+    select: Select | None = None,
 ) -> None:
     """Train the network of a stage, from its weights or its last checkpoint.
 
@@ -135,6 +141,7 @@ def train_stage(
         config: of the stage.
         context: of the stage.
         watch: a function that measures the network after every epoch.
+        select: a function that measures it for the choice of the best epoch.
     """
     method, records = make_method(stage, config, len(context.dataset.classes)), training_records(context)
     variables, message = initial_variables(method, stage, config, context.seed)
@@ -155,6 +162,7 @@ def train_stage(
         seed=context.seed,
         mesh=context.mesh,
         watch=watch,
+        select=select,
     )
 
 

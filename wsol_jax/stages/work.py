@@ -163,17 +163,51 @@ def predict_work(
     variables = _variables(method, input_size(config), context.seed)
     method, window, size = tested(method, config, predict.test_geometry, **changes)
     records = [record for split in splits for record in context.dataset.splits[split]]
+    steps = sum(math.ceil(len(context.dataset.splits[split]) / predict.batch_size) for split in splits)
+    attempt = _predictions(method, variables, records, window, size, predict.batch_size, stage == "train", context)
+    memory = {"parameters": nbytes(variables), "batch": predict.batch_size * size * size * 3}
+    return Work(f"predict: {stage}", len(records), steps, 0, memory, attempt)
+
+
+def select_work(config: ConfigDict, records: Sequence[Record], context: Context, epochs: int, done: int) -> Work:
+    """Return the predictions after every epoch of a training that choose the best one.
+
+    Args:
+        config: the keys of `train`.
+        records: the photos that select.
+        context: of the stage.
+        epochs: after which they are predicted.
+        done: of them.
+    """
+    size, batch_size = input_size(config), config.batch_size
+    method = make_method("train", config, len(context.dataset.classes))
+    variables = _variables(method, size, context.seed)
+    steps = math.ceil(len(records) / batch_size)
+    attempt = _predictions(method, variables, records, WHOLE, size, batch_size, True, context)
+    memory = {"parameters": nbytes(variables), "batch": batch_size * size * size * 3}
+    return Work("train: select", epochs * len(records), epochs * steps, min(epochs, done) * steps, memory, attempt)
+
+
+def _predictions(
+    method: Method,
+    variables: Variables,
+    records: Sequence[Record],
+    window: np.ndarray,
+    size: int,
+    batch_size: int,
+    of_own_class: bool,
+    context: Context,
+) -> Callable[[], Iterator[None]]:
+    """The attempt of a `Work` of predictions, see `predict_photos`."""
 
     def attempt() -> Iterator[None]:
         on_devices = devices.replicate(variables, context.mesh)
-        batches = batches_of(context.dataset, records, window, size, predict.batch_size, context.mesh)
+        batches = batches_of(context.dataset, records, window, size, batch_size, context.mesh)
         for batch in devices.prefetch(batches, context.mesh):
-            jax.block_until_ready(predict_batch(method.predict, context.mesh, stage == "train", on_devices, batch))
+            jax.block_until_ready(predict_batch(method.predict, context.mesh, of_own_class, on_devices, batch))
             yield
 
-    memory = {"parameters": nbytes(variables), "batch": predict.batch_size * size * size * 3}
-    steps = sum(math.ceil(len(context.dataset.splits[split]) / predict.batch_size) for split in splits)
-    return Work(f"predict: {stage}", len(records), steps, 0, memory, attempt)
+    return attempt
 
 
 def _steps(

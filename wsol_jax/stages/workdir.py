@@ -96,13 +96,18 @@ def box_folders(workdir: Path) -> tuple[Path, ...]:
 
 
 def network_folder(workdir: Path, stage: str) -> Path:
-    """Return the folder of the network of `stage`, or 'c2am': checkpoints/, tensorboard/, log.jsonl, watch.jsonl."""
+    """Return the folder of the network of `stage`, or 'c2am': checkpoints/, tensorboard/, log.jsonl."""
     return workdir / _FOLDERS[stage]
 
 
 def checkpoints_folder(workdir: Path, stage: str) -> Path:
     """Return the folder of the checkpoints of the network that `stage` trains."""
     return network_folder(workdir, stage) / "checkpoints"
+
+
+def best_folder(workdir: Path, stage: str) -> Path:
+    """Return the folder of the checkpoint of the best epoch, if the training of `stage` selects one."""
+    return network_folder(workdir, stage) / "best"
 
 
 def features_file(workdir: Path, stage: str) -> Path:

@@ -133,8 +133,9 @@ def _read(source: str, arch: str) -> tuple[State, str, dict[str, Any]]:
     config = saved.config if saved else {}
     if config.get("arch", arch) != arch:
         raise InputError(f"{source} was trained with arch={config['arch']}; expected {arch}")
-    state = names.to_state_dict(load_variables(folder / "checkpoints"))
-    return state, f"the last checkpoint of {source}", config.get("arch_kwargs", {})
+    which = "last" if config.get("select", "last") == "last" else "best"
+    state = names.to_state_dict(load_variables(folder / ("checkpoints" if which == "last" else "best")))
+    return state, f"the {which} checkpoint of {source}", config.get("arch_kwargs", {})
 
 
 def _head(state: State, classifier: str) -> int | str | None:

@@ -19,13 +19,14 @@ from wsol_jax.methods.method import Variables
 from wsol_jax.training.step import TrainState
 
 
-def open_checkpoints(folder: Path) -> ocp.CheckpointManager:
-    """Return the manager of a folder's checkpoints, of which it keeps the last two; it removes incomplete ones.
+def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
+    """Return the manager of a folder's checkpoints, of which it keeps the last ones; it removes incomplete ones.
 
     Args:
         folder: created if it does not exist.
+        keep: how many.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True)
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 

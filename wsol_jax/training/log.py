@@ -15,8 +15,8 @@ from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 
-LOG, WATCH = "log.jsonl", "watch.jsonl"
-NEEDED = {LOG: ("step", "loss"), WATCH: ("step", "epoch")}  # of every line
+LOG, WATCH, SELECT = "log.jsonl", "watch.jsonl", "select.jsonl"
+NEEDED = {LOG: ("step", "loss"), WATCH: ("step", "epoch"), SELECT: ("step", "epoch", "value")}  # of every line
 PHOTOS, EDGE = 8, (255, 0, 0)  # of TensorBoard: their number, the colour of the box to learn
 
 

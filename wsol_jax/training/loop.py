@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,10 +16,11 @@ from wsol_jax import devices, processes
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Logs, Method, Variables
 from wsol_jax.progress import Advance, meter
+from wsol_jax.training.best_epoch import Select, keeping_best
 from wsol_jax.training.checkpoints import finish, open_checkpoints, restore, save
-from wsol_jax.training.log import WATCH, LogFile, TrainingLog, read_log
+from wsol_jax.training.log import SELECT, WATCH, LogFile, TrainingLog, read_log
 from wsol_jax.training.optimiser import learning_rate, make_optimiser
-from wsol_jax.training.step import GRADIENT_NORM, TrainState, initial_state, make_step
+from wsol_jax.training.step import GRADIENT_NORM, TrainState, initial_state, make_step, variables_of
 from wsol_jax.training.watch import Watch
 
 Batches = Callable[[range], Iterator[Batch]]
@@ -38,11 +40,12 @@ def fit(
     seed: int,
     mesh: Mesh,
     watch: Watch | None = None,
+    select: Select | None = None,
 ) -> TrainState:
     """Train to the last step, continuing from the last checkpoint in `folder`, and save the last state there.
 
     Args:
-        folder: for checkpoints/, tensorboard/, log.jsonl and watch.jsonl.
+        folder: for checkpoints/, best/, tensorboard/, log.jsonl, watch.jsonl and select.jsonl.
         method: the method to train.
         variables: the initial parameters and batch statistics.
         batches: the batches of steps, see `training_batches`.
@@ -51,6 +54,7 @@ def fit(
         seed: of the run.
         mesh: the devices.
         watch: variables with 'memory' -> named numbers for watch.jsonl, before the first step and after every epoch.
+        select: variables with 'memory' -> a metric for select.jsonl, after every epoch; best/ has the best state.
 
     Returns:
         The state after the last step.
@@ -70,8 +74,14 @@ def fit(
     if start:
         logging.info("%s: continuing from step %d of %d", folder.name, start, total_steps)
     log = TrainingLog(folder, start)
-    watch_if_due = watch and _at_epochs(watch, LogFile(folder, start, WATCH), steps_per_epoch, total_steps)
-    if watch_if_due:
+    at_epochs = partial(_at_epochs, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+    watches = []
+    if watch:
+        watches.append(at_epochs(lambda state: watch(variables_of(state)), LogFile(folder, start, WATCH), first=0))
+    if select:
+        file = LogFile(folder, start, SELECT)
+        watches.append(at_epochs(keeping_best(select, folder), file, first=1))
+    for watch_if_due in watches:
         watch_if_due(start, state)
 
     steps_left = range(start, total_steps)
@@ -91,7 +101,7 @@ def fit(
                     values = {name: float(value) for name, value in jax.device_get(logs).items()}
                     norm = values.pop(GRADIENT_NORM)
                     log.write(done, values, {"learning_rate": float(rate(number)), GRADIENT_NORM: norm})
-                if watch_if_due:
+                for watch_if_due in watches:
                     watch_if_due(done, state)
                 if is_logged or processes.count() == 1:  # several processes agree where they wait for devices anyway
                     stopped = processes.is_set_anywhere(is_requested())
@@ -158,19 +168,25 @@ def _warn_of_missed(name: str, values: Mapping[str, float], steps: int) -> None:
 
 
 def _at_epochs(
-    watch: Watch, file: LogFile, steps_per_epoch: float, total_steps: int
+    measure: Callable[[TrainState], dict[str, float]],
+    file: LogFile,
+    *,
+    first: int,
+    steps_per_epoch: float,
+    total_steps: int,
 ) -> Callable[[int, TrainState], None]:
-    """A function of (steps done, state) that watches the state before the first step and once after every epoch."""
+    """A function of (steps done, state) that measures the state once after every epoch from number `first` on.
+
+    Epoch 0 ends before the first step.
+    """
     epochs = total_steps / steps_per_epoch
-    ends = (min(epoch, epochs) for epoch in range(math.ceil(epochs) + 1))
-    due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in ends}
+    ends = [min(epoch, epochs) for epoch in range(first, math.ceil(epochs) + 1)]
+    due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in reversed(ends)}  # of one step the first
     lines = processes.from_first(lambda: read_log(file.path.parent, file.path.name))
     watched = {line["step"] for line in lines}
 
     def watch_if_due(step: int, state: TrainState) -> None:
         if step in due and step not in watched:
-            memory = {"memory": state.memory} if state.memory else {}
-            values = watch({"params": state.params, "batch_stats": state.batch_stats} | memory)
-            file.write(step, {"epoch": due[step]} | values)
+            file.write(step, {"epoch": due[step]} | measure(state))
 
     return watch_if_due

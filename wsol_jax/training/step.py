@@ -46,6 +46,12 @@ def initial_state(variables: Variables, memory: Memory, optimiser: optax.Gradien
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, memory, optimiser.init(params))
 
 
+def variables_of(state: TrainState) -> Variables:
+    """Return the network of a state, 'params' and 'batch_stats', and 'memory' if its method has one."""
+    memory = {"memory": state.memory} if state.memory else {}
+    return {"params": state.params, "batch_stats": state.batch_stats} | memory
+
+
 def make_step(
     method: Method, optimiser: optax.GradientTransformation, seed: int, total_steps: int, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
