@@ -4,8 +4,8 @@
 
 M holds a map M/IMAGE_ID.npy, floats [224, 224] in [0, 1], for each photo that D lists: image_ids.txt, class_labels.txt,
 image_sizes.txt, and localization.txt with boxes. For masks, --config.data.lists.masks=localization.txt and the folder
-in D of the files that it names, --config.data.lists.mask_dir=masks. The photos may be absent; if they are below D/images,
---config.data.lists.photos=True shows them on the page. Takes about two milliseconds per map.
+of the files that it names, below D, --config.data.lists.mask_dir=masks. The photos may be absent; if they are below
+D/images, --config.data.lists.photos=True shows them on the page. Takes about two milliseconds per map.
 """
 
 from ml_collections import ConfigDict
