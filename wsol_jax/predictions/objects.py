@@ -12,6 +12,7 @@ from wsol_jax import boxes
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import readable
 from wsol_jax.predictions.coco import annotation, write_annotations
 from wsol_jax.predictions.predictions import image_sizes
 from wsol_jax.predictions.table import CORNERS
@@ -108,7 +109,7 @@ def read_objects(path: Path, records: Sequence[Record]) -> Objects:
     """
     number = {record.path: i for i, record in enumerate(records)}
     try:
-        table = pq.read_table(path).to_pydict()
+        table = pq.read_table(readable(path)).to_pydict()
         photo = np.array([number[image] for image in table["image"]], np.int64)
         pixels = np.array([table[name] for name in CORNERS], np.float64).T.reshape(-1, 4)
         score, area = np.array(table["score"], np.float32), np.array(table["area"], np.int64)
