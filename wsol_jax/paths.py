@@ -203,7 +203,7 @@ def remove(path: Path) -> None:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy the files of a folder, and of those in it, into another one, which may exist."""
+    """Write copies of the files of a folder, at any depth, into another one, which may exist."""
     if not isinstance(source, RemotePath) and not isinstance(target, RemotePath):
         shutil.copytree(source, target, dirs_exist_ok=True)
         return
@@ -220,7 +220,8 @@ def _errors(path: RemotePath) -> Iterator[epath.Path]:
     try:
         yield epath.Path(str(path))
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:_REASON] or type(error).__name__
+        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+        reason = re.split(r" \[\w+='", reason)[0][:_REASON]  # without TensorStore's own state
         if type(error).__name__ == "UnimplementedError":
             reason += "; EPATH_USE_TF=false leaves it to fsspec and the package for this store"
         is_missing = isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError"

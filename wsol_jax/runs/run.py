@@ -210,8 +210,7 @@ def _chosen(stages: str) -> list[str]:
 
 def _make(workdir: Path) -> None:
     if isinstance(workdir, RemotePath):
-        if not str(workdir).startswith("gs://"):
-            raise InputError(f"--workdir={workdir}: checkpoints are written to folders and to gs:// alone")
+        _require_checkpoints(workdir)
         return  # there are no folders to make; the lock is the first object that is written
     if not processes.is_first() and not workdir.is_dir():
         raise InputError(
@@ -227,6 +226,20 @@ def _make(workdir: Path) -> None:
         raise InputError(f"--workdir={workdir}: this folder cannot be created ({error.strerror})") from error
     if not os.access(workdir, os.W_OK):
         raise InputError(f"--workdir={workdir}: this folder cannot be written to")
+
+
+def _require_checkpoints(workdir: RemotePath) -> None:
+    """Raise InputError unless Orbax can write checkpoints there."""
+    if not str(workdir).startswith("gs://"):
+        raise InputError(
+            f"--workdir={workdir}: no checkpoint can be written there; expected a folder or gs://BUCKET/..."
+        )
+    try:
+        import google.cloud.storage  # noqa: F401 - Orbax imports it as late as it removes a checkpoint
+    except ImportError as error:
+        raise InputError(
+            f"--workdir={workdir}: expected the package google-cloud-storage, which Orbax needs"
+        ) from error
 
 
 def _readable_photos(config: ConfigDict, workdir: Path, is_dry: bool) -> Dataset:

@@ -119,7 +119,7 @@ def opened() -> Iterator[Bucket]:
     """Put a bucket in place of gs:// inside of the block."""
     bucket = Bucket()
     server = ThreadingHTTPServer(("localhost", 0), type("Handler", (_Handler,), {"bucket": bucket}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     google, storage = types.ModuleType("google.cloud"), types.ModuleType("google.cloud.storage")
     storage.Client = lambda: types.SimpleNamespace(get_bucket=lambda name: None)  # Orbax asks for its folders
     google.storage = storage
@@ -144,8 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         place, query = self._request()
-        if "/b/bucket/" not in self.path:
-            return self._answer(404)
+        if problem := self._problem():
+            return self._answer(*problem)
         if place is None:
             items = [
                 {"name": name}
@@ -174,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         _, query = self._request()
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        if "/b/bucket/" not in self.path or self.bucket.refuses:
-            return self._answer(403 if self.bucket.refuses else 404)
+        if problem := self._problem():
+            return self._answer(*problem)
         wanted = query.get("ifGenerationMatch")
         generation = self.bucket.put(query["name"], content, None if wanted is None else int(wanted))
         self._answer(412 if generation is None else 200, self._resource(query["name"]))
@@ -188,6 +188,13 @@ class _Handler(BaseHTTPRequestHandler):
                 del self.bucket.objects[place]
                 return self._answer(204)
         return self._answer(412 if known else 404)
+
+    def _problem(self) -> tuple[int, bytes] | None:
+        """The code and the content of the answer to a request that is refused."""
+        if "/b/bucket/" in self.path and not self.bucket.refuses:
+            return None
+        code, message = (403, "no access") if self.bucket.refuses else (404, "The specified bucket does not exist.")
+        return code, json.dumps({"error": {"code": code, "message": message}}).encode()
 
     def _request(self) -> tuple[str | None, dict[str, str]]:
         """The object of a request, None for all, and its other arguments."""
