@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol_jax.errors import InputError
-from wsol_jax.paths import RemotePath, readable
+from wsol_jax.paths import RemotePath, StoreError, readable
 
 AGAIN = "delete it, and the same command computes it again"
 _DAMAGED = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, zipfile.BadZipFile)
@@ -32,6 +32,8 @@ def read_array(
         mode = "r" if mapped and not isinstance(file, RemotePath) else None
         array = np.load(readable(file), mmap_mode=mode, allow_pickle=False)
         _check(array, shape, kinds)
+    except StoreError:
+        raise
     except _DAMAGED as error:
         raise _damaged(file, error, advice) from error
     return array
@@ -53,6 +55,8 @@ def read_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
         for name, array in zip(names, arrays, strict=True):
             if array.dtype.kind not in "fiubU":
                 raise ValueError(f"{name} holds {array.dtype}, expected numbers or text")
+    except StoreError:
+        raise
     except _DAMAGED as error:
         raise _damaged(file, error, AGAIN) from error
     return arrays

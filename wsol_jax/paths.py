@@ -127,7 +127,7 @@ class RemotePath(PurePosixPath):
         raise FileExistsError(errno.EEXIST, "it exists already", str(self))
 
     def remove_if(self, content: bytes) -> None:
-        """Remove an object of gs:// that has this content, and no other that takes its place meanwhile."""
+        """Put away an object of gs:// that has this content, and no other that takes its place meanwhile."""
         with _errors(self):
             store = self._conditional()
             read = store.read(self.name).result()
@@ -144,7 +144,7 @@ class RemotePath(PurePosixPath):
         ).result()
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the object."""
+        """Put away the object."""
         try:
             with _errors(self) as store:
                 store.unlink()
@@ -153,7 +153,7 @@ class RemotePath(PurePosixPath):
                 raise
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
-        """Do nothing: a folder is there as soon as an object is in it."""
+        """Return at once: a folder is there as soon as an object is in it."""
 
     def resolve(self) -> "RemotePath":
         """Return the path itself."""
@@ -171,7 +171,7 @@ def to_path(place: str | os.PathLike) -> Path:
         InputError: there is no such kind of store.
     """
     text = os.fspath(place)
-    if not _SCHEME.match(text) or "://" not in text:
+    if not re.match(rf"{_SCHEME.pattern}//", text):
         return Path(text)
     try:
         epath.Path(text)

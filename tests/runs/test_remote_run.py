@@ -5,6 +5,7 @@ import sys
 import experiments
 import pytest
 import tiny
+from ml_collections import ConfigDict
 
 from wsol_jax import load, run
 from wsol_jax.errors import InputError
@@ -17,7 +18,9 @@ OTHERS = {"config.json", "photos.json", "report/index.html"}  # data.dir and the
 
 
 def config(folder):
-    return experiments.tiny("psol_cub", **{"data.dir": str(folder), "stages": STAGES})
+    keys = experiments.tiny("psol_cub", **{"data.dir": str(folder), "stages": STAGES, "localizer.arch": "vgg_gap"})
+    keys.localizer.arch_kwargs = ConfigDict(experiments.NARROW["vgg_gap"])  # quick to compile
+    return keys
 
 
 def test_an_interrupted_remote_run_ends_with_the_same_results_bit_for_bit(store, tmp_path, monkeypatch):
