@@ -33,6 +33,7 @@ from ml_collections import ConfigDict, config_flags
 import wsol_jax
 from wsol_jax import InputError
 from wsol_jax.config import OPEN_GROUPS, unknown_key
+from wsol_jax.paths import to_path
 from wsol_jax.processes import STOPPED as STOPPED_BY_SIGTERM
 from wsol_jax.runs.dry_run import dry_run
 from wsol_jax.tools.command_line import Parser, show_log
@@ -72,7 +73,7 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, Path, bool]:
     config = load(at_home(known.config))
     for override in overrides:
         change(config, override)
-    return config, Path(at_home(known.workdir)), known.dry_run
+    return config, to_path(at_home(known.workdir)), known.dry_run
 
 
 def joined(arguments: Sequence[str]) -> list[str]:

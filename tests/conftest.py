@@ -14,6 +14,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
 import pytest
+import stores
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,6 +58,13 @@ def optimised() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture
+def store() -> Iterator[stores.Bucket]:
+    """A bucket in memory in place of gs://."""
+    with stores.opened() as bucket:
+        yield bucket
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,6 +28,7 @@ FLOORS = (  # from the top; a place imports itself and the places below it
         "devices",
         "errors",
         "files",
+        "paths",
         "processes",
         "progress",
         "threads",

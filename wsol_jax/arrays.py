@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol_jax.errors import InputError
+from wsol_jax.paths import RemotePath, StoreError, readable
 
 AGAIN = "delete it, and the same command computes it again"
 _DAMAGED = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, zipfile.BadZipFile)
@@ -20,7 +21,7 @@ def read_array(
     Args:
         file: the file.
         shape: of the array; None is any length.
-        mapped: whether its numbers stay in the file until they are used.
+        mapped: whether its numbers stay in the file until they are used; those of a remote file are all in memory.
         kinds: of numbers, letters of `np.dtype.kind`: 'f' for floating-point, 'iu' for whole ones.
         advice: what to do about a damaged file, for the error.
 
@@ -28,8 +29,11 @@ def read_array(
         InputError: it is no such file, or of another shape or other kinds of numbers.
     """
     try:
-        array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+        mode = "r" if mapped and not isinstance(file, RemotePath) else None
+        array = np.load(readable(file), mmap_mode=mode, allow_pickle=False)
         _check(array, shape, kinds)
+    except StoreError:
+        raise
     except _DAMAGED as error:
         raise _damaged(file, error, advice) from error
     return array
@@ -46,11 +50,13 @@ def read_arrays(file: Path, names: Sequence[str]) -> list[np.ndarray]:
         InputError: it is no such file, lacks one of them, or one holds objects.
     """
     try:
-        with np.load(file, allow_pickle=False) as saved:
+        with np.load(readable(file), allow_pickle=False) as saved:
             arrays = [saved[name] for name in names]
         for name, array in zip(names, arrays, strict=True):
             if array.dtype.kind not in "fiubU":
                 raise ValueError(f"{name} holds {array.dtype}, expected numbers or text")
+    except StoreError:
+        raise
     except _DAMAGED as error:
         raise _damaged(file, error, AGAIN) from error
     return arrays

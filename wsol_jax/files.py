@@ -1,6 +1,7 @@
 """Files that are complete or absent, and file names that are safe on every system."""
 
 import contextlib
+import io
 import os
 import re
 import socket
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wsol_jax import processes
+from wsol_jax.paths import RemotePath
 
 UNFINISHED = ".part"  # the ending of files that are not whole
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file, whole or not at all; of the processes of a run only the first one does.
+
+    The content of a remote file is in memory until it is sent, at once.
 
     Several runs, also on different hosts, may write the same file at once; one of their versions remains, whole.
 
@@ -26,6 +30,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         OSError: it cannot be written; the error names it, and nothing is left.
     """
     if not processes.is_first():
+        return
+    if isinstance(path, RemotePath):
+        content = io.BytesIO()
+        write(content)
+        path.write_bytes(content.getvalue())
         return
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{UNFINISHED}")
     try:
@@ -50,6 +59,8 @@ def clear_unfinished(folder: Path) -> list[Path]:
     Args:
         folder: with its folders.
     """
+    if isinstance(folder, RemotePath):
+        return []  # an object is whole
     dead = [path for path in folder.rglob(f"*{UNFINISHED}") if _is_dead(path.name)]
     for path in dead:
         path.unlink(missing_ok=True)

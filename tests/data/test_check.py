@@ -11,6 +11,7 @@ from wsol_jax.data.check import _reason as reason
 from wsol_jax.data.check import check_photos
 from wsol_jax.data.records import digest
 from wsol_jax.errors import InputError
+from wsol_jax.paths import StoreError, copy_folder, to_path
 
 
 @pytest.fixture
@@ -93,6 +94,26 @@ def test_other_pixels_under_the_same_name_are_noticed(dataset, tmp_path):
         assert digest(after.splits["test"]) == digest(before.splits["test"])
     photo.write_bytes(original)
     assert digest(check(dataset, cache)[0].splits["train"]) == digest(before.splits["train"])
+
+
+def test_photos_in_a_store_are_checked_alike(dataset, data_config, store, tmp_path):
+    expected, unreadable, _ = check(dataset)
+    copy_folder(tmp_path / "photos", to_path("gs://bucket/photos"))
+    remote, cache = (
+        load_dataset(data_config("folder", "gs://bucket/photos"), seed=0),
+        to_path("gs://bucket/photos.json"),
+    )
+    readable, same, _ = check(remote, cache)
+    assert [path for path, _ in same] == [path for path, _ in unreadable]
+    assert {n: digest(r) for n, r in readable.splits.items()} == {n: digest(r) for n, r in expected.splits.items()}
+    np.testing.assert_array_equal(*(one.read(one.splits["train"][0]) for one in (readable, expected)))
+    original = store.objects["photos/train/a/1.jpg"][0]
+    store.put("photos/train/a/1.jpg", original[:-20] + bytes(18) + original[-2:])
+    _, _, lines = check(remote, cache)
+    assert any("1 of 6 photos have other content" in line for line in lines)
+    store.refuses = True  # which says nothing about the photos
+    with pytest.raises(StoreError, match=r"no access to gs://bucket/photos/train/a/1\.jpg"):
+        check(remote)
 
 
 def test_a_photo_without_a_readable_header_is_decoded_in_spite_of_the_cache(dataset, tmp_path, data_config):

@@ -4,6 +4,7 @@ import pytest
 from absl import logging
 
 from wsol_jax.data.walk import photos_below
+from wsol_jax.paths import copy_folder, to_path
 
 
 @pytest.fixture
@@ -76,3 +77,16 @@ def test_what_is_left_out_is_counted(root, caplog, monkeypatch):
     assert below(root, "a", "b") == [["a/1.jpg"], ["b/1.jfif"]]
     assert "1 files do not have the suffix of a photo and are left out: a/notes.txt" in caplog.text
     assert "2 folders may not be read and are left out: a/deep, b/deep" in caplog.text
+
+
+def test_in_a_store_the_same_photos_come_in_the_same_order(root, store, caplog):
+    for name in (".hidden/1.jpg", "a/notes.txt", "b.c/4.png", "a/.2.jpg"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"")
+    copy_folder(root, to_path("gs://bucket/p"))
+    expected = below(root, "a", "b", "b.c")
+    left_out = caplog.text.replace(str(root), "gs://bucket/p")
+    caplog.clear()
+    assert below(to_path("gs://bucket/p"), "a", "b", "b.c") == expected
+    assert "1 files do not have the suffix of a photo and are left out: a/notes.txt" in caplog.text == left_out
+    assert photos_below(to_path("gs://bucket/p"), [to_path("gs://bucket/p")]) == photos_below(root, [root])

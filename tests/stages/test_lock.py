@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.stages import lock
 from wsol_jax.stages.lock import locked
 from wsol_jax.stages.workdir import lock_file
@@ -171,3 +172,29 @@ def test_unfinished_files_of_the_dead_are_removed(dead, tmp_path):
         path.touch()
     with locked(tmp_path):
         assert not any(path.exists() for path in theirs) and all(path.exists() for path in others)
+
+
+def test_in_a_store_one_run_holds_it_and_the_dead_give_it_back(store, dead):
+    workdir = to_path("gs://bucket/run")
+    with locked(workdir):
+        assert json.loads(lock_file(workdir).read_text())["process"] == os.getpid()
+        with pytest.raises(InputError, match=f"gs://bucket/run is in use by process {os.getpid()} on"), locked(workdir):
+            pass
+    assert not store.objects
+    content = dict(host=socket.gethostname(), process=dead, started=1, since="yesterday")
+    lock_file(workdir).write_bytes(json.dumps(content).encode())
+    with locked(workdir):
+        assert json.loads(lock_file(workdir).read_text())["process"] == os.getpid()
+    lock_file(workdir).write_bytes(json.dumps(content | {"host": "elsewhere"}).encode())
+    with pytest.raises(
+        InputError, match=r"on elsewhere.*if it does not run any more, delete gs://bucket/run/run\.lock"
+    ):
+        locked(workdir).__enter__()
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/run", "gs://absent/run"])
+def test_a_store_that_refuses_the_lock_is_one_line(store, place):
+    store.refuses = "absent" not in place
+    reason = "PERMISSION_DENIED: no access" if store.refuses else "NOT_FOUND: The specified bucket does not exist"
+    with pytest.raises(InputError, match=rf"^--workdir={place}: it cannot be written to \({reason}\.?\)$"):
+        locked(to_path(place)).__enter__()

@@ -1,5 +1,6 @@
 """Kept features: the network's own, computed once, and every view once an epoch."""
 
+import tempfile
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
 from wsol_jax.data.render import cut
 from wsol_jax.errors import InputError
 from wsol_jax.methods.localizer import features_of, on_features
+from wsol_jax.paths import to_path
 from wsol_jax.training import kept_features
 from wsol_jax.training.kept_features import feature_batches, keep_features
 
@@ -39,8 +41,12 @@ def test_a_row_holds_the_features_of_its_view(spatial, tmp_path):
     np.testing.assert_allclose(kept.features[7 * VIEWS + 2], expected[0], rtol=2e-3, atol=2e-3)
 
 
-def test_an_interrupted_computation_continues_with_the_same_rows(spatial, tmp_path, monkeypatch):
-    whole = keep(spatial, tmp_path / "whole.npy").features
+@pytest.fixture(scope="module")
+def whole(spatial, tmp_path_factory):
+    return keep(spatial, tmp_path_factory.mktemp("whole") / "features.npy").features
+
+
+def test_an_interrupted_computation_continues_with_the_same_rows(spatial, whole, tmp_path, monkeypatch):
     write, calls = kept_features.write_atomically, []
 
     def fail_at_the_third(*arguments):
@@ -55,6 +61,13 @@ def test_an_interrupted_computation_continues_with_the_same_rows(spatial, tmp_pa
     monkeypatch.undo()
     assert (tmp_path / "cut.rows").read_text() == str(2 * BATCH)
     np.testing.assert_array_equal(keep(spatial, tmp_path / "cut.npy").features, whole)
+
+
+def test_those_of_a_remote_run_are_in_no_file(spatial, whole, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = keep(spatial, to_path("gs://bucket/features.npy")).features
+    assert not store.written and not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(kept, whole)
 
 
 def test_a_full_disk_is_known_before_the_first_photo(spatial, tmp_path, monkeypatch):

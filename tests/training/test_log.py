@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
+from wsol_jax.training import log as log_module
 from wsol_jax.training.log import LOG, WATCH, LogFile, TrainingLog, read_log
 
 
@@ -84,3 +86,25 @@ def test_events_that_cannot_be_written_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(log.writer, "write_scalars", lambda *_: fail(TypeError("a mistake of ours")))
     with pytest.raises(TypeError, match="a mistake of ours"):
         log.write(2, {"loss": 1.0})
+
+
+def test_a_remote_log_is_whole_at_each_checkpoint(store):
+    folder = to_path("gs://bucket/run/train")
+    log, watched = TrainingLog(folder, 0), LogFile(folder, 0, WATCH)
+    for step in range(1, 6):
+        log.write(step, {"loss": 1 / step})
+        watched.write(step, {"epoch": step})
+    assert read_log(folder) == [] and len(read_log(folder, WATCH)) == 5
+    log.flush()
+    assert read_log(folder) == [{"step": step, "loss": 1 / step} for step in range(1, 6)]
+    (events,) = (folder / "tensorboard").iterdir()
+    assert events.name.startswith("events.out.tfevents") and len(events.read_bytes()) > 100
+    TrainingLog(folder, 3)
+    assert [line["step"] for line in read_log(folder)] == [1, 2, 3]
+
+
+def test_a_remote_log_is_written_after_some_seconds(store, monkeypatch):
+    monkeypatch.setattr(log_module, "PAUSE", 0.0)
+    log = LogFile(to_path("gs://bucket/run"), 0)
+    log.write(1, {"loss": 0.5})
+    assert [line["step"] for line in read_log(log.path.parent)] == [1]

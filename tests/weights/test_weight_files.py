@@ -41,6 +41,17 @@ def test_every_kind_gives_the_same_arrays(file, tmp_path):
     assert {name: array.dtype for name, array in read.items()} == {"a.weight": "f4", "half": "f4", "double": "f8"}
 
 
+@pytest.mark.parametrize("file", WRITERS)
+def test_a_file_in_a_store_gives_the_same_arrays(file, store, tmp_path):
+    WRITERS[file](tmp_path / file, {"a.weight": ARRAY})
+    store.put(file, (tmp_path / file).read_bytes())
+    read, origin = read_weights(f"gs://bucket/{file}")
+    assert origin == f"gs://bucket/{file}"
+    np.testing.assert_array_equal(read["a.weight"], ARRAY)
+    with pytest.raises(InputError, match="gs://bucket/absent: no such weight file"):
+        read_weights("gs://bucket/absent")
+
+
 def write_bfloat16(path, array):
     """Write a .safetensors file by its specification, without its library."""
     entry = {"dtype": "BF16", "shape": array.shape, "data_offsets": [0, array.nbytes]}

@@ -12,6 +12,7 @@ from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import StoreError
 from wsol_jax.progress import track
 from wsol_jax.threads import in_parts, in_threads
 
@@ -164,6 +165,8 @@ def _read_cache(cache: Path | None) -> dict[str, Checked]:
     try:
         checked = json.loads(cache.read_bytes()) if cache is not None else {}
         return {path: Checked(list(stamp), *texts) for path, (stamp, *texts) in checked.items()}
+    except StoreError:  # the results may be right
+        raise
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

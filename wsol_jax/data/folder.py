@@ -13,6 +13,7 @@ from wsol_jax.data.records import Annotated, Dataset, Record
 from wsol_jax.data.splits import choose, per_class
 from wsol_jax.data.walk import photos_below
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 
 UNLABELLED = ["object"]
 """The classes of photos without labels: labelling tools need a name for a box."""
@@ -45,7 +46,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     else:
         dataset = _labelled(root, config, seed)
     dataset = dataset._replace(annotation_frame=config.annotation_frame)
-    return with_true_boxes(dataset, Path(config.folder.boxes).expanduser()) if config.folder.boxes else dataset
+    return with_true_boxes(dataset, to_path(config.folder.boxes).expanduser()) if config.folder.boxes else dataset
 
 
 def _labelled(root: Path, config: ConfigDict, seed: int) -> Dataset:

@@ -1,12 +1,14 @@
 """Files of photos: their formats, among them those that need a package of their own."""
 
-from pathlib import Path
+import io
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsol_jax.errors import InputError
+from wsol_jax.paths import readable
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Dicom
@@ -32,23 +34,29 @@ def open_image(source: Path | BinaryIO, header_only: bool = False) -> Image.Imag
         InputError: a package is not installed.
         Exception: nearly any, for damaged bytes.
     """
-    if isinstance(source, Path) and source.suffix.lower() == ".dcm":
-        return _dicom(source, header_only)
-    try:
+    if not isinstance(source, PurePath):
         return Image.open(source, formats=_FORMATS)
+    file = readable(source)
+    if source.suffix.lower() == ".dcm":
+        return _dicom(file, header_only)
+    try:
+        return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        if not isinstance(source, Path) or not _is_heif(source):
+        if not _is_heif(file):
             raise
-    return _heif(source)
+    return _heif(file)
 
 
-def _is_heif(file: Path) -> bool:
-    with file.open("rb") as content:
-        start = content.read(12)
+def _is_heif(file: Path | io.BytesIO) -> bool:
+    if isinstance(file, io.BytesIO):
+        start = file.getvalue()[:12]
+    else:
+        with file.open("rb") as content:
+            start = content.read(12)
     return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
 
 
-def _heif(file: Path) -> Image.Image:
+def _heif(file: Path | io.BytesIO) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
@@ -56,7 +64,7 @@ def _heif(file: Path) -> Image.Image:
     return HeifImageFile(file)
 
 
-def _dicom(file: Path, header_only: bool) -> Image.Image:
+def _dicom(file: Path | io.BytesIO, header_only: bool) -> Image.Image:
     try:
         import pydicom
     except ImportError as error:

@@ -14,6 +14,7 @@ from wsol_jax.data.records import Annotated, Dataset
 from wsol_jax.data.walk import photos_below
 from wsol_jax.data.xml_boxes import read_xml
 from wsol_jax.errors import InputError
+from wsol_jax.paths import within
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
@@ -35,7 +36,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
         raise InputError(f"{root} has no folder train/; expected one with a folder for each synset")
     synsets = {folder.name: label for label, folder in enumerate(class_folders(root / "train"))}
     splits = {"train": _in_class_folders(root, "train", synsets)}
-    boxes = root / Path(config.imagenet.boxes).expanduser()
+    boxes = within(root, config.imagenet.boxes)
     if boxes.is_file():
         splits["test"] = lists.read_split(root, boxes.parent, lists.Files(images="", boxes=boxes.name))
     elif config.imagenet.boxes and not boxes.is_dir():
@@ -48,7 +49,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     elif (root / "val").is_dir():
         splits["test"] = _in_class_folders(root, "val", synsets)
     if config.imagenet.blacklist:
-        file = root / Path(config.imagenet.blacklist).expanduser()
+        file = within(root, config.imagenet.blacklist)
         splits["test"] = _without_blacklisted(splits.get("test", []), file)
     return Dataset(list(synsets), to_records(root, splits, config), photos.PhotoFiles(root), masks.MaskFiles(root))
 

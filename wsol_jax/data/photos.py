@@ -14,6 +14,7 @@ from wsol_jax.data.formats import open_image
 from wsol_jax.data.frames import ORIENTATION, turned, turned_size
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
+from wsol_jax.paths import StoreError, to_path
 from wsol_jax.progress import track
 from wsol_jax.threads import in_threads
 
@@ -213,7 +214,7 @@ def root_folder(folder: str, name: str) -> Path:
     """
     if not folder:
         raise InputError(f"the dataset {name!r} is read from a folder: give it with --config.data.dir=FOLDER")
-    root = Path(folder).expanduser()
+    root = to_path(folder).expanduser()
     if not root.is_dir():
         raise InputError(f"--config.data.dir: there is no folder {root}")
     return root
@@ -237,6 +238,7 @@ def opened(
 
     Raises:
         InputError: there is no such file, or it cannot be decoded.
+        StoreError: the store of a remote file does not answer, or refuses.
     """
     name = name or str(source)
     try:
@@ -244,6 +246,8 @@ def opened(
             return use(image)
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such photo") from error
+    except StoreError:  # the photo may be right
+        raise
     except Exception as error:  # damaged bytes make the decoders raise nearly any error
         raise InputError(f"{name}: not a readable photo ({first_line(error)})") from error
 

@@ -3,7 +3,6 @@
 import io
 import socket
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from wsol_jax.data.headers import read_header
 from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.progress import track
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     def read(record: Record) -> np.ndarray:
         return photos.read_photo(io.BytesIO(encoded[record.path]), record.path)
 
-    return Dataset(features["label"].names, splits, read, masks.MaskFiles(Path(builder.data_dir)))
+    return Dataset(features["label"].names, splits, read, masks.MaskFiles(to_path(builder.data_dir)))
 
 
 def _builder(name: str, folder: str | None) -> "DatasetBuilder":

@@ -2,13 +2,14 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import logging
 
 from wsol_jax.data.formats import SUFFIXES
 from wsol_jax.errors import InputError
+from wsol_jax.paths import RemotePath, to_path
 
 _NAMED = 5
 
@@ -50,8 +51,8 @@ class _Walk:
     def read(self, folder: Path, photos: list[str]) -> list[Path]:
         """Return the links to folders below a folder, and put its photos, relative to the root, into `photos`."""
         links = []
-        for place, folders, files in os.walk(folder, onerror=self._unreadable):
-            here = Path(place)
+        for place, folders, files in _listed(folder, self._unreadable):
+            here = to_path(place)
             if _key(here) in self.read_already:
                 self.left_out["links lead to folders that are read already"].append(here)
                 folders.clear()
@@ -80,8 +81,24 @@ class _Walk:
             logging.warning("%s: %d %s and are left out: %s%s", self.root, len(paths), reason, named, more)
 
 
-def _key(folder: Path) -> tuple[int, int]:
+def _listed(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str | Path, list[str], list[str]]]:
+    """A folder with the names of its folders and files, then what is left of its folders, as `os.walk` does."""
+    if not isinstance(folder, RemotePath):
+        yield from os.walk(folder, onerror=on_error)
+        return
+    folders, files = [], []
+    for path in folder.iterdir():  # names of photos need no question to the store
+        is_file = path.suffix.lower() in SUFFIXES or path.is_file()
+        (files if is_file else folders).append(path.name)
+    yield folder, folders, files
+    for name in folders:
+        yield from _listed(folder / name, on_error)
+
+
+def _key(folder: Path) -> object:
     """What is the same for all paths of a folder."""
+    if isinstance(folder, RemotePath):
+        return folder
     status = folder.stat()
     return status.st_dev, status.st_ino
 

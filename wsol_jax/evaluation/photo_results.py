@@ -22,6 +22,7 @@ from wsol_jax.evaluation import bootstrap, maps
 from wsol_jax.evaluation.map_boxes import EVERY, LARGEST, LEVELS, MapBoxes
 from wsol_jax.evaluation.map_pixels import PixelScores
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import StoreError, readable
 
 DIGEST = 16  # characters
 PHOTO = ("image", "label", "digest")
@@ -97,7 +98,7 @@ def read(path: Path) -> PhotoResults:
         InputError: it is damaged.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(readable(path))
         column = {name: table.column(name).combine_chunks() for name in table.column_names}
         hits = {name: _floats(values) for name, values in column.items() if name not in OF_MAPS | set(PHOTO)}
         of_maps = None
@@ -109,6 +110,8 @@ def read(path: Path) -> PhotoResults:
             pixels = PixelScores(*(_matrix(column[name]) for name in PIXELS)) if "object" in column else None
             of_maps = maps.MapResults(boxes, pixels)
         return PhotoResults(column["image"].to_pylist(), column["digest"].to_pylist(), hits, of_maps)
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} is damaged ({reason}); redo the stage evaluate of its run") from error

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from wsol_jax.errors import InputError
+from wsol_jax.paths import StoreError, readable
 
 STEP = 0.001  # between thresholds, wsolevaluation's main.py; its evaluation.py takes 0.01
 ROUNDING = 1e-6  # how far the rounding of another program may lead out of [0, 1]
@@ -86,9 +87,11 @@ def read(folder: Path, image: str, size: tuple[int, int] | None = None) -> np.nd
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"score map of {image}: {path} is outside of {folder}")
     try:
-        values = np.load(path, allow_pickle=False)
+        values = np.load(readable(path), allow_pickle=False)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"there is no map {path}; expected the score map of {image}") from error
+    except StoreError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file; expected the score map of {image}") from error
     return checked(image, values, size)

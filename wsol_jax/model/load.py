@@ -15,6 +15,7 @@ from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.networks import input_size, resize_size
 from wsol_jax.model.model import BOXES, CLASSES, MAPS, Model
+from wsol_jax.paths import to_path
 from wsol_jax.stages import identity, predict, train
 from wsol_jax.stages.map_runs import method_name
 from wsol_jax.stages.networks import (
@@ -78,7 +79,7 @@ def load(
         raise InputError(f"levels is {levels!r}; expected two different finite numbers, black and white")
     given = depth.levels_of_dataset((), levels) if levels else None
     if run is not None:
-        return _from_run(Path(run), geometry, _levels(Path(run)) if given is None else given)
+        return _from_run(to_path(run), geometry, _levels(to_path(run)) if given is None else given)
     if method not in ("cam", "grad_cam"):
         raise InputError(f"method is {method!r}; expected 'cam' or 'grad_cam', which need no training")
     config = train.defaults().unlock()
@@ -104,7 +105,7 @@ def _from_run(workdir: Path, geometry: str, levels: Mapping[str, Levels]) -> Mod
         if name:
             networks[task] = other_run(workdir, name, "load")
     if keys.localizer_from:
-        networks[BOXES] = other_run(Path(keys.localizer_from), "localizer", "localizer_from")
+        networks[BOXES] = other_run(to_path(keys.localizer_from), "localizer", "localizer_from")
     if not networks:
         raise InputError(f"{workdir} has no finished {', '.join(NETWORK_FOLDERS)}; expected the workdir of a run")
     if ignored := [key for key in ("boxes_from", "classes_from") if keys[key]]:

@@ -17,6 +17,7 @@ from wsol_jax.methods import method as methods
 from wsol_jax.methods.method import Variables
 from wsol_jax.model.photos import Photo, is_one, pixels
 from wsol_jax.model.prediction import Prediction, unreadable
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.predictions import top_classes
 from wsol_jax.progress import track
 from wsol_jax.pseudo.confidence import box_confidence
@@ -135,7 +136,7 @@ class Model:
         """
         from wsol_jax.model.export import export
 
-        export(self, Path(file), platforms)
+        export(self, to_path(file), platforms)
 
     def pixels(self, photo: Photo, name: str = "photo") -> np.ndarray:
         """Return the pixels of a photo as the networks see them, uint8 [h, w, 3], RGB, upright.

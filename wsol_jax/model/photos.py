@@ -1,7 +1,7 @@
 """Photos as a caller has them: paths, PIL images, arrays."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -10,6 +10,7 @@ from wsol_jax.data import depth
 from wsol_jax.data.headers import read_header
 from wsol_jax.data.photos import pixels_of, read_photo
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 
 Photo = str | Path | Image.Image | np.ndarray
 """A file, an image, or uint8 [h, w, 3]."""
@@ -17,7 +18,7 @@ Photo = str | Path | Image.Image | np.ndarray
 
 def is_one(photos: object) -> bool:
     """Return whether it is one photo, not several."""
-    return isinstance(photos, str | Path | Image.Image) or (isinstance(photos, np.ndarray) and photos.ndim <= 3)
+    return isinstance(photos, str | PurePath | Image.Image) or (isinstance(photos, np.ndarray) and photos.ndim <= 3)
 
 
 def pixels(photo: Photo, name: str, levels: Mapping[str, depth.Levels]) -> np.ndarray:
@@ -32,8 +33,8 @@ def pixels(photo: Photo, name: str, levels: Mapping[str, depth.Levels]) -> np.nd
         InputError: it cannot be read, has more than 8 bits of a kind without levels, or is an array of another shape or
             type.
     """
-    if isinstance(photo, str | Path):
-        file = Path(photo)
+    if isinstance(photo, str | PurePath):
+        file = to_path(photo)
         return read_photo(file, levels=_levels(read_header(file).depth, str(file), levels))
     if isinstance(photo, Image.Image):
         return pixels_of(photo, name, _levels(depth.kind(photo), name, levels))

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from wsol_jax.data.records import Record
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import readable
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.label_studio import write_label_studio
 from wsol_jax.predictions.predictions import Predictions
@@ -31,7 +32,7 @@ def export_boxes(
     """
     table = folder / "boxes.parquet"
     write_predictions(table, records, predictions)
-    rows = pq.read_table(table)
+    rows = pq.read_table(readable(table))
     flat = rows.select([name for name in FLAT_COLUMNS if name in rows.column_names])
     write_atomically(folder / "boxes.csv", lambda file: pyarrow.csv.write_csv(flat, file))
     write_coco(folder / "coco.json", records, predictions, classes)

@@ -12,6 +12,7 @@ from wsol_jax import boxes
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import StoreError, readable
 from wsol_jax.predictions.coco import annotation, write_annotations
 from wsol_jax.predictions.predictions import image_sizes
 from wsol_jax.predictions.table import CORNERS
@@ -108,11 +109,13 @@ def read_objects(path: Path, records: Sequence[Record]) -> Objects:
     """
     number = {record.path: i for i, record in enumerate(records)}
     try:
-        table = pq.read_table(path).to_pydict()
+        table = pq.read_table(readable(path)).to_pydict()
         photo = np.array([number[image] for image in table["image"]], np.int64)
         pixels = np.array([table[name] for name in CORNERS], np.float64).T.reshape(-1, 4)
         score, area = np.array(table["score"], np.float32), np.array(table["area"], np.int64)
         return Objects(photo, pixels / np.tile(image_sizes(records)[photo], 2), score, table["mask"], area)
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a table of objects of these photos; redo the stage objects") from error
 

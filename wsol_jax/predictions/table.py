@@ -12,6 +12,7 @@ from wsol_jax import boxes
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import StoreError, readable
 from wsol_jax.predictions.predictions import Predictions, image_sizes
 
 CORNERS = ("x0", "y0", "x1", "y1")
@@ -99,7 +100,9 @@ def _read_table(path: Path) -> pa.Table:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a Parquet table of boxes or classes")
     try:
-        return pq.read_table(path)
+        return pq.read_table(readable(path))
+    except StoreError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]})") from error
 

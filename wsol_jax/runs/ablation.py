@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax.config import check_config
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.runs.run import carry_out, held, plan
 from wsol_jax.runs.timing import Times, measure
 from wsol_jax.stages.networks import trained
@@ -59,7 +60,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Raises:
         InputError: as `run.run`, or there is no such loss.
     """
-    workdir = Path(workdir)
+    workdir = to_path(workdir)
     check_config(config, jax.device_count())
     with held(workdir):
         return _run(config, workdir)

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from wsol_jax.paths import to_path
 from wsol_jax.progress import clock
 from wsol_jax.runs import ablation
 from wsol_jax.runs.run import Plan, plan
@@ -30,7 +31,7 @@ def dry_run(config: ConfigDict, workdir: str | Path) -> str:
     Raises:
         InputError: as `run`.
     """
-    workdir, is_ablation = Path(workdir), config.get("stages") == "ablation"
+    workdir, is_ablation = to_path(workdir), config.get("stages") == "ablation"
     runs = {row: one.config for row, one in ablation.rows(config).items()} if is_ablation else {"": config}
     rows, seconds = [HEADER], 0.0
     for name, one in runs.items():

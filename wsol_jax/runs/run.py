@@ -6,7 +6,6 @@ skipped, one that was cut off continues, and results with another fingerprint st
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from wsol_jax.data.check import check_photos
 from wsol_jax.data.records import Dataset
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import RemotePath, remove, to_path
 from wsol_jax.runs.agreement import require_same_photos, require_same_run
 from wsol_jax.runs.state import identities, is_finished, require_inputs, require_same
 from wsol_jax.stages import identity
@@ -81,8 +81,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         InputError: the configuration, the data, the weights or the workdir is wrong, in one line.
     """
     check_config(config, jax.device_count())
-    with held(Path(workdir)):
-        return carry_out(_plan(config, Path(workdir)))
+    with held(to_path(workdir)):
+        return carry_out(_plan(config, to_path(workdir)))
 
 
 @contextmanager
@@ -209,6 +209,9 @@ def _chosen(stages: str) -> list[str]:
 
 
 def _make(workdir: Path) -> None:
+    if isinstance(workdir, RemotePath):
+        _require_checkpoints(workdir)
+        return  # there are no folders to make; the lock is the first object that is written
     if not processes.is_first() and not workdir.is_dir():
         raise InputError(
             f"--workdir={workdir}: process {processes.number()} does not see the folder that process 0 created; "
@@ -223,6 +226,20 @@ def _make(workdir: Path) -> None:
         raise InputError(f"--workdir={workdir}: this folder cannot be created ({error.strerror})") from error
     if not os.access(workdir, os.W_OK):
         raise InputError(f"--workdir={workdir}: this folder cannot be written to")
+
+
+def _require_checkpoints(workdir: RemotePath) -> None:
+    """Raise InputError unless Orbax can write checkpoints there."""
+    if not str(workdir).startswith("gs://"):
+        raise InputError(
+            f"--workdir={workdir}: no checkpoint can be written there; expected a folder or gs://BUCKET/..."
+        )
+    try:
+        import google.cloud.storage  # noqa: F401 - Orbax imports it as late as it removes a checkpoint
+    except ImportError as error:
+        raise InputError(
+            f"--workdir={workdir}: expected the package google-cloud-storage, which Orbax needs"
+        ) from error
 
 
 def _readable_photos(config: ConfigDict, workdir: Path, is_dry: bool) -> Dataset:
@@ -261,7 +278,4 @@ def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_e
 def _clear(workdir: Path, name: str) -> None:
     logging.info("%s: removing results of an older configuration", name)
     for path in (workdir / output for output in STAGES[name].outputs):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)

@@ -143,4 +143,4 @@ def _obstacle(name: str, saved: Identity, wanted: Identity, contexts: dict[str, 
 
 def _has_results(workdir: Path, name: str) -> bool:
     places = [workdir / output for output in STAGES[name].outputs]
-    return any(path.is_file() for place in places for path in (place, *place.rglob("*")))
+    return any(path.is_file() for place in places for path in chain((place,), place.rglob("*")))

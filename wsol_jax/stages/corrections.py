@@ -13,6 +13,7 @@ from wsol_jax.data.matching import PhotoBoxes, read_boxes
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.stages.workdir import corrections_file
 
@@ -95,7 +96,7 @@ def with_empty_photos(dataset: Dataset, source: str) -> Dataset:
     """
     if not source.endswith(".json"):
         return dataset
-    left_out = read_corrections(Path(source), dataset, lambda line: None).left_out
+    left_out = read_corrections(to_path(source), dataset, lambda line: None).left_out
     splits = {
         split: [record._replace(is_empty=record.path in left_out) for record in records]
         for split, records in dataset.splits.items()

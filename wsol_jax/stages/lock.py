@@ -1,7 +1,8 @@
 """The lock of a workdir: one run at a time, whose process it names.
 
 The lock is a file that one process creates and removes. One that was killed leaves it; the next run sees that no such
-process runs on this host, and takes its place.
+process runs on this host, and takes its place. In gs:// it is an object that is written under the condition that there
+is none, which one of several hosts can.
 """
 
 import fcntl
@@ -21,6 +22,7 @@ from absl import logging
 from wsol_jax import processes
 from wsol_jax.errors import InputError
 from wsol_jax.files import UNFINISHED, clear_unfinished, is_alive
+from wsol_jax.paths import RemotePath
 from wsol_jax.stages.workdir import lock_file
 
 
@@ -93,21 +95,28 @@ def _words(file: Path, holder: Holder | None) -> str:
 
 def _create(file: Path, mine: Holder) -> None:
     """Create the lock with its content, at once, or raise FileExistsError."""
+    content = _content(mine)
+    if isinstance(file, RemotePath):
+        file.create(content)
+        return
     unfinished = _beside(file)
-    unfinished.write_text(json.dumps(mine._asdict()))
+    unfinished.write_bytes(content)
     try:
         os.link(unfinished, file)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        with file.open("x") as lock:
-            lock.write(json.dumps(mine._asdict()))
+        with file.open("xb") as lock:
+            lock.write(content)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _put_away(file: Path, dead: Holder) -> None:
     """Remove the lock of a dead process, but no other that has taken its place since it was read."""
+    if isinstance(file, RemotePath):
+        file.remove_if(_content(dead))
+        return
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without such locks
@@ -117,6 +126,10 @@ def _put_away(file: Path, dead: Holder) -> None:
             file.unlink(missing_ok=True)
     finally:
         os.close(folder)
+
+
+def _content(holder: Holder) -> bytes:
+    return json.dumps(holder._asdict()).encode()
 
 
 def _beside(file: Path) -> Path:

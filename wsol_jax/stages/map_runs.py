@@ -18,6 +18,7 @@ from wsol_jax.evaluation.maps import MapSource
 from wsol_jax.methods import METHODS
 from wsol_jax.methods.dawsol.target_samples import SETS
 from wsol_jax.methods.drawings import DRAWINGS, OWN_MAPS, Drawing
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_images, read_predictions
 from wsol_jax.pseudo.regions import BOX_SIDE
@@ -69,7 +70,9 @@ def predicted_maps(file: Path, size: int) -> MapSource:
 def foreign_maps(config: ConfigDict, dataset: Dataset, split: str) -> MapSource:
     """Return the maps that another program wrote to `config.dir`, each checked when it is read."""
     records, size = dataset.splits[split], (config.size, config.size)
-    return lambda i: score_maps.read(Path(config.dir).expanduser(), records[i].path.removeprefix(config.prefix), size)
+    return lambda i: score_maps.read(
+        to_path(config.dir).expanduser(), records[i].path.removeprefix(config.prefix), size
+    )
 
 
 def own_run(context: Context, split: str) -> MapRun | None:

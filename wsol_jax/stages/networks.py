@@ -22,6 +22,7 @@ from wsol_jax.methods.method import Method, Prediction, Variables
 from wsol_jax.methods.mirrored import mirrored
 from wsol_jax.methods.networks import input_size, resize_size, unfrozen
 from wsol_jax.methods.ten_crop import ten_crop
+from wsol_jax.paths import to_path
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.workdir import best_folder, checkpoints_folder
@@ -129,7 +130,7 @@ def grad_cam_network(config: ConfigDict) -> Trained:
     Raises:
         InputError: as `other_run`.
     """
-    other = other_run(Path(config.grad_cam_from), "classifier", "grad_cam_from")
+    other = other_run(to_path(config.grad_cam_from), "classifier", "grad_cam_from")
     keys = other.config.to_dict() | {"method": "grad_cam", "grad_cam": {"stage": config.grad_cam_stage}}
     return other._replace(stage="train", config=ConfigDict(keys), drawing=predict_drawing(config))
 

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.methods.drawings import check_drawing
+from wsol_jax.paths import to_path
 from wsol_jax.stages import predict_boxes, predict_maps
 from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.stage import Stage
@@ -58,9 +59,9 @@ def check(config: ConfigDict, context: Context) -> None:
 
 def files(config: ConfigDict) -> dict[str, Path]:
     """Return the files outside of the workdir that the stage reads, by name; for another run, its fingerprint."""
-    tables = {file: Path(file) for file in (config.boxes_from, config.classes_from) if file}
+    tables = {file: to_path(file) for file in (config.boxes_from, config.classes_from) if file}
     runs = {"localizer": config.localizer_from, "classifier": config.grad_cam_from}
-    fingerprints = [identity_file(Path(workdir), stage) for stage, workdir in runs.items() if workdir]
+    fingerprints = [identity_file(to_path(workdir), stage) for stage, workdir in runs.items() if workdir]
     return tables | {str(file): file for file in fingerprints}
 
 

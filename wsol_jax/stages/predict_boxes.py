@@ -1,12 +1,11 @@
 """Predictions of PSOL (Algorithm 1, steps 4 and 5): a box and classes, each from its own network or from a file."""
 
-from pathlib import Path
-
 import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
@@ -55,13 +54,13 @@ def check_table(file: str, field: str, splits: list[str], context: Context) -> N
     """
     if not file:
         return
-    if not Path(file).is_file():
+    if not to_path(file).is_file():
         raise InputError(f"{file}: no such file")
-    if Path(file).resolve().is_relative_to(predictions_folder(context.workdir).resolve()):
+    if to_path(file).resolve().is_relative_to(predictions_folder(context.workdir).resolve()):
         raise InputError(f"{file} is an output of this run; expected another run's predictions")
     classes = len(context.dataset.classes)
     for split in splits:
-        predictions = read_predictions(Path(file), context.dataset.splits[split], (field,))
+        predictions = read_predictions(to_path(file), context.dataset.splits[split], (field,))
         if field == "top5_class" and not ((predictions.top5_class >= 0) & (predictions.top5_class < classes)).all():
             raise InputError(
                 f"{file}: it predicts classes {predictions.top5_class.min()} to {predictions.top5_class.max()}; "
@@ -72,7 +71,7 @@ def check_table(file: str, field: str, splits: list[str], context: Context) -> N
 def _localizer(config: ConfigDict, context: Context) -> Trained | None:
     """The network that predicts boxes, if there is one."""
     if config.localizer_from:
-        return other_run(Path(config.localizer_from), "localizer", "localizer_from")
+        return other_run(to_path(config.localizer_from), "localizer", "localizer_from")
     return _own("localizer", context)
 
 
@@ -87,12 +86,12 @@ def _predict(split: str, config: ConfigDict, context: Context) -> Predictions:
     geometry = {"geometry": config.test_geometry, "batch_size": config.batch_size}
     of_both = None
     if config.boxes_from:
-        box = read_predictions(Path(config.boxes_from), records, ("box",))
+        box = read_predictions(to_path(config.boxes_from), records, ("box",))
     elif localizer:
         of_both = predict_split(localizer, split, context, **geometry, mirror=config.mirror)
         box = Predictions(of_both.box.astype(np.float64), box_confidence(of_both))
     if config.classes_from:
-        classes = read_predictions(Path(config.classes_from), records, ("top5_class",))
+        classes = read_predictions(to_path(config.classes_from), records, ("top5_class",))
     elif classifier:
         is_joint = of_both is not None and localizer == classifier and not config.ten_crop
         prediction = of_both if is_joint else None

@@ -5,7 +5,6 @@ is the right one that is its map as well, and elsewhere neither Top-1 nor Top-5 
 """
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from absl import logging
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
@@ -77,7 +77,7 @@ def _predict(network: Trained, split: str, config: ConfigDict, context: Context)
     cut = in_threads(partial(scored_box, threshold=config.box_threshold), prediction.map)
     boxes = Predictions(*(np.array(column) for column in zip(*cut, strict=True)))
     if config.classes_from:
-        classes = read_predictions(Path(config.classes_from), records, ("top5_class",))
+        classes = read_predictions(to_path(config.classes_from), records, ("top5_class",))
     else:
         classes = top_classes(prediction.logits)
         write_atomically(logits_file(table), lambda file: np.save(file, prediction.logits))

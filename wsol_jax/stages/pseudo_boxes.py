@@ -22,6 +22,7 @@ from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
 from wsol_jax.files import write_atomically
 from wsol_jax.methods.drawings import Drawing, check_drawing
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
@@ -140,7 +141,7 @@ def _check(config: ConfigDict, context: Context, corrections: Corrections | None
         for of_split in context.dataset.splits.values():
             _true_boxes(of_split)
     elif config.source.endswith(".parquet"):
-        read_predictions(Path(config.source), records, ("box",))
+        read_predictions(to_path(config.source), records, ("box",))
     elif source in COMPUTED:
         make_networks(config, context)
         if uses_c2am(config):
@@ -149,9 +150,9 @@ def _check(config: ConfigDict, context: Context, corrections: Corrections | None
 
 def files(config: ConfigDict) -> dict[str, Path]:
     """Return the files outside of the workdir that the stage reads, by name; for another run, its fingerprint."""
-    own = {config.source: Path(config.source)} if config.source.endswith((".parquet", ".json")) else {}
+    own = {config.source: to_path(config.source)} if config.source.endswith((".parquet", ".json")) else {}
     if config.cam_from:
-        file = identity_file(Path(config.cam_from), "train")
+        file = identity_file(to_path(config.cam_from), "train")
         return own | {str(file): file}
     if config.source == "truth" or config.source.endswith(".parquet"):
         return own
@@ -179,7 +180,9 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
 
 
 def _corrections(config: ConfigDict, context: Context, report: Callable[[str], None]) -> Corrections | None:
-    return read_corrections(Path(config.source), context.dataset, report) if config.source.endswith(".json") else None
+    return (
+        read_corrections(to_path(config.source), context.dataset, report) if config.source.endswith(".json") else None
+    )
 
 
 def _computing(config: ConfigDict, context: Context, corrections: Corrections | None) -> str:
@@ -204,7 +207,7 @@ def _computed(config: ConfigDict, context: Context, corrections: Corrections | N
     elif config.source == "truth":
         yield from (Boxes(split, _true_boxes(records)) for split, records in splits.items())
     else:
-        yield Boxes("train", read_predictions(Path(config.source), splits["train"], ("box",)))
+        yield Boxes("train", read_predictions(to_path(config.source), splits["train"], ("box",)))
 
 
 def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
@@ -220,7 +223,7 @@ def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
 
 def _score_maps(config: ConfigDict) -> Trained:
     """The network of another run, whose maps are drawn as the keys say."""
-    network = other_run(Path(config.cam_from), "train", "pseudo.cam_from")
+    network = other_run(to_path(config.cam_from), "train", "pseudo.cam_from")
     return network._replace(drawing=Drawing(config.cam_maps, config.cam_stage, config.cam_guided))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from wsol_jax import boxes
 from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.stages import identity
 from wsol_jax.stages.workdir import identity_file, pseudo_boxes_file
@@ -59,14 +60,14 @@ def files(place: str) -> dict[str, Path]:
     """
     if not place:
         return {}
-    file = Path(place) if place.endswith(".parquet") else identity_file(Path(place), STAGE)
+    file = to_path(place) if place.endswith(".parquet") else identity_file(to_path(place), STAGE)
     return {str(file): file}
 
 
 def _table(place: str, split: str) -> Path:
     if place.endswith(".parquet"):
-        return Path(place)
-    saved = identity.read(Path(place), STAGE)
+        return to_path(place)
+    saved = identity.read(to_path(place), STAGE)
     if saved is None or not saved.finished:
         raise InputError(f"{place} has no finished {STAGE}; expected the workdir of a run, or a .parquet file")
-    return pseudo_boxes_file(Path(place), split)
+    return pseudo_boxes_file(to_path(place), split)

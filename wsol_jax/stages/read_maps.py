@@ -1,12 +1,12 @@
 """The stage `read_maps`: score maps of another program, IMAGE.npy each, checked and counted."""
 
 import json
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import to_path
 from wsol_jax.progress import track
 from wsol_jax.stages import maps
 from wsol_jax.stages.context import Context, chosen_splits
@@ -28,7 +28,7 @@ def run(config: ConfigDict, context: Context) -> None:
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if there is no folder of maps, or a split without photos."""
-    if not config.dir or not Path(config.dir).expanduser().is_dir():
+    if not config.dir or not to_path(config.dir).expanduser().is_dir():
         raise InputError(f"dir is {config.dir!r}; expected a folder of IMAGE.npy files")
     chosen_splits(config.splits, context)
 
@@ -40,5 +40,5 @@ STAGE = Stage(
     outputs=("maps.json",),
     run=run,
     check=check,
-    files=lambda config: {config.dir: Path(config.dir).expanduser()} if config.dir else {},
+    files=lambda config: {config.dir: to_path(config.dir).expanduser()} if config.dir else {},
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.stages.workdir import predictions_file
 
 
@@ -36,7 +37,7 @@ def parse_sources(listed: str, split: str) -> list[Source]:
     sources = []
     for item in filter(None, (item.strip() for item in listed.split(","))):
         name, _, places = item.rpartition("=")
-        paths = [Path(place) for place in places.split("+")]
+        paths = [to_path(place) for place in places.split("+")]
         tables = [path if path.suffix == ".parquet" else predictions_file(path, split) for path in paths]
         sources.append(Source(name or "+".join(path.stem for path in paths), tables))
     names = [source.name for source in sources]

@@ -20,6 +20,7 @@ from wsol_jax.methods.dawsol.keys import same_terms
 from wsol_jax.methods.localizer import FROZEN
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.networks import make_method
@@ -122,7 +123,7 @@ def views_of_epoch(config: ConfigDict, context: Context) -> int:
 
 def weight_files(config: ConfigDict) -> dict[str, Path]:
     """Return the weight file of a configuration, by name; {} where there is none or its content is pinned."""
-    return {} if not config.weights or config.weights.startswith("pip:") else {config.weights: Path(config.weights)}
+    return {} if not config.weights or config.weights.startswith("pip:") else {config.weights: to_path(config.weights)}
 
 
 def train_stage(

@@ -8,7 +8,6 @@ then holds boxes.parquet, boxes.csv, coco.json, label_studio.json, yolo/, index.
 command continues.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from wsol_jax import checks
 from wsol_jax.config import default_config
 from wsol_jax.data.check import unreadable_photos
 from wsol_jax.errors import InputError
+from wsol_jax.paths import copy_folder, to_path
 from wsol_jax.predictions.predictions import concatenate
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.recipes import fuse
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
 
     def command() -> None:
         parser = Parser(prog="wsol_jax boxes", description=__doc__)
-        parser.add_argument("photos", metavar="PHOTOS", type=Path, help="a folder of photos, or of folders of photos")
-        parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of all results")
+        parser.add_argument("photos", metavar="PHOTOS", type=to_path, help="a folder of photos, or of such folders")
+        parser.add_argument("--out", metavar="DIR", type=to_path, required=True, help="the folder of all results")
         parser.add_argument(
             "--group",
             choices=("class", "dataset"),
@@ -82,6 +82,6 @@ def draw_boxes(config: ConfigDict, out: Path) -> None:
     splits, workdir = planned.dataset.splits, planned.workdir
     tables = [read_predictions(pseudo_boxes_file(workdir, split), splits[split], ("box",)) for split in splits]
     records = [record for of_split in splits.values() for record in of_split]
-    unreadable = unreadable_photos(photos_file(workdir), Path(config.data.dir))
-    shutil.copytree(report_folder(workdir), out, dirs_exist_ok=True)
+    unreadable = unreadable_photos(photos_file(workdir), to_path(config.data.dir))
+    copy_folder(report_folder(workdir), out)
     write_results(out, records, concatenate(tables), planned.dataset.classes, "pseudo", unreadable)

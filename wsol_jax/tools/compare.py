@@ -18,6 +18,7 @@ from absl import logging
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.groups import summarise
 from wsol_jax.evaluation.photo_results import statistic
+from wsol_jax.paths import to_path
 from wsol_jax.report.comparison import SHOWN, Comparison, Summaries, markdown, write_comparison
 from wsol_jax.stages.finished_runs import FinishedRun, differing_keys, read_run, require_same_photos
 from wsol_jax.tools.command_line import Parser, exit_code
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     def command() -> None:
         parser = Parser(prog="wsol_jax compare", description=__doc__)
         parser.add_argument("runs", metavar="RUN", nargs="+", help="workdirs of finished runs, or NAME=WORKDIR")
-        parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of the results")
+        parser.add_argument("--out", metavar="DIR", type=to_path, required=True, help="the folder of the results")
         parser.add_argument("--split", default="test", help="the photos to compare (default: test)")
         parser.add_argument("--metrics", default="", help="of the tables and the figure, comma-separated")
         parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
@@ -94,8 +95,8 @@ def workdirs(listed: Sequence[str]) -> list[tuple[str, Path]]:
     """
     found: list[tuple[str, Path]] = []
     for item in listed:
-        name, _, place = ("", "", item) if Path(item).is_dir() else item.rpartition("=")
-        paths = [Path(place).expanduser()]
+        name, _, place = ("", "", item) if to_path(item).is_dir() else item.rpartition("=")
+        paths = [to_path(place).expanduser()]
         if not paths[0].exists() and glob.has_magic(place):
             matches = sorted(glob.glob(str(paths[0])))  # noqa: PTH207 - Path.glob takes no absolute pattern
             paths = [path for path in map(Path, matches) if path.is_dir()]

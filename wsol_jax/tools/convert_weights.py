@@ -20,6 +20,7 @@ from wsol_jax.backbones import names
 from wsol_jax.backbones.initialise import shapes
 from wsol_jax.backbones.network import BACKBONES, Network, build
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.stages import identity
 from wsol_jax.tools.command_line import Parser, exit_code
 from wsol_jax.weights.matching import State, check, in_our_naming, in_our_shapes, layer_of, layers_of, to_float32
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     def command() -> None:
         parser = Parser(prog="wsol_jax convert", description=__doc__)
         parser.add_argument("source", metavar="IN", help="a weight file, pip:DISTRIBUTION, or WORKDIR/STAGE")
-        parser.add_argument("out", metavar="OUT.safetensors", type=Path, help="a file that does not exist yet")
+        parser.add_argument("out", metavar="OUT.safetensors", type=to_path, help="a file that does not exist yet")
         parser.add_argument("--arch", required=True, choices=BACKBONES, help="the architecture of the network")
         known = parser.parse_args(arguments)
         print(describe(convert(known.source, known.out, known.arch), known.arch))
@@ -122,7 +123,7 @@ def describe(conversion: Conversion, arch: str) -> str:
 
 def _read(source: str, arch: str) -> tuple[State, str, dict[str, Any]]:
     """A state dict, its origin, and the arguments of its backbone, {} for a file: as published."""
-    folder = Path(source)
+    folder = to_path(source)
     if not folder.is_dir():
         return *read_arrays(source), {}
     from wsol_jax.stages.workdir import NETWORK_FOLDERS  # Orbax takes a while, and most conversions do without

@@ -7,10 +7,10 @@ the sizes. docs/load_export.py shows how to use both with jax and numpy, without
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from wsol_jax.model.export import PLATFORMS
 from wsol_jax.model.load import load
+from wsol_jax.paths import to_path
 from wsol_jax.tools.command_line import Parser, exit_code
 
 
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str]) -> int:
 
     def command() -> None:
         parser = Parser(prog="wsol_jax export", description=__doc__)
-        parser.add_argument("run", metavar="RUN", type=Path, help="the workdir of a finished run")
-        parser.add_argument("file", metavar="FILE", type=Path, help="the artifact to write")
+        parser.add_argument("run", metavar="RUN", type=to_path, help="the workdir of a finished run")
+        parser.add_argument("file", metavar="FILE", type=to_path, help="the artifact to write")
         parser.add_argument("--platforms", default=",".join(PLATFORMS), help="comma-separated (default: cpu,cuda,tpu)")
         known = parser.parse_args(arguments)
         load(known.run).export(known.file, known.platforms.split(","))

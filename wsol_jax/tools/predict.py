@@ -17,6 +17,7 @@ from wsol_jax.errors import InputError
 from wsol_jax.model.load import load
 from wsol_jax.model.model import CLASSES, MAPS, Model
 from wsol_jax.model.prediction import Prediction
+from wsol_jax.paths import to_path
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.report.cards import Photo, View
 from wsol_jax.report.page import Page, write_page
@@ -29,9 +30,9 @@ def main(arguments: Sequence[str]) -> int:
 
     def command() -> None:
         parser = Parser(prog="wsol_jax predict", description=__doc__)
-        parser.add_argument("run", metavar="RUN", type=Path, help="the workdir of a finished run")
-        parser.add_argument("photos", metavar="PHOTOS", type=Path, help="a photo, or a folder of photos")
-        parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of all results")
+        parser.add_argument("run", metavar="RUN", type=to_path, help="the workdir of a finished run")
+        parser.add_argument("photos", metavar="PHOTOS", type=to_path, help="a photo, or a folder of photos")
+        parser.add_argument("--out", metavar="DIR", type=to_path, required=True, help="the folder of all results")
         parser.add_argument("--batch_size", type=int, default=32, help="photos that pass at once (default: 32)")
         parser.add_argument(
             "--levels",

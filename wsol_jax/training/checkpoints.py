@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from wsol_jax import devices
 from wsol_jax.errors import InputError
 from wsol_jax.methods.method import Variables
+from wsol_jax.paths import RemotePath, to_path
 from wsol_jax.training.step import TrainState
 
 
@@ -27,7 +28,11 @@ def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
         keep: how many.
     """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-    return ocp.CheckpointManager(folder.resolve(), options=options)
+    return ocp.CheckpointManager(_in_orbax(folder), options=options)
+
+
+def _in_orbax(folder: Path) -> epath.Path:
+    return epath.Path(str(folder.resolve()))
 
 
 def last_step(folder: Path) -> int:
@@ -36,8 +41,13 @@ def last_step(folder: Path) -> int:
 
 
 def _complete_steps(folder: Path) -> list[int]:
-    """The steps of all checkpoints; Orbax gives one its whole name when it is complete."""
-    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+    """The steps of all checkpoints; a complete one has its whole name, or in a store, Orbax's file of success."""
+    named = [path for path in folder.glob("*") if path.name.isdecimal()]
+    return [
+        int(path.name)
+        for path in named
+        if not isinstance(path, RemotePath) or ocp.path.step.is_path_finalized(_in_orbax(path))
+    ]
 
 
 def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
@@ -53,7 +63,7 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
     """
     step, is_finite = jax.device_get((state.step, _is_finite(state.params, state.batch_stats)))
     if not is_finite:
-        name = Path(checkpoints.directory).parent.name
+        name = checkpoints.directory.parent.name
         raise InputError(f"{name}: parameters are not finite after step {step}; lower learning_rate")
     with _named(f"a checkpoint cannot be written to {checkpoints.directory}", "the one before it is kept"):
         checkpoints.save(int(step), args=ocp.args.StandardSave(state))
@@ -99,7 +109,7 @@ def restore(checkpoints: ocp.CheckpointManager, like: TrainState, mesh: Mesh) ->
         return None
     everywhere = devices.replicated(mesh)
     target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=everywhere), like)
-    place = Path(checkpoints.directory) / str(step)
+    place = to_path(checkpoints.directory) / str(step)
     with _readable(place):
         _check_shapes(place, _saved_shapes(place), target)
         return checkpoints.restore(step, args=ocp.args.StandardRestore(target))
@@ -132,14 +142,14 @@ def load_variables(folder: Path, memory: Any = (), expected: Variables | None = 
         like = jax.tree.map(lambda _: 0, like)
         kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
         return reader.restore(
-            epath.Path(place / "default"),
+            _in_orbax(place / "default"),
             args=ocp.args.PyTreeRestore(item=like, restore_args=kinds, partial_restore=True),
         )
 
 
 def _saved_shapes(place: Path) -> dict[str, Any]:
     with _reader() as reader:
-        return reader.metadata(epath.Path(place / "default")).tree
+        return reader.metadata(_in_orbax(place / "default")).tree
 
 
 def _reader() -> closing[ocp.PyTreeCheckpointHandler]:

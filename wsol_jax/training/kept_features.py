@@ -1,10 +1,12 @@
 """Features of a fixed number of views of each photo, computed once and kept on disk, to train a head on them.
 
 The file is a memory map: the operating system keeps it in memory as far as there is room. A run that was cut off
-continues after the last whole batch.
+continues after the last whole batch. That of a remote run is a file without a name in the temporary folder of each
+process's machine, and is computed anew when the run continues.
 """
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +25,7 @@ from wsol_jax.data.records import Record
 from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import RemotePath
 from wsol_jax.progress import track
 
 Features = Callable[[jax.Array], jax.Array]
@@ -70,9 +73,11 @@ def keep_features(
         InputError: the disk has too little room; raised before the first photo.
     """
     shape = features_shape(compute, batch_size, size, len(records) * views)
-    count_file = file.with_suffix(".rows")
-    done = processes.from_first(lambda: int(count_file.read_text()) if count_file.exists() and file.exists() else 0)
-    kept = _open(file, shape, done) if processes.is_first() else None
+    count_file, is_remote = file.with_suffix(".rows"), isinstance(file, RemotePath)
+    done = 0
+    if not is_remote:
+        done = processes.from_first(lambda: int(count_file.read_text()) if count_file.exists() and file.exists() else 0)
+    kept = _open(file, shape, done) if is_remote or processes.is_first() else None
     planned = list(kept_views(seed, range(len(records)), views))[done:]
     rows = devices.local_slice(batch_size, mesh)
     padded = _in_batches(planned, batch_size, rows)
@@ -85,9 +90,10 @@ def keep_features(
         if kept is not None:
             kept[start:stop] = features
             kept.flush()
-        write_atomically(count_file, lambda out, stop=stop: out.write(str(stop).encode()))
+        if not is_remote:
+            write_atomically(count_file, lambda out, stop=stop: out.write(str(stop).encode()))
     processes.wait_for_first()
-    return Kept(open_memmap(file, "r"), views)
+    return Kept(kept if is_remote else open_memmap(file, "r"), views)
 
 
 def features_shape(compute: Features, batch_size: int, size: int, count: int) -> tuple[int, ...]:
@@ -105,6 +111,9 @@ def features_shape(compute: Features, batch_size: int, size: int, count: int) ->
 
 def _open(file: Path, shape: tuple[int, ...], done: int) -> np.ndarray:
     """The file for writing: the one whose rows are `done` in part, or a new one where the disk has room for it."""
+    if isinstance(file, RemotePath):
+        with tempfile.NamedTemporaryFile() as unnamed:  # what is mapped stays, and is gone with the process
+            return _open(Path(unnamed.name), shape, 0)
     if not done:
         _require_room(file, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
     return open_memmap(file, "r+" if done else "w+", dtype=np.float16, shape=shape)

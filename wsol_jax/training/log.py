@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,23 +15,27 @@ from wsol_jax import processes
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import RemotePath, copy_folder
 
 LOG, WATCH, SELECT = "log.jsonl", "watch.jsonl", "select.jsonl"
 NEEDED = {LOG: ("step", "loss"), WATCH: ("step", "epoch"), SELECT: ("step", "epoch", "value")}  # of every line
+PAUSE = 10.0  # seconds between two writes of a remote log: Google's stores take one a second of an object
 PHOTOS, EDGE = 8, (255, 0, 0)  # of TensorBoard: their number, the colour of the box to learn
 
 
 class LogFile:
     """Lines of JSON with a step each, cut back to the step that training continues from.
 
-    Only the first process writes.
+    Only the first process writes. A remote file is written as a whole: that of a training after some seconds, and by
+    `flush`, so that it is not behind a checkpoint.
     """
 
     def __init__(self, folder: Path, start: int, name: str = LOG):
         self.path, self.is_writer = folder / name, processes.is_first()
+        self.is_slow, self.last = name == LOG, time.monotonic()
         if self.is_writer:
-            kept = "".join(json.dumps(line) + "\n" for line in read_log(folder, name) if line["step"] <= start)
-            write_atomically(self.path, lambda file: file.write(kept.encode()))
+            self.kept = "".join(json.dumps(line) + "\n" for line in read_log(folder, name) if line["step"] <= start)
+            write_atomically(self.path, lambda file: file.write(self.kept.encode()))
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append a line of a step and named numbers.
@@ -38,23 +43,42 @@ class LogFile:
         Raises:
             OSError: it cannot be written; the error names the file.
         """
-        if self.is_writer:
-            try:
-                with self.path.open("a") as file:
-                    file.write(json.dumps({"step": step} | values) + "\n")
-            except OSError as error:
-                raise OSError(f"{self.path} cannot be written ({error.strerror}); is the disk full?") from error
+        if not self.is_writer:
+            return
+        line = json.dumps({"step": step} | values) + "\n"
+        if isinstance(self.path, RemotePath):
+            self.kept += line
+            if not self.is_slow or time.monotonic() - self.last >= PAUSE:
+                self.flush()
+            return
+        try:
+            with self.path.open("a") as file:
+                file.write(line)
+        except OSError as error:
+            raise OSError(f"{self.path} cannot be written ({error.strerror}); is the disk full?") from error
+
+    def flush(self) -> None:
+        """Write the lines that are not written yet."""
+        if self.is_writer and isinstance(self.path, RemotePath):
+            self.path.write_bytes(self.kept.encode())
+            self.last = time.monotonic()
 
 
 class TrainingLog:
-    """The curve of a training: lines of log.jsonl; TensorBoard also has its rate, speed, gradient norm and photos."""
+    """The curve of a training: lines of log.jsonl; TensorBoard also has its rate, speed, gradient norm and photos.
+
+    Events of a remote run are written to this machine's temporary folder, and copied by `flush`.
+    """
 
     def __init__(self, folder: Path, start: int):
         from clu import metric_writers
 
-        self.file = LogFile(folder, start)
+        self.file, self.events = LogFile(folder, start), folder / "tensorboard"
+        self.scratch = tempfile.TemporaryDirectory() if isinstance(folder, RemotePath) else None
         self.writer = metric_writers.create_default_writer(
-            str(folder / "tensorboard"), just_logging=not self.file.is_writer, asynchronous=False
+            self.scratch.name if self.scratch else str(self.events),
+            just_logging=not self.file.is_writer,
+            asynchronous=False,
         )
         self.last = (start, time.monotonic())
 
@@ -95,6 +119,14 @@ class TrainingLog:
             with self._events():
                 self.writer.write_images(step, {"photos": image})
 
+    def flush(self) -> None:
+        """Write what a remote run has not written yet."""
+        self.file.flush()
+        if self.scratch:
+            with self._events():
+                self.writer.flush()
+            copy_folder(Path(self.scratch.name), self.events)
+
     @contextmanager
     def _events(self) -> Iterator[None]:
         """Turn TensorFlow's errors, of writing TensorBoard's files, into an OSError; their text is long."""
@@ -103,8 +135,7 @@ class TrainingLog:
         except Exception as error:
             if not type(error).__module__.startswith("tensorflow."):
                 raise
-            place = self.file.path.parent / "tensorboard"
-            raise OSError(f"{place} cannot be written ({type(error).__name__}); is the disk full?") from error
+            raise OSError(f"{self.events} cannot be written ({type(error).__name__}); is the disk full?") from error
 
 
 def _draw(photo: np.ndarray, box: np.ndarray) -> None:

@@ -107,6 +107,7 @@ def fit(
                     stopped = processes.is_set_anywhere(is_requested())
                 is_due = is_time_to_save(done) or done % config.checkpoint_every == 0
                 if is_due or done == total_steps or stopped:
+                    log.flush()
                     save(checkpoints, state)
                 if stopped:
                     break

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from wsol_jax.paths import readable
 from wsol_jax.weights.array_records import (
     MAKERS,
     Storage,
@@ -65,7 +66,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     Raises:
         Exception: of any kind, where the file is damaged or holds no dict of arrays.
     """
-    return _read_zip(path) if zipfile.is_zipfile(path) else _read_stream(path)
+    return _read_zip(path) if zipfile.is_zipfile(readable(path)) else _read_stream(path)
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """The state dict of a torch zip file."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(readable(path)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("a compressed zip; torch writes them uncompressed")
         if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:

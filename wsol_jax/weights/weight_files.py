@@ -18,6 +18,7 @@ import safetensors.numpy
 from wsol_jax.backbones import names
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.paths import readable, to_path
 from wsol_jax.weights import torch_pickle
 from wsol_jax.weights.safetensors_file import TYPES, read_safetensors
 
@@ -133,7 +134,7 @@ def _widen(array: np.ndarray) -> np.ndarray:
 
 
 def _read_file(source: str) -> tuple[State, str]:
-    path = Path(source)
+    path = to_path(source)
     if not path.is_file():
         raise InputError(f"{path}: no such weight file")
     return _guarded(_reader_of(path), path, source)
@@ -146,7 +147,7 @@ def _reader_of(path: Path) -> Reader:
             head = file.read(16)
         kind = "safetensors" if head[8:9] == b"{" else "torch"
         if head.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(readable(path)) as archive:
                 kind = "npz" if all(name.endswith(".npy") for name in archive.namelist()) else "torch"
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InputError(f"{path}: not a readable file of arrays: {error}") from error
@@ -190,7 +191,7 @@ def _read_package(source: str) -> tuple[State, str]:
 
 
 def _read_npz(path: Path) -> tuple[State, tuple[()]]:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(readable(path)) as archive:
         names_of, size = archive.namelist(), path.stat().st_size
         if len(set(names_of)) < len(names_of):
             raise ValueError("a name comes twice")
