@@ -13,6 +13,11 @@ from wsol_jax import processes
 UNFINISHED = ".part"  # the ending of files that are not whole
 
 
+def user_folder(name: str) -> Path:
+    """Return a folder of this program in the user's cache folder, $XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wsol_jax" / name
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file, whole or not at all; of the processes of a run only the first one does.
 
