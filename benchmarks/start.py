@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -76,12 +77,11 @@ def _measure(root: Path, workdir: Path) -> None:
 
     config = get_config()
     config.data.name, config.data.dir = "folder", str(root)
+    config.data.index = table = str(workdir / "index.parquet")
+    check = partial(check_photos, on_error="skip", cache=photos_file(workdir), report=print, table=Path(table))
     for when in ("first", "again"):
         dataset = _step(f"records, {when}", lambda: load_dataset(config.data, 0))
-        dataset, _ = _step(
-            f"check, {when}",
-            lambda: check_photos(dataset, [*dataset.splits], "skip", photos_file(workdir), print),  # noqa: B023
-        )
+        dataset, _ = _step(f"check, {when}", partial(check, dataset, [*dataset.splits]))
     _step("fingerprints", lambda: identities(config, dataset, workdir, ["predict"]))
     records, mesh = dataset.splits["test"], devices.make_mesh()
     keys = {"config": config.localizer, "seed": 0, "steps": range(1), "mesh": mesh}

@@ -71,12 +71,13 @@ def read_headers(
     Raises:
         InputError: a path leads out of `root`.
     """
-    files = [photos.inside(root, path) for path in paths]
+    for path in paths:
+        photos.require_inside(root, path)
     known = index.read_table(table, index.OF_PHOTOS)
     rows = index.rows_of(known, paths)
     stamp, is_same = index.compare(known, rows, root, paths, is_unchanged)
     headers, new = _kept(known, rows, is_same), np.flatnonzero(~is_same)
-    for i, header in zip(new, _read([files[i] for i in new], title), strict=True):
+    for i, header in zip(new, _read([root / paths[i] for i in new], title), strict=True):
         headers[i] = header
     to_keep = [i for i in new[index.is_settled(stamp[new])].tolist() if headers[i] is not None]
     if table is not None and to_keep:

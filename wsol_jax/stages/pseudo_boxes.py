@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.arrays import save_as
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
@@ -120,7 +121,7 @@ def run(config: ConfigDict, context: Context) -> None:
         write_predictions(pseudo_boxes_file(context.workdir, split), records, boxes)
         write_coco(pseudo_coco_file(context.workdir, split), records, boxes, context.dataset.classes)
         if heat is not None:
-            write_atomically(heat_file(context.workdir, split), partial(_save, heat))
+            write_atomically(heat_file(context.workdir, split), partial(save_as, array=heat, dtype=np.float16))
             logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
 
 
@@ -255,10 +256,6 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
 def _cut_out(split: str, cut: Sequence[RegionBox], heat: np.ndarray) -> Boxes:
     box, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
     return Boxes(split, Predictions(box, score.astype(np.float32), fallback), heat)
-
-
-def _save(heat: np.ndarray, file: BinaryIO) -> None:
-    np.save(file, heat.astype(np.float16))
 
 
 STAGE = Stage(
