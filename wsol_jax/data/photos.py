@@ -192,6 +192,10 @@ def require_inside(root: Path, relative: str) -> None:
     parts = [part for part in relative.split("/") if part not in ("", ".")]
     if not parts or relative.startswith("/") or ".." in parts or "\0" in relative:
         raise InputError(f"{relative!r} is not a file inside {root}; expected a relative path without '..'")
+    try:
+        relative.encode()  # tables take text
+    except UnicodeEncodeError as error:
+        raise InputError(f"{relative!a}: expected a file name in UTF-8") from error
 
 
 def existing(root: Path, relative: str) -> Path:
