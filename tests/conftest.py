@@ -9,7 +9,9 @@ import compiling
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compiling.flags(8)}"
-# For the processes that tests start as well: what compiles in less is not worth a file.
+# For the processes that tests start as well: no test uses the user's own caches, and what compiles in less than this is
+# not worth a file.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parent.parent / ".pytest_cache" / "user")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax

@@ -176,7 +176,7 @@ def contract(
     if truth:
         names |= {f"report/figures/{name}.pdf" for name in ("iou_histogram", "recall_curve")}
         names |= {f"report/tables/failures.{kind}" for kind in ("csv", "tex")}
-    names |= {"photos.json"} if photo_files else set()
+    names |= {"photos.parquet"} if photo_files else set()
     names |= {"pseudo_boxes/boxes.parquet", "pseudo_boxes/boxes_test.parquet"}
     names |= {"pseudo_boxes/heat_train.npy", "pseudo_boxes/heat_test.npy"}
     for place in [f"pseudo_boxes/ddt/{view}" for view in views] or ["pseudo_boxes/ddt"]:

@@ -1,8 +1,11 @@
 """Files that are complete or absent, and safe names."""
 
+import io
+import json
+
 import pytest
 
-from wsol_jax.files import file_name, write_atomically
+from wsol_jax.files import file_name, write_atomically, write_json_list
 
 
 def test_a_file_is_written_with_its_folder_and_nothing_else(tmp_path):
@@ -64,3 +67,10 @@ def test_a_full_device_is_one_line(tmp_path):
 
     with pytest.raises(OSError, match="No space left on device"):
         write_atomically(tmp_path / "c.bin", to_full)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4096, 4097, 10_000])
+def test_a_json_list_that_is_written_in_parts_is_that_of_json(count):
+    items, file = [{"a": [number, "é"], "b": {}} for number in range(count)], io.BytesIO()
+    write_json_list(file, iter(items))
+    assert file.getvalue() == json.dumps(items).encode()

@@ -1,11 +1,12 @@
 """The cache of compiled programs: a second start of the same networks compiles nothing."""
 
-import os
 from pathlib import Path
 
 import jax
 from absl import logging
 from jax.experimental.compilation_cache import compilation_cache
+
+from wsol_jax.files import user_folder
 
 AUTO = "auto"
 
@@ -19,7 +20,7 @@ def keep_compiled(folder: str) -> None:
     """
     if not folder or (folder == AUTO and jax.config.jax_compilation_cache_dir):
         return
-    place = Path(folder).expanduser() if folder != AUTO else _user_folder()
+    place = Path(folder).expanduser() if folder != AUTO else user_folder("compiled")
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
@@ -28,7 +29,3 @@ def keep_compiled(folder: str) -> None:
     if jax.config.jax_compilation_cache_dir != str(place):
         jax.config.update("jax_compilation_cache_dir", str(place))
         compilation_cache.reset_cache()  # what was compiled before has fixed that there is none
-
-
-def _user_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wsol_jax" / "compiled"

@@ -2,17 +2,25 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from wsol_jax import processes
 from wsol_jax.paths import RemotePath
 
 UNFINISHED = ".part"  # the ending of files that are not whole
+_AT_ONCE = 4096  # items of a JSON list that are written together
+
+
+def user_folder(name: str) -> Path:
+    """Return a folder of this program in the user's cache folder, $XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "wsol_jax" / name
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -49,6 +57,20 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             reason = error.strerror or " ".join(str(error).split())
             raise OSError(f"{path} cannot be written ({reason}); is the disk full, or read-only?") from error
         raise
+
+
+def write_json_list(file: BinaryIO, items: Iterable[Any]) -> None:
+    """Write a JSON list as `json.dumps` does, without holding all of it in memory.
+
+    Args:
+        file: opened for writing.
+        items: of any number, also from a generator.
+    """
+    left, separator = iter(items), b"["
+    while some := list(islice(left, _AT_ONCE)):
+        file.write(separator + json.dumps(some)[1:-1].encode())
+        separator = b", "
+    file.write(b"[]" if separator == b"[" else b"]")
 
 
 def clear_unfinished(folder: Path) -> list[Path]:

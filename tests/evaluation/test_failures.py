@@ -1,5 +1,7 @@
 """Kinds of failure, as people would name them."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from wsol_jax.evaluation.failures import (
     kind,
     kind_of_box,
     kind_of_region,
+    kinds_of_boxes,
 )
 
 TRUTH = np.array([0.2, 0.2, 0.6, 0.6])
@@ -78,3 +81,20 @@ def test_regions_have_the_kinds_of_boxes():
 def test_the_unit_does_not_matter():
     assert kind(1, 2, 40) == kind(25, 50, 1000) == ANOTHER
     assert kind(8, 10, 40) == kind(200, 250, 1000) == PART
+
+
+@pytest.mark.parametrize("with_classes", [True, False])
+def test_the_kinds_of_many_boxes_are_those_of_each(with_classes):
+    rng = np.random.default_rng(0)
+    box, *truth = rng.random((4, 300, 2, 2)).cumsum(axis=-2).reshape(4, 300, 4) / 2
+    truth = np.stack(truth, axis=1)
+    truth[:20, :, 2:] = truth[:20, :, :2]  # without an area
+    truth[20:40, 1] = truth[20:40, 0] = box[20:40]
+    counts = rng.integers(0, 4, 300)
+    is_right = rng.random(300) < 0.5 if with_classes else None
+    each = [
+        kind_of_box(box[i], truth[i, : counts[i]], None if is_right is None else bool(is_right[i])) for i in range(300)
+    ]
+    flat = np.concatenate([truth[i, : counts[i]] for i in range(300)])
+    found = kinds_of_boxes(box, flat, np.repeat(np.arange(300), counts), is_right)
+    assert found == Counter(filter(None, each)) and len(found) >= 5

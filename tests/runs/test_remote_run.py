@@ -14,7 +14,7 @@ from wsol_jax.tools import predict
 from wsol_jax.training import loop
 
 STAGES = "pseudo_boxes,localizer,predict,evaluate,report"
-OTHERS = {"config.json", "photos.json", "report/index.html"}  # data.dir and the times of the photos are in them
+OTHERS = {"config.json", "photos.parquet", "report/index.html"}  # data.dir and the times of the photos are in them
 
 
 def config(folder):

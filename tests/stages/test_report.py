@@ -8,6 +8,7 @@ import pages
 import pytest
 
 from wsol_jax import run
+from wsol_jax.data import index
 from wsol_jax.errors import InputError
 
 
@@ -54,6 +55,22 @@ def test_the_page_of_a_score_map_run(finished, workdir):
     right, wrong_class, *_ = counts(html, "CAM")
     assert right + wrong_class == sum(iou >= 0.5 for iou in ious) and len(ious) == experiments.TEST
     assert abs(right + wrong_class - metrics["max_box_acc"] * experiments.TEST / 100) <= 1
+
+
+def test_a_page_without_pictures_looks_at_no_photo(finished, workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "SETTLED", 0)  # these photos are new
+    shutil.copytree(finished / "data", tmp_path / "data")
+    changes = {"stages": "evaluate,report", "report.photos": 0, "data.index": str(tmp_path / "index.parquet")}
+    keys = config(tmp_path, **changes)
+    expected = run(keys, workdir)
+    for photo in (tmp_path / "data" / "images").rglob("*.jpg"):
+        photo.unlink()
+    keys.overwrite, keys.evaluate.resamples = True, 21
+    metrics = run(keys, workdir)
+    assert metrics["max_box_acc_v2"] == expected["max_box_acc_v2"] and pages.photos(page(workdir)) == []
+    keys.stages = "predict"
+    with pytest.raises(InputError, match="no such photo"):
+        run(keys, workdir)
 
 
 def test_compared_runs(finished, workdir, tmp_path):

@@ -3,6 +3,8 @@
 import json
 
 import experiments
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from wsol_jax import run
@@ -51,12 +53,14 @@ def test_a_truncated_photo_is_named(photo, tmp_path, monkeypatch):
 
 def test_a_photo_that_the_cache_of_the_check_hides_is_named(photo, tmp_path):
     run(config(tmp_path, "pseudo_boxes"), tmp_path / "w")
-    cache, name = tmp_path / "w" / "photos.json", photo.relative_to(tmp_path / "data").as_posix()
+    cache, name = tmp_path / "w" / "photos.parquet", photo.relative_to(tmp_path / "data").as_posix()
     photo.write_bytes(photo.read_bytes()[:-100])
-    status = photo.stat()
-    known = json.loads(cache.read_text())
-    known[name][0] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    cache.write_text(json.dumps(known))
+    status, known = photo.stat(), pq.read_table(cache)
+    rows = known.to_pylist()
+    for row in rows:
+        if row["path"] == name:
+            row |= {"bytes": status.st_size, "modified": status.st_mtime_ns, "changed": status.st_ctime_ns}
+    pq.write_table(pa.Table.from_pylist(rows, known.schema), cache)
     with pytest.raises(InputError) as error:
         run(config(tmp_path, "classifier"), tmp_path / "w")
     assert str(error.value).startswith(f"{photo}: not a readable photo (") and "\n" not in str(error.value)

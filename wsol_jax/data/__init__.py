@@ -40,6 +40,10 @@ def defaults() -> ConfigDict:
             annotation_frame="auto",  # of photos that EXIF turns: 'auto', or all boxes and masks 'stored' or 'upright'
             levels=(0.0, 0.0),  # black and white of photos of more than 8 bits; equal: from all of them together
             exact_decode=True,  # of JPEGs; False: at 1/2, 1/4 or 1/8 where twice the needed size remains
+            # what was read of each photo's file, for the next start and for other workdirs: 'auto' in the user's cache
+            # folder, or a FILE.parquet, or '' for nothing
+            index="auto",
+            unchanged=False,  # True: no file that the index knows is looked at before a stage reads it
             val_per_class=0,  # training photos of each class set aside as 'val', chosen by seed
         )
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax.data import annotations, depth, frames, masks, photos, turns
+from wsol_jax.data import annotations, depth, frames, index, masks, photos, turns
 from wsol_jax.data.headers import Header, read_headers
 from wsol_jax.data.records import Annotated, Record
 from wsol_jax.errors import InputError
@@ -43,7 +43,10 @@ def to_records(
             are all photos of a split.
     """
     items = [item for of_split in splits.values() for item in of_split]
-    headers = read_headers(root, [i.path for i in items], "photo headers") if has_photos else [None] * len(items)
+    headers: list[Header | None] = [None] * len(items)
+    if has_photos:
+        table = index.index_file(config.index, root)
+        headers = read_headers(root, [i.path for i in items], "photo headers", table, config.unchanged)
     mask_paths = [path for i in items for path in (*i.masks, i.ignore) if path is not None] if has_mask_files else []
     sizes = masks.mask_sizes(root, list(dict.fromkeys(mask_paths)))
     if not has_photos:

@@ -1,12 +1,15 @@
 """Headers of photos: the stored size, the EXIF orientation and the depth, without decoding a pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 from PIL import Image
 
-from wsol_jax.data import depth, photos
+from wsol_jax.data import depth, index, photos
 from wsol_jax.data.frames import ORIENTATION, turned_size
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
@@ -16,6 +19,7 @@ _FRAMES_OF_JPEG = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the segme
 # Tables, comments, applications' data but for APP1, where EXIF and XMP are.
 _PLAIN_SEGMENTS = frozenset((0xDB, 0xC4, 0xDD, 0xFE, *range(0xE0, 0xF0))) - {0xE1}
 
+_COLUMNS = ("width", "height", "orientation", "depth")  # of the table of photos
 _AT_ONCE = 64  # headers are quicker to read than to hand from thread to thread
 
 
@@ -52,21 +56,59 @@ def read_header(source: Path | BinaryIO, name: str = "") -> Header:
     return quick or photos.opened(source, name, _header, header_only=True)
 
 
-def read_headers(root: Path, paths: Sequence[str], title: str) -> list[Header | None]:
+def read_headers(
+    root: Path, paths: Sequence[str], title: str, table: Path | None = None, is_unchanged: bool = False
+) -> list[Header | None]:
     """Return the headers of many photos, in their order; None for one that is absent or has no readable header.
 
     Args:
         root: of the dataset.
         paths: of the photos, relative to `root`.
         title: of the progress bar.
+        table: where headers are kept, see `index`: a file of the same size and times is not read again; None for none.
+        is_unchanged: a file that the table knows is not looked at.
 
     Raises:
         InputError: a path leads out of `root`.
     """
-    files = [photos.inside(root, path) for path in paths]
+    for path in paths:
+        photos.require_inside(root, path)
+    known = index.read_table(table, index.OF_PHOTOS)
+    rows = index.rows_of(known, paths)
+    stamp, is_same = index.compare(known, rows, root, paths, is_unchanged)
+    headers, new = _kept(known, rows, is_same), np.flatnonzero(~is_same)
+    for i, header in zip(new, _read([root / paths[i] for i in new], title), strict=True):
+        headers[i] = header
+    to_keep = [i for i in new[index.is_settled(stamp[new])].tolist() if headers[i] is not None]
+    if table is not None and to_keep:
+        columns = _columns([headers[i] for i in to_keep])
+        index.write_table(table, known, [paths[i] for i in to_keep], stamp[to_keep], columns)
+    return headers
+
+
+def _read(files: Sequence[Path], title: str) -> Iterator[Header | None]:
     parts = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     read = in_threads(lambda part: [_header_or_none(file) for file in part], parts)
-    return [header for part in track(read, len(files), title, weight=_AT_ONCE) for header in part] if files else []
+    return chain.from_iterable(track(read, len(files), title, weight=_AT_ONCE)) if files else iter(())
+
+
+def _kept(known: pa.Table, rows: np.ndarray, is_same: np.ndarray) -> list[Header | None]:
+    """The headers of the photos that a table knows; equal ones are one object, as a million of them take memory."""
+    headers, different = [None] * len(rows), {}
+    columns = (known.column(name).take(rows[is_same]).to_pylist() for name in _COLUMNS)
+    for i, values in zip(np.flatnonzero(is_same).tolist(), zip(*columns, strict=True), strict=True):
+        if values not in different:
+            width, height, orientation, samples = values
+            different[values] = Header((width, height), orientation, samples)
+        headers[i] = different[values]
+    return headers
+
+
+def _columns(headers: Sequence[Header]) -> dict[str, pa.Array]:
+    """The columns of headers; the files' content is not known yet."""
+    width, height = zip(*(header.stored for header in headers), strict=True)
+    values = width, height, [h.orientation for h in headers], [h.depth for h in headers], [""] * len(headers)
+    return {name: pa.array(column, kind) for (name, kind), column in zip(index.OF_PHOTOS.items(), values, strict=True)}
 
 
 def _header_or_none(file: Path) -> Header | None:

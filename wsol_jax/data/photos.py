@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
@@ -184,10 +184,19 @@ def inside(root: Path, relative: str) -> Path:
     Raises:
         InputError: the path is empty or absolute, or has '..'.
     """
-    path = PurePosixPath(relative)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in relative:
+    require_inside(root, relative)
+    return root / relative
+
+
+def require_inside(root: Path, relative: str) -> None:
+    """Raise InputError unless a relative path is always below `root`."""
+    parts = [part for part in relative.split("/") if part not in ("", ".")]
+    if not parts or relative.startswith("/") or ".." in parts or "\0" in relative:
         raise InputError(f"{relative!r} is not a file inside {root}; expected a relative path without '..'")
-    return root / path
+    try:
+        relative.encode()  # tables take text
+    except UnicodeEncodeError as error:
+        raise InputError(f"{relative!a}: expected a file name in UTF-8") from error
 
 
 def existing(root: Path, relative: str) -> Path:

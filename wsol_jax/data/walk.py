@@ -61,7 +61,7 @@ class _Walk:
             prefix = "" if here == self.root else f"{here.relative_to(self.root).as_posix()}/"
             for name in sorted(name for name in files if not name.startswith(".")):
                 # Among photos is also a link to nothing, which is named with those that cannot be read.
-                if Path(name).suffix.lower() in SUFFIXES:
+                if "." in name and name[name.rindex(".") :].lower() in SUFFIXES:
                     photos.append(prefix + name)
                 else:
                     self.left_out["files do not have the suffix of a photo"].append(here / name)

@@ -1,5 +1,7 @@
 """Kinds of failure of a box or a mask: a part only, too large, another object, wrong class."""
 
+from collections import Counter
+
 import numpy as np
 
 from wsol_jax import boxes
@@ -50,6 +52,32 @@ def kind_of_box(box: np.ndarray, truth: np.ndarray, right_class: bool | None = N
     best = truth[boxes.iou(truth, box).argmax()]
     shared = np.concatenate([np.maximum(best[:2], box[:2]), np.minimum(best[2:], box[2:])])
     return kind(*(float(boxes.area(of)) for of in (shared, box, best)), right_class)
+
+
+def kinds_of_boxes(
+    box: np.ndarray, truth: np.ndarray, owner: np.ndarray, right_class: np.ndarray | None = None
+) -> Counter[str]:
+    """Return the number of photos of each `kind_of_box`, without those that have no true box.
+
+    Args:
+        box: float64 [n, 4], of n photos.
+        truth: float64 [m, 4], their true boxes.
+        owner: int [m], the photo of each true box, in ascending order.
+        right_class: bool [n], see `kind`; None for photos without one.
+    """
+    iou = boxes.iou(truth, box[owner])
+    best, has_area = np.full(len(box), -1.0), np.zeros(len(box), bool)
+    np.maximum.at(best, owner, iou)
+    has_area[owner[boxes.area(truth) > 0]] = True
+    fits = np.flatnonzero(iou == best[owner])
+    photos, first = np.unique(owner[fits], return_index=True)
+    photos, chosen = photos[has_area[photos]], truth[fits[first[has_area[photos]]]]
+    shared = np.concatenate(
+        [np.maximum(chosen[:, :2], box[photos, :2]), np.minimum(chosen[:, 2:], box[photos, 2:])], axis=1
+    )
+    areas = (boxes.area(of).tolist() for of in (shared, box[photos], chosen))
+    is_right = [None] * len(photos) if right_class is None else right_class[photos].tolist()
+    return Counter(map(kind, *areas, is_right))
 
 
 def kind_of_region(region: np.ndarray, truth: np.ndarray, right_class: bool | None = None) -> str | None:

@@ -1,15 +1,15 @@
 """Boxes as COCO JSON, the format that labelling tools read."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from wsol_jax import boxes
 from wsol_jax.data.records import Record
-from wsol_jax.files import write_atomically
+from wsol_jax.files import write_atomically, write_json_list
 from wsol_jax.predictions.predictions import Predictions, box_classes, image_sizes
 
 INFO = {"description": "wsol_jax", "version": "1.0"}
@@ -29,12 +29,12 @@ def write_coco(path: Path, records: Sequence[Record], predictions: Predictions, 
         predictions: in the same order; without `box` there are no annotations.
         classes: the classes' names.
     """
-    annotations = [] if predictions.box is None else _annotations(records, predictions, classes)
+    annotations = () if predictions.box is None else _annotations(records, predictions, classes)
     write_annotations(path, records, annotations, classes)
 
 
 def write_annotations(
-    path: Path, records: Sequence[Record], annotations: Sequence[Mapping[str, Any]], classes: Sequence[str]
+    path: Path, records: Sequence[Record], annotations: Iterable[Mapping[str, Any]], classes: Sequence[str]
 ) -> None:
     """Write annotations with their images and categories as a COCO file, whole or not at all.
 
@@ -44,13 +44,20 @@ def write_annotations(
         annotations: of these images, see `annotation`.
         classes: the classes' names.
     """
-    images = [
+    images = (
         {"id": number, "file_name": record.path, "width": record.size[0], "height": record.size[1]}
         for number, record in enumerate(records, start=1)
-    ]
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
-    coco = {"info": INFO, "images": images, "categories": categories, "annotations": annotations}
-    write_atomically(path, lambda file: file.write(json.dumps(coco).encode()))
+    )
+    categories = ({"id": number, "name": name} for number, name in enumerate(classes, start=1))
+
+    def write(file: BinaryIO) -> None:
+        file.write(b'{"info": ' + json.dumps(INFO).encode())
+        for name, items in (("images", images), ("categories", categories), ("annotations", annotations)):
+            file.write(f', "{name}": '.encode())
+            write_json_list(file, items)
+        file.write(b"}")
+
+    write_atomically(path, write)
 
 
 def annotation(number: int, image: int, label: int, rectangle: list[float], area: float) -> dict[str, Any]:
@@ -74,14 +81,13 @@ def annotation(number: int, image: int, label: int, rectangle: list[float], area
     }
 
 
-def _annotations(records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> list[dict]:
+def _annotations(
+    records: Sequence[Record], predictions: Predictions, classes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     labels = box_classes(records, predictions, classes)
     corners = boxes.scale(boxes.clip(np.asarray(predictions.box, np.float64)), image_sizes(records))
     rectangles = boxes.xyxy_to_xywh(corners).round(3)
-    annotations = [
-        annotation(number, number, int(label), rectangle.tolist(), round(float(rectangle[2] * rectangle[3]), 3))
-        for number, (label, rectangle) in enumerate(zip(labels, rectangles, strict=True), start=1)
-    ]
-    if predictions.score is not None:
-        annotations = [a | {"score": float(s)} for a, s in zip(annotations, predictions.score, strict=True)]
-    return [annotation for annotation in annotations if annotation["category_id"] > 0]
+    for i in np.flatnonzero(labels >= 0).tolist():
+        left, top, width, height = rectangles[i].tolist()
+        made = annotation(i + 1, i + 1, int(labels[i]), [left, top, width, height], round(width * height, 3))
+        yield made if predictions.score is None else made | {"score": float(predictions.score[i])}

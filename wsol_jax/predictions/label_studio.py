@@ -1,14 +1,14 @@
 """Boxes as Label Studio tasks with predictions: its own JSON, which it imports with scores, to be corrected by hand."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wsol_jax import boxes
 from wsol_jax.data.records import Record
-from wsol_jax.files import write_atomically
+from wsol_jax.files import write_atomically, write_json_list
 from wsol_jax.predictions.predictions import Predictions, box_classes
 
 IMAGE, LABEL = "image", "label"  # the names of the Image and RectangleLabels tags of the labelling configuration
@@ -30,13 +30,13 @@ def write_label_studio(
         version: of the model, as Label Studio shows it.
     """
     labels = box_classes(records, predictions, classes)
-    tasks = []
-    for i, record in enumerate(records):
-        task = {"data": {IMAGE: record.path}, "predictions": []}
-        if predictions.box is not None and labels[i] >= 0:
-            task["predictions"] = [_prediction(record, predictions, i, classes[labels[i]], version)]
-        tasks.append(task)
-    write_atomically(path, lambda file: file.write(json.dumps(tasks).encode()))
+
+    def task(i: int) -> dict[str, Any]:
+        has_box = predictions.box is not None and labels[i] >= 0
+        drawn = [_prediction(records[i], predictions, i, classes[labels[i]], version)] if has_box else []
+        return {"data": {IMAGE: records[i].path}, "predictions": drawn}
+
+    write_atomically(path, lambda file: write_json_list(file, map(task, range(len(records)))))
 
 
 def _prediction(record: Record, predictions: Predictions, i: int, name: str, version: str) -> dict:

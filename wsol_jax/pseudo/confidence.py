@@ -38,7 +38,8 @@ def heat_confidence(heat: np.ndarray, cut: RegionBox) -> float:
     if cut.fallback:
         return 0.0
     at_levels = [heat_box(heat, "nearest_code", 0, (level,)) for level in LEVELS]
-    return _heat_probability(heat, cut.box, [boxes.iou(one.box, cut.box) for one in at_levels])
+    ious = np.array([boxes.iou(one.box, cut.box) for one in at_levels])
+    return float(heat_probability(heat_inside(heat, cut.box), cut.box, ious))
 
 
 def region_confidences(heat: np.ndarray, regions: Sequence[Region]) -> list[float]:
@@ -52,11 +53,10 @@ def region_confidences(heat: np.ndarray, regions: Sequence[Region]) -> list[floa
         regions: of the map.
     """
     at_levels = [[one.box for one in heat_regions(heat, "nearest_code", 0, (level,))] for level in LEVELS]
+    ious = [[boxes.iou(np.array(found), cut.box).max() if found else 0.0 for found in at_levels] for cut in regions]
     return [
-        _heat_probability(
-            heat, cut.box, [boxes.iou(np.array(found), cut.box).max() if found else 0.0 for found in at_levels]
-        )
-        for cut in regions
+        float(heat_probability(heat_inside(heat, cut.box), cut.box, np.array(of_cut)))
+        for cut, of_cut in zip(regions, ious, strict=True)
     ]
 
 
@@ -109,10 +109,16 @@ def mean_confidence(pseudo: np.ndarray, iou: np.ndarray) -> np.ndarray:
     return expit(MEAN["bias"] + MEAN["pseudo_logit"] * odds + MEAN["iou"] * iou).astype(np.float32)
 
 
-def _heat_probability(heat: np.ndarray, box: np.ndarray, at_levels: Sequence[float]) -> float:
-    """The probability of a box by the IoUs with the boxes at each of `LEVELS`, its heat and its area."""
-    signals = {"stability": np.mean(at_levels), "heat_inside": heat_inside(heat, box), "log_area": log_area(box)}
-    return float(expit(HEAT["bias"] + sum(HEAT[name] * value for name, value in signals.items())))
+def heat_probability(inside: np.ndarray, box: np.ndarray, at_levels: np.ndarray) -> np.ndarray:
+    """Return the confidence of boxes that were cut from heat maps, float64 [...].
+
+    Args:
+        inside: [...], see `heat_inside`.
+        box: [..., 4], normalised xyxy.
+        at_levels: [..., 5], the IoU with the box at each of `LEVELS`.
+    """
+    signals = {"stability": at_levels.mean(axis=-1), "heat_inside": inside, "log_area": log_area(box)}
+    return expit(HEAT["bias"] + sum(HEAT[name] * value for name, value in signals.items()))
 
 
 def heat_inside(heat: np.ndarray, box: np.ndarray) -> float:

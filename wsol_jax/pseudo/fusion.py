@@ -5,20 +5,24 @@ network hardly do. One view alone stays as it is.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsol_jax.arrays import scratch
+
 GRID = 56  # cells a side of a fused heat map
 CHUNK = 512  # photos resized at a time
 
 
-def fuse(heat_maps: Sequence[np.ndarray]) -> np.ndarray:
+def fuse(heat_maps: Sequence[np.ndarray], folder: Path | None = None) -> np.ndarray:
     """Return the fused heat maps of n photos.
 
     Args:
         heat_maps: of each view, float [n, h, w], h and w being the view's own.
+        folder: of the file of many maps, see `arrays.scratch`.
 
     Returns:
         float32 [n, 56, 56], or the heat maps themselves where there is one view. A view whose heat map of a photo is
@@ -26,18 +30,18 @@ def fuse(heat_maps: Sequence[np.ndarray]) -> np.ndarray:
     """
     if len(heat_maps) == 1:
         return heat_maps[0]
-    return np.mean([_on_grid(_standardised(heat)) for heat in heat_maps], axis=0, dtype=np.float32)
+    fused = scratch(folder, (len(heat_maps[0]), GRID, GRID), np.float32)
+    for start in range(0, len(fused), CHUNK):
+        part = slice(start, start + CHUNK)
+        views = [np.asarray(_resize(_standardised(heat[part]))) for heat in heat_maps]
+        fused[part] = np.mean(views, axis=0, dtype=np.float32)
+    return fused
 
 
 def _standardised(heat: np.ndarray) -> np.ndarray:
     """Heat maps [n, h, w] divided by their own standard deviations; zeros where a map is constant."""
     deviation = heat.std(axis=(1, 2), keepdims=True, dtype=np.float64)
     return np.divide(heat, deviation, out=np.zeros_like(heat, np.float32), where=deviation > 0, casting="same_kind")
-
-
-def _on_grid(heat: np.ndarray) -> np.ndarray:
-    pieces = [_resize(heat[start : start + CHUNK]) for start in range(0, len(heat), CHUNK)]
-    return np.concatenate([np.asarray(piece) for piece in pieces])
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from wsol_jax import devices, processes
-from wsol_jax.arrays import AGAIN, read_arrays
+from wsol_jax.arrays import AGAIN, read_arrays, scratch
 from wsol_jax.backbones import BACKBONES, trunk
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data import plan
@@ -99,7 +99,7 @@ def fit_heat_maps(
         config: `batch_size`, `sign` and `max_bytes` of `pseudo`.
 
     Returns:
-        Heat maps float32 [n, h, w].
+        Heat maps float32 [n, h, w], many of them in a mapped file, see `arrays.scratch`.
     """
     present = np.unique(groups).tolist()
     done = set(processes.from_first(lambda: [group for group in present if files[group].exists()]))
@@ -111,19 +111,19 @@ def fit_heat_maps(
     ):
         write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
     processes.wait_for_first()
-    heat, side = [None] * len(groups), None
+    heat = None
     for group in present:
         (maps,) = read_arrays(files[group], ["heat"])
         members = np.flatnonzero(groups == group)
-        side = maps.shape[1:] if side is None else side
+        side = maps.shape[1:] if heat is None else heat.shape[1:]
         if maps.ndim != 3 or maps.dtype.kind != "f" or len(maps) != len(members) or maps.shape[1:] != side:
             wanted = ", ".join(map(str, (len(members), *side)))
             raise InputError(
                 f"{files[group]} has maps {maps.dtype} {list(maps.shape)}; expected float32 [{wanted}]; {AGAIN}"
             )
-        for index, one in zip(members, maps, strict=True):
-            heat[index] = one
-    return np.stack(heat)
+        heat = scratch(files[group].parent, (len(groups), *side), np.float32) if heat is None else heat
+        heat[members] = maps
+    return heat
 
 
 def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path]) -> np.ndarray:
@@ -142,7 +142,11 @@ def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, 
     known = {group: read_direction(files[group]) for group in groups_with_files if group in groups}
     if not known:
         known = {-1: read_direction(files[groups_with_files[0]])}
-    return np.concatenate([maps for _, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch)])
+    heat = None
+    for index, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch):
+        heat = scratch(files[0].parent, (len(groups), *maps.shape[1:]), np.float32) if heat is None else heat
+        heat[index] = maps
+    return heat
 
 
 def read_direction(file: Path) -> Direction:

@@ -77,7 +77,7 @@ def heat_box(heat: np.ndarray, threshold: str, size: int, levels: Sequence[float
         InputError: for another `threshold`.
     """
     heat = _on_grid(heat, threshold, size)
-    cut = [_cut(heat, level) for level in _thresholds(heat, levels)]
+    cut = [_cut(heat, level) for level in thresholds(heat, levels)]
     cut = [one for one in cut if not one.fallback]
     if not cut:
         return NO_REGION
@@ -91,12 +91,12 @@ def heat_mask(heat: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         heat: float [h, w], positive on the object.
         levels: as for `heat_box`, whose box is the mean around the same regions.
     """
-    regions = [largest_region(heat > threshold) for threshold in _thresholds(heat, levels)]
+    regions = [largest_region(heat > threshold) for threshold in thresholds(heat, levels)]
     return np.mean(regions, axis=0, dtype=np.float32)
 
 
-def _thresholds(heat: np.ndarray, levels: Sequence[float]) -> list[float]:
-    """The levels in units of the heat; zero alone for a constant heat map."""
+def thresholds(heat: np.ndarray, levels: Sequence[float]) -> list[float]:
+    """Return the levels of a heat map [h, w] in units of its heat; zero alone for a constant one."""
     if heat.max() == heat.min():
         return [0.0]
     deviation = float(heat.std(dtype=np.float64)) if any(levels) else 0.0

@@ -20,6 +20,7 @@ from wsol_jax.compilation import keep_compiled
 from wsol_jax.config import check_config
 from wsol_jax.data import depth, load_dataset
 from wsol_jax.data.check import check_photos
+from wsol_jax.data.index import index_file
 from wsol_jax.data.records import Dataset
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
@@ -127,7 +128,7 @@ def _plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_
     with processes.first_goes_ahead():
         if not is_dry:
             _make(workdir)
-        dataset = dataset or _readable_photos(config, workdir, is_dry)
+        dataset = dataset or _readable_photos(config, workdir, chosen, is_dry)
     with checks.prefixed("--config.pseudo: "):
         dataset = with_empty_photos(dataset, config.pseudo.source)
     require_same_photos(dataset)
@@ -242,12 +243,25 @@ def _require_checkpoints(workdir: RemotePath) -> None:
         ) from error
 
 
-def _readable_photos(config: ConfigDict, workdir: Path, is_dry: bool) -> Dataset:
-    """The dataset without broken photos, and without splits that have no photo."""
-    dataset = load_dataset(config.data, config.seed)
-    cache = photos_file(workdir)
-    names = list(dataset.splits)
-    dataset, _ = check_photos(dataset, names, config.data.on_error, cache, logging.warning, decode=not is_dry)
+def _readable_photos(config: ConfigDict, workdir: Path, chosen: Sequence[str], is_dry: bool) -> Dataset:
+    """The dataset without broken photos, and without splits that have no photo.
+
+    Where no stage computes on the devices, hence none reads all photos, they are taken as the workdir last saw them.
+    """
+    cache, data = photos_file(workdir), config.data.copy_and_resolve_references()
+    with data.unlocked():
+        data.unchanged |= cache.exists() and not any(STAGES[name].together for name in chosen)
+    dataset = load_dataset(data, config.seed)
+    dataset, _ = check_photos(
+        dataset,
+        list(dataset.splits),
+        data.on_error,
+        cache,
+        logging.warning,
+        decode=not is_dry and not data.unchanged,
+        table=index_file(data.index, to_path(data.dir)),
+        is_unchanged=data.unchanged,
+    )
     splits = {split: records for split, records in dataset.splits.items() if records}
     counts = ", ".join(f"{len(records)} {split}" for split, records in splits.items())
     logging.info("%d classes; photos: %s; %d device(s)", len(dataset.classes), counts, jax.device_count())

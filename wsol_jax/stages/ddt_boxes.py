@@ -109,7 +109,7 @@ def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.nd
         for split, heat in of_view:
             of_views[split].append(heat)
     for split in splits:
-        yield split, fuse(of_views[split])
+        yield split, fuse(of_views.pop(split), context.workdir)
 
 
 def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, context: Context) -> np.ndarray:
@@ -130,4 +130,4 @@ def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, contex
         heat = apply_heat_maps(forward, read, groups, files)
         write_atomically(kept, lambda file: np.save(file, heat))
     processes.wait_for_first()
-    return read_array(kept, (len(records), None, None))
+    return read_array(kept, (len(records), None, None), mapped=True)

@@ -218,6 +218,7 @@ def predict_split(
         name=f"{network.stage}, {split}",
         mesh=context.mesh,
         of_own_class=of_own_class,
+        folder=context.workdir,
     )
 
 

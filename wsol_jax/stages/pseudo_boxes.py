@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.arrays import save_as
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
@@ -26,9 +27,10 @@ from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.pseudo.confidence import heat_confidence
+from wsol_jax.progress import track
 from wsol_jax.pseudo.ddt import SIGN_RULES
-from wsol_jax.pseudo.regions import THRESHOLDS, RegionBox, heat_box, scored_box
+from wsol_jax.pseudo.many_boxes import HeatBoxes, heat_boxes
+from wsol_jax.pseudo.regions import THRESHOLDS, RegionBox, scored_box
 from wsol_jax.stages import c2am_maps, training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import Corrections, correct, read_corrections, whole_photos, write_corrections
@@ -38,6 +40,8 @@ from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, forward_work
 from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
 from wsol_jax.threads import in_threads
+
+AT_ONCE = 512  # heat maps whose boxes are cut in one call
 
 
 def defaults() -> ConfigDict:
@@ -118,7 +122,7 @@ def run(config: ConfigDict, context: Context) -> None:
         write_predictions(pseudo_boxes_file(context.workdir, split), records, boxes)
         write_coco(pseudo_coco_file(context.workdir, split), records, boxes, context.dataset.classes)
         if heat is not None:
-            write_atomically(heat_file(context.workdir, split), partial(_save, heat))
+            write_atomically(heat_file(context.workdir, split), partial(save_as, array=heat, dtype=np.float16))
             logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
 
 
@@ -213,12 +217,14 @@ def _computed(config: ConfigDict, context: Context, corrections: Corrections | N
 def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """Boxes of the heat maps of DDT, or of C2AM, with their confidences."""
 
-    def cut(heat: np.ndarray) -> RegionBox:
-        box = heat_box(heat, config.threshold, config.size, config.threshold_levels)
-        return box._replace(score=heat_confidence(heat, box))
+    def cut(start: int) -> HeatBoxes:
+        return heat_boxes(heat[start : start + AT_ONCE], config.threshold, config.size, config.threshold_levels)
 
     for split, heat in heat_maps(config, context):
-        yield _cut_out(split, list(in_threads(cut, heat)), heat)
+        starts = range(0, len(heat), AT_ONCE)
+        parts = track(in_threads(cut, starts), len(heat), f"pseudo boxes, {split}", unit="maps", weight=AT_ONCE)
+        box, score, fallback = (np.concatenate(column) for column in zip(*parts, strict=True))
+        yield Boxes(split, Predictions(box, score.astype(np.float32), fallback), heat)
 
 
 def _score_maps(config: ConfigDict) -> Trained:
@@ -253,10 +259,6 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
 def _cut_out(split: str, cut: Sequence[RegionBox], heat: np.ndarray) -> Boxes:
     box, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
     return Boxes(split, Predictions(box, score.astype(np.float32), fallback), heat)
-
-
-def _save(heat: np.ndarray, file: BinaryIO) -> None:
-    np.save(file, heat.astype(np.float16))
 
 
 STAGE = Stage(

@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks
 from wsol_jax.data.records import Dataset, Record
+from wsol_jax.evaluation import failures
+from wsol_jax.evaluation.direct_boxes import flat_truth
 from wsol_jax.progress import track
 from wsol_jax.report import domains
 from wsol_jax.report.cards import View
@@ -23,7 +25,7 @@ from wsol_jax.stages.box_sources import CENTER_BOX, OURS
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.evaluate import CENTER_GAUSSIAN, MAPS
 from wsol_jax.stages.map_runs import compared_runs, files, read_metrics
-from wsol_jax.stages.report_photos import FIXED, Results, box_kind, gather, shown_photos, shown_split
+from wsol_jax.stages.report_photos import FIXED, Results, gather, shown_photos, shown_split
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import NETWORK_FOLDERS, config_file, network_folder, report_folder
 from wsol_jax.threads import in_threads
@@ -34,7 +36,7 @@ def defaults() -> ConfigDict:
     """Return the keys of `report` with their defaults."""
     return ConfigDict(
         dict(
-            photos=-1,  # shown, spread evenly over the IoUs, or the least confident; -1: 200, or all without a truth
+            photos=-1,  # shown, spread evenly over the IoUs, or the least confident; -1: 200, or 10000 without a truth
             beside="",  # NAME=WORKDIR,...: runs of other methods on these photos, whose maps are shown with ours
             published="",  # the published numbers to print: 'cub' | 'ilsvrc' | 'openimages'; '' none
         )
@@ -98,11 +100,16 @@ def _views(run: MapRun, dataset: Dataset, records: Sequence[Record]) -> list[Vie
 
 def _failures(results: Results, views: Mapping[str, Sequence[View]]) -> dict[str, Counter[str]]:
     """Whose boxes -> kind of failure -> photos, for those with a truth."""
-    kinds = {method: [view.kind for view in of_run] for method, of_run in views.items()}
+    kinds = {method: Counter(filter(None, (view.kind for view in of_run))) for method, of_run in views.items()}
+    truth, owner = flat_truth(results.records)
+    label = np.array([record.label for record in results.records])
     for source, predictions in results.sources.items():
         if source != CENTER_BOX and predictions.box is not None:
-            kinds[source] = [box_kind(record, predictions, i) for i, record in enumerate(results.records)]
-    return {whose: Counter(filter(None, named)) for whose, named in kinds.items() if any(named)}
+            top5, is_right = predictions.top5_class, None
+            if top5 is not None:
+                is_right = (label < 0) | (top5[:, 0] == label)  # a photo without a class cannot have a wrong one
+            kinds[source] = failures.kinds_of_boxes(predictions.box, truth, owner, is_right)
+    return {whose: counts for whose, counts in kinds.items() if counts}
 
 
 def _curves(results: Results) -> dict[str, dict[str, Curve]]:

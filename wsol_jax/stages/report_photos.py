@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.arrays import read_array
@@ -27,6 +28,7 @@ from wsol_jax.threads import in_threads
 FIXED = "fixed"  # the boxes of maps at a threshold that was chosen without true boxes
 SORTED_BY = (OURS, MAPS, FIXED)  # the first that has IoUs, or else confidences, sorts the photos
 EVALUATED = 200  # photos with a truth that are shown by default
+DOUBTFUL = 10_000  # photos without one
 AT_ONCE = 64  # photos that are read before they are needed
 
 
@@ -104,10 +106,19 @@ def shown_photos(shown: Results, config: ConfigDict, context: Context) -> Iterat
         chosen = [(shown, i) for i in order[np.linspace(0, len(order) - 1, count).astype(int)].tolist()]
     else:
         others = [gather(split, config, context) for split in context.dataset.splits if split != shown.split]
-        every = [(results, i) for results in (shown, *others) for i in range(len(results.records))]
-        scores = np.concatenate([_first(results, _scores(results)) for results in (shown, *others)])
-        order = np.argsort(scores, kind="stable")
-        chosen = [every[i] for i in order[: len(order) if config.photos < 0 else config.photos].tolist()]
+        every = (shown, *others)
+        scores = np.concatenate([_first(results, _scores(results)) for results in every])
+        count = min(DOUBTFUL if config.photos < 0 else config.photos, len(scores))
+        if config.photos < 0 and count < len(scores):
+            logging.info(
+                "report: %d of %d photos, those with the lowest confidence; report.photos shows more",
+                count,
+                len(scores),
+            )
+        order, ends = np.argsort(scores, kind="stable")[:count], np.cumsum([len(each.records) for each in every])
+        owner = np.searchsorted(ends, order, side="right")
+        starts = order - (ends[owner] - [len(every[j].records) for j in owner])
+        chosen = [(every[j], i) for j, i in zip(owner.tolist(), starts.tolist(), strict=True)]
     photos = in_threads(partial(_photo, context=context), chosen, AT_ONCE)
     return iter(track(photos, len(chosen), "report", unit="photos"))
 

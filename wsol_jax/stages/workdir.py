@@ -32,7 +32,7 @@ def lock_file(workdir: Path) -> Path:
 
 def photos_file(workdir: Path) -> Path:
     """Return the cache of which photos are readable."""
-    return workdir / "photos.json"
+    return workdir / "photos.parquet"
 
 
 def identity_file(workdir: Path, stage: str) -> Path:

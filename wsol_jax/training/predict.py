@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from wsol_jax import devices
+from wsol_jax.arrays import scratch
 from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.render import Batch, render
@@ -28,6 +30,7 @@ def predict_photos(
     name: str,
     mesh: Mesh,
     of_own_class: bool = False,
+    folder: Path | None = None,
 ) -> Prediction:
     """Return the predictions for photos, numpy arrays of n rows in the order of the records.
 
@@ -44,6 +47,7 @@ def predict_photos(
         name: of the progress bar.
         mesh: the devices.
         of_own_class: maps are those of the photos' labels, where they have one, and not of the most probable classes.
+        folder: of the files of large arrays, see `arrays.scratch`.
 
     Raises:
         InputError: a prediction is not finite.
@@ -54,13 +58,17 @@ def predict_photos(
         (batch.index, predict_batch(method.predict, mesh, of_own_class, variables, batch)) for batch in batches
     )
     starts = range(0, len(records), batch_size)
-    pieces = []
+    whole = None
     for start, (index, prediction) in zip(track(starts, len(records), name, weight=batch_size), begun, strict=True):
         expected = range(start, min(start + batch_size, len(records)))
         devices.require_order(index, expected)
-        pieces.append(jax.tree.map(lambda array: devices.fetch(array)[: len(expected)], prediction))  # noqa: B023
-        require_finite(pieces[-1], [records[i] for i in expected], name)
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
+        piece = jax.tree.map(lambda array: devices.fetch(array)[: len(expected)], prediction)  # noqa: B023
+        require_finite(piece, [records[i] for i in expected], name)
+        if whole is None:
+            whole = jax.tree.map(lambda array: scratch(folder, (len(records), *array.shape[1:]), array.dtype), piece)
+        for array, part in zip(jax.tree.leaves(whole), jax.tree.leaves(piece), strict=True):
+            array[expected.start : expected.stop] = part
+    return whole
 
 
 def require_finite(prediction: Prediction, records: Sequence[Record], name: str) -> None:
