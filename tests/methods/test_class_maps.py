@@ -1,12 +1,21 @@
 """Score maps: of a class, and in 0..1."""
 
+import math
+import re
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
+from benchmarks.tpu import abstract_batch
+from wsol_jax.backbones.initialise import shapes
 from wsol_jax.data.render import Batch
-from wsol_jax.methods.class_maps import class_maps, of_class, shown_class, unit_range
+from wsol_jax.methods import METHODS
+from wsol_jax.methods.class_maps import class_maps, mean_of_maps, of_class, shown_class, unit_range
+from wsol_jax.methods.method import ClassMaps, total_loss
+from wsol_jax.stages.networks import make_method
 
 
 def test_the_mean_of_a_class_map_is_its_logit():
@@ -15,13 +24,38 @@ def test_the_mean_of_a_class_map_is_its_logit():
     for shape in ((5, 6), (1, 1, 5, 6)):
         head = {"fc": {"kernel": jnp.float32(kernel.reshape(shape)), "bias": jnp.ones(6)}}
         maps = class_maps(jnp.float32(features), head)
-        np.testing.assert_allclose(maps.mean(axis=(1, 2)), features.mean(axis=(1, 2)) @ kernel, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mean_of_maps(maps), features.mean(axis=(1, 2)) @ kernel, rtol=1e-4, atol=1e-5)
 
 
-def test_each_photo_has_the_map_of_its_class():
-    maps = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
-    chosen = of_class(jnp.asarray(maps), jnp.array([4, 1]))
-    np.testing.assert_array_equal(chosen, np.stack([maps[0, :, :, 4], maps[1, :, :, 1]]))
+@pytest.mark.parametrize("bias", [None, np.arange(5.0, dtype=np.float32)], ids=["no bias", "bias"])
+def test_each_photo_has_the_map_of_its_class(bias):
+    rng, label = np.random.default_rng(0), np.array([4, 1])
+    features, kernel = rng.normal(size=(2, 3, 4, 6)).astype(np.float32), rng.normal(size=(6, 5)).astype(np.float32)
+    every = features @ kernel + (0 if bias is None else bias)
+    maps = ClassMaps(jnp.asarray(features), jnp.asarray(kernel), None if bias is None else jnp.asarray(bias))
+    np.testing.assert_allclose(of_class(maps, label), np.stack([every[0, ..., 4], every[1, ..., 1]]), atol=1e-5)
+    np.testing.assert_allclose(mean_of_maps(maps), every.mean(axis=(1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*METHODS, "dawsol"])
+def test_no_program_holds_the_maps_of_all_classes(name):
+    """Neither prediction nor training: no array has as many numbers as a prime number of classes on every cell."""
+    photos, classes = 3, 37
+    config = tiny.config("train", method="cam" if name == "dawsol" else name).unlock()
+    config.dawsol.update(use=name == "dawsol", samples=2)
+    method = make_method("train", config, classes)
+    variables = {"batch_stats": {}} | shapes(method.module, (1, tiny.SIZE, tiny.SIZE, 3))
+    batch, memory = abstract_batch(photos, tiny.SIZE), {"memory": method.memory} if method.memory else {}
+
+    def loss(params, rest, batch):
+        return total_loss(method, rest | {"params": params}, batch, method.memory, jax.random.key(0), jnp.zeros(()))[0]
+
+    predict, heat = jax.make_jaxpr(method.predict, return_shape=True)(variables | memory, batch, batch.label)
+    train = jax.make_jaxpr(jax.grad(loss))(variables["params"], variables, batch)
+    for program in (predict, train):
+        held = {tuple(map(int, shape.split(","))) for shape in re.findall(r"\w\[([\d,]+)\]", str(program))}
+        assert (photos, classes) in held
+        assert [shape for shape in held if math.prod(shape) == math.prod(heat.map.shape) * classes] == []
 
 
 def test_the_shown_class_is_the_label_or_else_the_most_probable_class():

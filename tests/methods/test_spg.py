@@ -62,7 +62,8 @@ def test_every_head_learns_and_the_map_is_the_classes(tmp_path):
     assert set(outputs.maps) == {"classes", "b1", "b2", "c"} and outputs.maps["b1"].shape[-1] == 1
     assert logs["loss"] > logs["guidance"] > 0
     prediction = method.predict(variables, batch, batch.label)
-    expected = np.take_along_axis(np.asarray(outputs.maps["classes"]), batch.label[:, None, None, None], -1)[..., 0]
+    features, kernel, bias = map(np.asarray, outputs.maps["classes"])
+    expected = np.take_along_axis(features @ kernel + bias, batch.label[:, None, None, None], -1)[..., 0]
     np.testing.assert_allclose(prediction.map, expected, atol=1e-5)
     assert cross_entropy(outputs.logits["classes"], batch.label) > 0
 
@@ -73,3 +74,15 @@ def test_networks_without_published_side_heads_are_refused():
         match=r"spg: arch is 'efficientnet_lite0'; expected one of vgg_gap, resnet50, resnet50_v1, inception_v3",
     ):
         METHODS["spg"].make(tiny.config("train", "efficientnet_lite0", method="spg"), 3)
+
+
+def test_the_last_layers_never_compute_in_less_than_float32():
+    experiment = tiny.experiment("train", method="spg", dtype="bfloat16")
+    batch = next(experiment.batches(range(1), tiny.mesh(1)))
+    method, variables = experiment.method, experiment.variables
+    outputs, _ = method.network(variables, method.prepare(batch.image), None, None, False)
+    assert outputs.maps["classes"].features.dtype == jnp.bfloat16
+    of_label = method.predict(variables, batch, batch.label).map
+    for values in (outputs.logits["classes"], of_label, *(outputs.maps[name] for name in ("b1", "b2", "c"))):
+        assert values.dtype == jnp.float32
+        assert (values != values.astype(jnp.bfloat16).astype(jnp.float32)).any()

@@ -12,9 +12,19 @@ from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.convolutions import convolution, max_pool
 from wsol_jax.data.render import Batch
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.class_maps import of_class, shown_class, unit_range
+from wsol_jax.methods.class_maps import CellClassifier, mean_of_maps, of_class, shown_class, unit_range
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
+from wsol_jax.methods.method import (
+    BatchStats,
+    ClassMaps,
+    Logs,
+    Memory,
+    Method,
+    Outputs,
+    Prediction,
+    Variables,
+    unperturbed,
+)
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
 WIDTH = 1024
@@ -39,7 +49,7 @@ def acol(config: ConfigDict, classes: int) -> Method:
         variables: Variables, image: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
     ) -> tuple[Outputs, BatchStats]:
         (stages, maps), batch_stats = apply(network, variables, image, key, train, label)
-        logits = {name: value.mean(axis=(1, 2)) for name, value in maps.items()}
+        logits = {name: mean_of_maps(value) for name, value in maps.items()}
         return Outputs(stages, logits, maps), batch_stats
 
     def objective(
@@ -69,7 +79,7 @@ class TwoClassifiers(nn.Module):
             second.
         stage: the stage whose map they take; '' for the last.
         smooth: whether a 3x3 maximum and a 3x3 mean come first.
-        dtype: of the computation; parameters are float32.
+        dtype: of the computation except the classes' layers; parameters are float32.
     """
 
     classes: int
@@ -79,8 +89,8 @@ class TwoClassifiers(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array]:
-        """Return the maps of both classifiers, 'classes' and 'erased', float32 [b, h, w, k].
+    def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, ClassMaps]:
+        """Return the maps of both classifiers, 'classes' and 'erased'.
 
         Args:
             stages: the maps of the backbone.
@@ -91,16 +101,16 @@ class TwoClassifiers(nn.Module):
             features = max_pool(features, (3, 3), padding="SAME")
             features = nn.avg_pool(features, (3, 3), padding="SAME")
         first = self._classify("classifier_A", features)
-        label = shown_class(first.mean(axis=(1, 2)), label)
+        label = shown_class(mean_of_maps(first), label)
         attention = unit_range(of_class(jax.lax.stop_gradient(first), label))
         kept = (attention < self.threshold)[..., None].astype(features.dtype)
         return {"classes": first, "erased": self._classify("classifier_B", features * kept)}
 
-    def _classify(self, name: str, x: jax.Array) -> jax.Array:
+    def _classify(self, name: str, x: jax.Array) -> ClassMaps:
         conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
         for i in (0, 2):
             x = nn.relu(conv(WIDTH, (3, 3), padding=1, name=f"{name}.{i}")(x))
-        return conv(self.classes, (1, 1), name=f"{name}.4")(x).astype(jnp.float32)
+        return CellClassifier(self.classes, name=f"{name}.4")(x)
 
 
 ACOL = Entry(

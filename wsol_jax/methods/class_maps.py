@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
-from wsol_jax.methods.method import Outputs, Prediction
+from wsol_jax.methods.method import ClassMaps, Outputs, Prediction
 
 
-def class_maps(features: jax.Array, head: dict[str, Any]) -> jax.Array:
+def class_maps(features: jax.Array, head: dict[str, Any]) -> ClassMaps:
     """Return the map of every class: the linear last layer applied to each cell (CAM, equation 2).
 
     The bias is left out, as in wsolevaluation; it would not change the maps that `unit_range` scales.
@@ -18,21 +19,46 @@ def class_maps(features: jax.Array, head: dict[str, Any]) -> jax.Array:
         head: parameters of a head with one linear layer, {layer: {'kernel': [d, k] or [1, 1, d, k], ...}}.
 
     Returns:
-        float32 [b, h, w, k]; their mean over space plus the bias are the logits.
+        The maps; their mean over space plus the bias are the logits.
     """
     (layer,) = head.values()
     kernel = layer["kernel"]
-    return features.astype(jnp.float32) @ kernel.reshape(kernel.shape[-2:])
+    return ClassMaps(features, kernel.reshape(kernel.shape[-2:]))
 
 
-def of_class(maps: jax.Array, label: jax.Array) -> jax.Array:
-    """Return the map of each photo's class, [b, h, w].
+class CellClassifier(nn.Module):
+    """A linear layer on every cell, with the parameters of a 1x1 convolution.
+
+    Attributes:
+        classes: number of classes.
+    """
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> ClassMaps:
+        """Return the maps of the classes, of features [b, h, w, d]."""
+        shape = (1, 1, features.shape[-1], self.classes)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        return ClassMaps(features, kernel[0, 0], self.param("bias", nn.initializers.zeros, (self.classes,)))
+
+
+def of_class(maps: ClassMaps, label: jax.Array) -> jax.Array:
+    """Return the map of each photo's class, float32 [b, h, w].
 
     Args:
-        maps: [b, h, w, k].
+        maps: of all classes.
         label: int [b].
     """
-    return jnp.take_along_axis(maps, label.reshape(-1, 1, 1, 1), axis=-1)[..., 0]
+    weights = jnp.take(maps.kernel, label, axis=1)
+    of_label = jnp.einsum("bhwd,db->bhw", maps.features.astype(jnp.float32), weights)
+    return of_label if maps.bias is None else of_label + maps.bias[label].reshape(-1, 1, 1)
+
+
+def mean_of_maps(maps: ClassMaps) -> jax.Array:
+    """Return the mean over space of every class's map, float32 [b, k]: the layer applied to the mean of the cells."""
+    means = maps.features.astype(jnp.float32).mean(axis=(1, 2)) @ maps.kernel
+    return means if maps.bias is None else means + maps.bias[None]
 
 
 def shown_class(logits: jax.Array, label: jax.Array | None) -> jax.Array:

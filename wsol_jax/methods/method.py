@@ -27,13 +27,29 @@ Group = Callable[[tuple[str, ...]], str]
 """Path of a parameter -> its optimiser group, see `make_optimiser`."""
 
 
+class ClassMaps(NamedTuple):
+    """The maps of all classes, [b, h, w, k], as the linear layer that gives them; see `class_maps.of_class`.
+
+    A thousand maps of a photo are many times as large as its features, and the map of one class is needed.
+
+    Attributes:
+        features: [b, h, w, d].
+        kernel: float32 [d, k].
+        bias: float32 [k]; None for maps without it.
+    """
+
+    features: jax.Array
+    kernel: jax.Array
+    bias: jax.Array | None = None
+
+
 class Outputs(NamedTuple):
     """The outputs of a network for a batch.
 
     Attributes:
         stages: {stage of the backbone: map [b, h, w, d]}.
         logits: {head: [b, k]}.
-        maps: {head: [b, h, w, k]}.
+        maps: {head: [b, h, w, k], or `ClassMaps` of a head of classes}.
         box: [b, 4] in (0, 1), left, top, width, height in the frame of the network's input; or None.
         auxiliary: [b, k] like the classes' logits, or [b, 4] like the box where there are no logits, of a head that
             exists in training only; or None.
@@ -42,7 +58,7 @@ class Outputs(NamedTuple):
 
     stages: dict[str, jax.Array]
     logits: dict[str, jax.Array]
-    maps: dict[str, jax.Array]
+    maps: dict[str, jax.Array | ClassMaps]
     box: jax.Array | None = None
     auxiliary: jax.Array | None = None
     domain: dict[str, Any] | None = None

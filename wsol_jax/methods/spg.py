@@ -15,9 +15,19 @@ from wsol_jax.backbones.convolutions import convolution
 from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.losses.classes import accuracy, cross_entropy
-from wsol_jax.methods.class_maps import map_prediction, of_class, unit_range
+from wsol_jax.methods.class_maps import CellClassifier, map_prediction, mean_of_maps, of_class, unit_range
 from wsol_jax.methods.entry import Entry
-from wsol_jax.methods.method import BatchStats, Logs, Memory, Method, Outputs, Prediction, Variables, unperturbed
+from wsol_jax.methods.method import (
+    BatchStats,
+    ClassMaps,
+    Logs,
+    Memory,
+    Method,
+    Outputs,
+    Prediction,
+    Variables,
+    unperturbed,
+)
 from wsol_jax.methods.networks import MapNetwork, apply, make_trunk, parameter_group, preparation
 
 FEWEST = 30  # pixels that surely are object; with fewer the threshold is FALLBACK times the maximum
@@ -44,7 +54,7 @@ def spg(config: ConfigDict, classes: int) -> Method:
         variables: Variables, image: jax.Array, label: jax.Array | None, key: jax.Array | None, train: bool
     ) -> tuple[Outputs, BatchStats]:
         (stages, maps), batch_stats = apply(network, variables, image, key, train, label)
-        return Outputs(stages, {"classes": maps["classes"].mean(axis=(1, 2))}, maps), batch_stats
+        return Outputs(stages, {"classes": mean_of_maps(maps["classes"])}, maps), batch_stats
 
     def objective(
         outputs: Outputs, label: jax.Array, batch: Batch, memory: Memory, key: jax.Array, progress: jax.Array
@@ -68,7 +78,7 @@ class SideHeads(nn.Module):
     Attributes:
         classes: number of classes.
         places: of the first two side heads, and their width.
-        dtype: of the computation; parameters are float32.
+        dtype: of the computation except the last layers; parameters are float32.
     """
 
     classes: int
@@ -76,7 +86,7 @@ class SideHeads(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array]:
+    def __call__(self, stages: dict[str, jax.Array], label: jax.Array | None) -> dict[str, jax.Array | ClassMaps]:
         """Return the maps of the classes and of the side heads.
 
         Args:
@@ -84,11 +94,12 @@ class SideHeads(nn.Module):
             label: not used.
 
         Returns:
-            'classes', float32 [b, h, w, k], and 'b1', 'b2', 'c', [b, h', w', 1].
+            'classes', and 'b1', 'b2', 'c', float32 [b, h', w', 1].
         """
         conv = partial(nn.Conv, dtype=self.dtype, conv_general_dilated=convolution)
         wide = partial(conv, self.places.width, (3, 3), padding=1)
-        shared = [wide(name="SPG_B_shared.0"), conv(1, (1, 1), name="SPG_B_shared.2")]
+        last = partial(nn.Conv, 1, (1, 1), conv_general_dilated=convolution)  # in float32, as all heads
+        shared = [wide(name="SPG_B_shared.0"), last(name="SPG_B_shared.2")]
 
         def side(name: str, x: jax.Array) -> jax.Array:
             return shared[1](nn.relu(shared[0](nn.relu(wide(name=name)(x)))))
@@ -97,12 +108,13 @@ class SideHeads(nn.Module):
         x = list(stages.values())[-1]
         for i in range(self.places.more):
             x = nn.relu(wide(name=f"SPG_A_3.{2 * i}")(x))
-        c = conv(1, (1, 1), name="SPG_C.2")(nn.relu(conv(512, (3, 3), padding=1, name="SPG_C.0")(x)))
-        classes = conv(self.classes, (1, 1), name="SPG_A4")(x)
-        return {"classes": classes.astype(jnp.float32), "b1": b1, "b2": b2, "c": c}
+        c = last(name="SPG_C.2")(nn.relu(conv(512, (3, 3), padding=1, name="SPG_C.0")(x)))
+        return {"classes": CellClassifier(self.classes, name="SPG_A4")(x), "b1": b1, "b2": b2, "c": c}
 
 
-def guidance(maps: dict[str, jax.Array], label: jax.Array, size: tuple[int, int], thresholds: ConfigDict) -> jax.Array:
+def guidance(
+    maps: dict[str, jax.Array | ClassMaps], label: jax.Array, size: tuple[int, int], thresholds: ConfigDict
+) -> jax.Array:
     """Return the sum of the side heads' losses: the classes' map guides b2, b2 guides b1, their mean guides c.
 
     Args:
@@ -113,7 +125,7 @@ def guidance(maps: dict[str, jax.Array], label: jax.Array, size: tuple[int, int]
     """
 
     def large(x: jax.Array) -> jax.Array:
-        return jax.image.resize(x.astype(jnp.float32), (x.shape[0], *size), "bilinear")
+        return jax.image.resize(x, (x.shape[0], *size), "bilinear")
 
     b1, b2, c = (large(maps[name][..., 0]) for name in ("b1", "b2", "c"))
     attention = unit_range(large(of_class(maps["classes"], label)))
