@@ -3,6 +3,7 @@ import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -126,6 +127,17 @@ def test_a_photo_without_a_readable_header_is_decoded_in_spite_of_the_cache(data
     os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
     again = load_dataset(data_config("folder", tmp_path / "photos"), seed=0)
     assert [path for path, _ in check(again, cache)[1]] == ["train/a/1.jpg", "train/a/2.jpg", "test/b/1.jpg"]
+
+
+def test_digests_that_cannot_be_are_computed_again(dataset, tmp_path):
+    cache = tmp_path / "photos.parquet"
+    expected = check(dataset, cache)[1]
+    known = pq.read_table(cache)
+    rows = [row | {"content": "é", "first": "é"} for row in known.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, known.schema), cache)
+    _, unreadable, lines = check(dataset, cache)
+    assert unreadable == expected and len(lines) == 1
+    assert "é" not in pq.read_table(cache).column("content").to_pylist()
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"train/a/2.jpg": 3}', json.dumps({"train/a/2.jpg": [1, 2]})])

@@ -2,6 +2,8 @@
 
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from wsol_jax.data import headers, index, load_dataset
@@ -73,3 +75,12 @@ def test_records_are_the_same_with_and_without_an_index(root, tmp_path, read, da
     loads = [load_dataset(data_config("folder", root, {"index": name}), 0) for name in ("", "auto", "auto")]
     assert len({digest(dataset.splits["train"]) for dataset in loads}) == 1
     assert len(list((tmp_path / "cache").rglob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"width": 0}, {"orientation": 9}, {"depth": "é"}])
+def test_a_header_that_cannot_be_is_read_again(root, tmp_path, read, wrong):
+    table = tmp_path / "index.parquet"
+    expected = headers.read_headers(root, ["a/0.jpg"], "headers", table)
+    known = pq.read_table(table)
+    pq.write_table(pa.Table.from_pylist([known.to_pylist()[0] | wrong | {"content": "é"}], known.schema), table)
+    assert headers.read_headers(root, ["a/0.jpg"], "headers", table) == expected and len(read) == 2

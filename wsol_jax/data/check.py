@@ -137,7 +137,7 @@ def _check(
     if not decode:
         _read_again(read, records, checked, is_new & (~has_header | (checked.content != b"")))
         return checked
-    is_new |= checked.reason != ""
+    is_new |= (checked.reason != "") | (checked.content == b"")
     shared = index.read_table(table, index.OF_PHOTOS)
     places = index.rows_of(shared, paths)
     content = _column(shared, "content", places)
@@ -190,7 +190,12 @@ def _column(table: pa.Table, name: str, rows: np.ndarray) -> np.ndarray:
     """The texts of some rows of a table, [n]: reasons as they are, digests as bytes; '' for a row that is absent."""
     taken = table.column(name).take(pa.array(rows, mask=rows == index.ABSENT))
     texts = pc.fill_null(taken, "").to_numpy()
-    return texts if name == "reason" else texts.astype(f"S{_DIGITS}")
+    if name == "reason":
+        return texts
+    try:
+        return texts.astype(f"S{_DIGITS}")
+    except UnicodeEncodeError:  # another program wrote them; no photo has such a digest
+        return np.zeros(len(texts), f"S{_DIGITS}")
 
 
 def _digest(file: Path) -> bytes:

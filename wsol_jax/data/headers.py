@@ -76,6 +76,7 @@ def read_headers(
     known = index.read_table(table, index.OF_PHOTOS)
     rows = index.rows_of(known, paths)
     stamp, is_same = index.compare(known, rows, root, paths, is_unchanged)
+    is_same[is_same] = _are_possible(known)[rows[is_same]]
     headers, new = _kept(known, rows, is_same), np.flatnonzero(~is_same)
     for i, header in zip(new, _read([root / paths[i] for i in new], title), strict=True):
         headers[i] = header
@@ -90,6 +91,13 @@ def _read(files: Sequence[Path], title: str) -> Iterator[Header | None]:
     parts = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     read = in_threads(lambda part: [_header_or_none(file) for file in part], parts)
     return chain.from_iterable(track(read, len(files), title, weight=_AT_ONCE)) if files else iter(())
+
+
+def _are_possible(known: pa.Table) -> np.ndarray:
+    """Whether each row of a table holds a header, bool [m]; another program may have written it."""
+    width, height, orientation, samples = (known.column(name).to_numpy() for name in _COLUMNS)
+    is_depth = np.isin(samples.astype(str), ("", depth.INTEGERS, depth.FLOATS))
+    return (width > 0) & (height > 0) & (orientation >= 1) & (orientation <= 8) & is_depth
 
 
 def _kept(known: pa.Table, rows: np.ndarray, is_same: np.ndarray) -> list[Header | None]:

@@ -251,6 +251,7 @@ def _readable_photos(config: ConfigDict, workdir: Path, chosen: Sequence[str], i
     cache, data = photos_file(workdir), config.data.copy_and_resolve_references()
     with data.unlocked():
         data.unchanged |= cache.exists() and not any(STAGES[name].together for name in chosen)
+        data.index = "" if is_dry else data.index  # a dry run writes nothing
     dataset = load_dataset(data, config.seed)
     dataset, _ = check_photos(
         dataset,
