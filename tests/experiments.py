@@ -44,7 +44,8 @@ def tiny(name: str = "base", **changes) -> ConfigDict:
     with config.unlocked(), config.ignore_type():
         for view in config.pseudo.views.values():
             view.size = SIZE if view.size == config.pseudo.size else SIZE + 32
-    narrow = NARROW[config.train.arch] | dict(stride=config.train.arch_kwargs.stride)
+    stride = min(16, config.train.arch_kwargs.stride)  # 16 cells, enough for DA-WSOL's samples
+    narrow = NARROW[config.train.arch] | dict(stride=stride)
     config.train.update(weights="", size=SIZE, batch_size=BATCH)
     config.train.arch_kwargs = ConfigDict(narrow)
     config.maps.size = config.evaluate.map_size = config.pseudo.c2am.map_size = SIZE

@@ -67,3 +67,12 @@ def test_a_network_with_layers_after_its_map_is_an_error(name):
     config.arch = "vgg16"
     with pytest.raises(InputError, match=f"method {name}: vgg16 has layers .* as vgg_gap"):
         METHODS[name].make(config, tiny.CLASSES)
+
+
+def test_only_the_weights_of_the_classes_are_held_positive():
+    train = tiny.config("train", method="cam")
+    train.cam.positive = True
+    group = METHODS["cam"].make(train, tiny.CLASSES).group
+    assert group(("head", "fc", "kernel")) == "positive"
+    assert group(("head", "fc", "bias")) == "new"
+    assert group(("backbone", "layer4.0", "conv1", "kernel")) == "base"

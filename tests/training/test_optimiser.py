@@ -111,3 +111,16 @@ def test_a_rate_that_is_divided_within_the_last_step_is_another():
     """2 epochs of 1.2 steps are 3 steps; with more epochs the rate is divided after 2.4, which is step 2."""
     was, now = (config(epochs=epochs, decay_every=2.0) for epochs in (2.0, 6.0))
     assert not same_rates(was, now, 1.2, 3)
+
+
+def test_positive_weights_are_new_ones_held_at_zero_or_above():
+    keys, params, gradient = config(optimiser="adamw", cam=ConfigDict(dict(positive=True))), drawn(0), drawn(1)
+
+    def stepped(of_head: str) -> np.ndarray:
+        optimiser = make_optimiser(keys, 1.0, lambda path: of_head if path[-1] == "fc" else "frozen")
+        updates, _ = optimiser.update(gradient, optimiser.init(params), params)
+        return optax.apply_updates(params, updates)["head"]["fc"]
+
+    new = stepped("new")
+    assert (new < 0).any()
+    np.testing.assert_allclose(stepped("positive"), np.maximum(new, 0), atol=1e-7)

@@ -3,6 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
+from wsol_jax import checks
 from wsol_jax.backbones import BACKBONES
 from wsol_jax.backbones.network import Network
 from wsol_jax.data.render import Batch
@@ -28,6 +29,10 @@ def cam(config: ConfigDict, classes: int) -> Method:
 
 def of_network(network: Network, config: ConfigDict) -> Method:
     """Return CAM of a given network, which may have layers for training alone, as ADL's.
+
+    With `cam.positive` the weights of the classes are in the optimiser's group 'positive': a class is learned by what
+    it has and not by what the others have, so that its map covers more of the object (Bae et al., ECCV 2020, clamp
+    negative weights after training).
 
     Args:
         network: the network.
@@ -57,8 +62,25 @@ def of_network(network: Network, config: ConfigDict) -> Method:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return map_prediction(outputs, label)
 
-    group = parameter_group(network, True, config.trainable, config.new_from)
+    of_path = parameter_group(network, True, config.trainable, config.new_from)
+
+    def group(path: tuple[str, ...]) -> str:
+        is_positive = has_positive_weights(config) and path[0] == "head" and path[-1] == "kernel"
+        return "positive" if is_positive else of_path(path)
+
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
 
 
-CAM = Entry("CAM", cam)
+def has_positive_weights(config: ConfigDict) -> bool:
+    """Return whether `cam.positive` is set in the keys of a training, which may have no such key."""
+    return "cam" in config and config.cam.positive
+
+
+CAM = Entry(
+    "CAM",
+    cam,
+    defaults=dict(
+        positive=False,  # the weights of the classes stay at 0 or above; also of HaS, ADL and CutMix
+    ),
+    check_keys=lambda keys: checks.require(keys, "positive", keys.positive in (False, True), "False or True"),
+)

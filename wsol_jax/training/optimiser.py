@@ -8,6 +8,8 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from wsol_jax.methods.cam import has_positive_weights
+
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("steps", "cosine", "poly")
 POLY_POWER = 0.9  # C2AM's
@@ -61,7 +63,8 @@ def make_optimiser(
         config: the keys of a training.
         steps_per_epoch: may be a fraction.
         group: path of a parameter -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, without
-            the schedule) or 'frozen' (neither rate nor decay).
+            the schedule), 'positive' (as 'new', and never below 0; with `cam.positive`) or 'frozen' (neither rate nor
+            decay).
     """
     rate = learning_rate(config, steps_per_epoch)
 
@@ -78,4 +81,6 @@ def make_optimiser(
     rules = {"base": rule(1.0), "new": rule(config.new_rate), "frozen": optax.set_to_zero()}
     if "dawsol" in config:
         rules["domain"] = rule(config.dawsol.domain_rate, optax.constant_schedule(config.learning_rate))
+    if has_positive_weights(config):
+        rules["positive"] = optax.chain(rule(config.new_rate), optax.keep_params_nonnegative())
     return optax.partition(rules, labels)
