@@ -14,7 +14,7 @@ from wsol_jax.stages.table import STAGES
 from wsol_jax.stages.workdir import config_file, results_file
 
 EVALUATE = "evaluate"
-WITHOUT_EFFECT = ("evaluate.resamples", "data.dir")  # on the results of photos
+WITHOUT_EFFECT = ("evaluate.resamples", "data.dir", "data.index", "data.unchanged")  # on the results of photos
 
 
 class FinishedRun(NamedTuple):
