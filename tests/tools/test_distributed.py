@@ -96,13 +96,19 @@ def test_every_end_has_its_code(capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, STOPPED), (signal.SIGINT, 130)])
 def test_a_signal_whose_exception_an_extension_replaces_stops_the_run(number, code, capsys):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores Ctrl-C
+
     def command(_: object) -> None:
         try:
             os.kill(os.getpid(), number)
         except BaseException:  # as pybind11 does
             raise RuntimeError("the end of the data") from None
 
-    assert run_together([], command) == code
+    try:
+        assert run_together([], command) == code
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "stopped; the same command continues from here\n"
 
 

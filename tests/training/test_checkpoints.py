@@ -71,6 +71,7 @@ def test_variables_are_those_of_the_last(saved, states):
 
 
 def test_variables_of_another_network_are_refused(saved, states, caplog):
+    caplog.set_level("WARNING")
     expected = {"params": states[-1].params, "batch_stats": states[-1].batch_stats}
     tiny.assert_trees_equal(load_variables(saved, expected=expected), load_variables(saved))
     more = expected["params"] | {"more": np.zeros(3)}
