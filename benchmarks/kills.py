@@ -38,6 +38,7 @@ STOPPED = "stopped; the same command continues from here"
 COMPARED = (".parquet", ".npy", ".npz", ".json")
 LEFT = re.compile(r"\.part$|run\.lock$|orbax-checkpoint-tmp")
 TICKS = os.sysconf("SC_CLK_TCK")
+PYTHON = 0.05  # processor seconds until the first statement of launch.py: Ctrl-C before it is Python's to answer
 EXPERIMENT = """
 from experiments import tiny
 
@@ -127,7 +128,7 @@ def main(_: list[str]) -> None:
             name, runs = f"run{runs}", runs + 1
             for _ in range(min(OF_ONE_RUN.value, KILLS.value - count)):
                 is_new, number = rng.random() < 1 / 3, rng.choice(SIGNALS)
-                after = rng.uniform(0, length[is_new])
+                after = rng.uniform(PYTHON if is_new else 0, length[is_new])
                 end = place.run(name, is_new, after, number)
                 problem = complaint(end, number)
                 how = f"{name}: {number.name} after {after:.2f} s, {'new' if is_new else 'fork'}, code {end.code}"
