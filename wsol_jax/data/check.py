@@ -164,9 +164,10 @@ def _read_again(read: PhotoFiles, records: Sequence[Record], checked: Checked, w
         return content, "" if is_known and records[i].size != UNREADABLE_SIZE else _reason(read, records[i])
 
     new = np.flatnonzero(wanted).tolist()
-    for i, (content, reason) in (
-        zip(new, track(in_threads(state, new), len(new), "photo check"), strict=True) if new else ()
-    ):
+    if not new:
+        return
+    states = track(in_threads(state, new), len(new), "photo check")
+    for i, (content, reason) in zip(new, states, strict=True):
         checked.content[i], checked.reason[i] = content, reason
     _set_first(checked, wanted)
 
