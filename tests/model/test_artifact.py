@@ -102,6 +102,8 @@ def test_boxes_of_masks(masks, scenes, tmp_path):
     outputs = artifact.call({"image": np.stack([model._cut(photo, 0).views[view] for photo in photos])})
     np.testing.assert_allclose(outputs["box"], table.box, **CLOSE)
     assert set(outputs) == {"box", "mask"} and outputs["mask"].shape == (len(photos), 2, 2)
+    np.testing.assert_allclose(outputs["mask"], [one.activation for one in predictions], **CLOSE)
+    assert predictions[0].heat_map.shape == photos[0].shape[:2]
 
 
 def run_alone(place, *arguments):

@@ -219,6 +219,7 @@ class Model:
             if BOXES in of_task:
                 box = of_task[BOXES].box[row : row + 1].astype(np.float64)
                 score = np.full(1, np.nan, np.float32) if confidence is None else confidence[row : row + 1]
+                activation = None if of_task[BOXES].map is None else of_task[BOXES].map[row]
             if MAPS in of_task:
                 activation = of_task[MAPS].map[row]
                 region = scored_box(activation, self.box_threshold)

@@ -21,7 +21,8 @@ class Prediction:
         label: the name of the most probable class; None without a classifier.
         label_score: its probability; None without a classifier.
         top5: the names of the five most probable classes with their probabilities, most probable first.
-        activation: float32 [h', w'], the map of the shown class as the network gives it; None without score maps.
+        activation: float32 [h', w'], the map of the shown class as the network gives it, or the probability that each
+            cell is inside of the object, from a localizer of masks; None without either.
         error: why the photo cannot be read; '' for one that was read.
     """
 
