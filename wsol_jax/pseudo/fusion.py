@@ -46,4 +46,7 @@ def _standardised(heat: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _resize(heat: jax.Array) -> jax.Array:
-    return jax.image.resize(heat.astype(jnp.float32), (len(heat), GRID, GRID), "linear", antialias=False)
+    # One after another: a product over all photos at once rounds those at its end differently on some processors.
+    return jax.lax.map(
+        lambda one: jax.image.resize(one, (GRID, GRID), "linear", antialias=False), heat.astype(jnp.float32)
+    )
