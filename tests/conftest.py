@@ -13,6 +13,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compiling.flags(8
 # not worth a file.
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parent.parent / ".pytest_cache" / "user")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+# As many threads in every process as this one has devices: on some processors convolutions round by their number.
+os.environ["NPROC"] = "8"
 
 import jax
 import pytest
