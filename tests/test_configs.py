@@ -87,6 +87,7 @@ def test_it_is_ready_to_run_on_photos_of_its_layout(name, tmp_path):
     assert len(planned.dataset.classes) == experiments.CLASSES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["psol_cub", "psol_folder", "joint_birds25"])
 def test_it_runs_and_writes_the_contract(name, tmp_path):
     config, classes = _on_photos(name, tmp_path / "data"), TREES[name][1]
@@ -128,6 +129,7 @@ def _check_metrics(metrics: dict[str, float], with_boxes: bool) -> None:
             assert not with_boxes or 0 <= metrics[source + metric] <= 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cam_cub", "cam_butterflies", "dawsol_cub_inception", "dawsol_openimages"])
 def test_it_draws_maps_and_judges_them(name, tmp_path):
     config = _on_photos(name, tmp_path / "data")

@@ -207,6 +207,7 @@ def test_a_mistake_is_the_last_line_and_the_exit_code():
     assert err == "error: --config.localizer.epoch=3: there is no key 'epoch'; expected epochs\n"
 
 
+@pytest.mark.long
 def test_a_run_is_stopped_and_goes_on_with_nothing_on_the_console_but_its_log(tmp_path):
     (tmp_path / "mine.py").write_text("from experiments import tiny\n\ndef get_config():\n    return tiny()\n")
     command = [f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'w'}"]

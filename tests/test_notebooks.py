@@ -25,7 +25,7 @@ def text(cells: list) -> str:
     return "".join(output.get("text", "") for output in outputs)
 
 
-@pytest.mark.notebook
+@pytest.mark.long
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs_from_top_to_bottom(file, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=":")

@@ -33,6 +33,7 @@ def few_birds(source: Path, target: Path) -> None:
         photo.symlink_to((source / "images" / tables["images.txt"][i]).resolve())
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_psol_on_a_dozen_birds(shared, tmp_path):
     birds, workdir = tmp_path / "birds", tmp_path / "run"
@@ -86,6 +87,7 @@ def few_butterflies(source: Path, target: Path) -> None:
         (target / folder).symlink_to((source / folder).resolve())
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_dawsol_on_a_few_butterflies(shared, tmp_path):
     """Already the pretrained network's pixels part into background, which is pure, and object, which nearly is."""

@@ -111,6 +111,7 @@ def test_stages_come_in_order_and_own_every_parameter_once(arch):
 TRAINED_ELSEWHERE = ("vgg_gap", "inception_v3", "resnet50_v1")  # tests/backbones/test_variants.py, methods/test_cam.py
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arch", "trained"),
     [(arch, "last two") for arch in small.NARROW]

@@ -49,6 +49,7 @@ DEPTHS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch", DEPTHS)
 @pytest.mark.parametrize("stride, cells", [(16, 14), (8, 28)])
 def test_224_pixels_make_as_many_cells_as_published(arch, stride, cells):
@@ -60,6 +61,7 @@ def test_224_pixels_make_as_many_cells_as_published(arch, stride, cells):
     assert set(backbone.stages) <= set(maps)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch", VARIANTS)
 @pytest.mark.parametrize("stride", [16, 8])
 def test_published_weights_load_and_what_is_new_is_named(arch, stride, tmp_path):

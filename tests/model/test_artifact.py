@@ -139,6 +139,7 @@ def symbolic(side, dtype):
     return batch, jax.ShapeDtypeStruct((batch, side, side, 3), dtype)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch", small.NARROW)
 def test_every_backbone_takes_any_number_of_photos(arch):
     network = small.network(arch)

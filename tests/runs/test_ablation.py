@@ -71,6 +71,7 @@ def test_a_row_changes_the_parts_of_the_loss_and_nothing_else():
     }
 
 
+@pytest.mark.long
 def test_it_is_cut_off_and_goes_on(data, tmp_path):
     handler = CutOff("train: started")
     logging.getLogger("absl").addHandler(handler)

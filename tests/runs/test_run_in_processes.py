@@ -15,6 +15,8 @@ from ml_collections import ConfigDict
 import wsol_jax
 from wsol_jax.training.log import read_log
 
+pytestmark = pytest.mark.long
+
 RUNS = ("psol", "dawsol")
 STAGES = ("predictions", "metrics.json", "curves.json", "report")
 

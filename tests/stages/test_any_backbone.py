@@ -36,6 +36,7 @@ def cam(arch: str) -> ConfigDict:
     return config
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch", NARROW)
 def test_cam_runs_with_cells_of_8_pixels(arch, tmp_path):
     metrics = run(cam(arch), tmp_path / "w")

@@ -126,6 +126,7 @@ def test_a_layer_that_is_not_there_is_named(scenes, mesh, tmp_path):
         make_pseudo_boxes(tiny_config(layer="pool9"), 0, scenes, tmp_path, mesh)
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_real_birds(shared, mesh, tmp_path):
     """Two classes of six birds, VGG16 at 448: nearly all boxes hold their bird, as in the paper (84.55 on CUB)."""
@@ -142,6 +143,7 @@ def test_real_birds(shared, mesh, tmp_path):
     assert compute(measure(few, found))["gt_known_loc"] >= 75
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arch, cells", [("vgg16", 14), ("resnet50", 14), ("densenet161", 14), ("inception_v3", 12), ("efficientnet_b7", 14)]
 )
@@ -151,6 +153,7 @@ def test_the_last_map_of_a_network_has_a_grid_of_its_own(arch, cells):
     assert maps[list(network.stages)[-1]].shape[1:3] == (cells, cells)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch, kwargs, cells", [("inception_v3", {"width": 2}, 2), ("resnet50", {"width": 4}, 4)])
 def test_any_network_finds_boxes_on_its_last_map(arch, kwargs, cells, scenes, mesh, tmp_path):
     config = tiny_config(arch=arch, layer="", size=128)

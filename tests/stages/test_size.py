@@ -28,11 +28,13 @@ def is_large_enough(stage: str, arch: str, size: int, **changes: object) -> bool
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch", small.NARROW)
 def test_every_network_is_trained_or_refused_in_one_line(arch):
     assert [is_large_enough("classifier", arch, size) for size in (1, 31, 96)] == [False, False, arch != "inception_v3"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size, fits", [(75, False), (106, False), (298, False), (299, True)])
 def test_the_auxiliary_head_counts(size, fits):
     assert is_large_enough("classifier", "inception_v3", size) == fits

@@ -78,6 +78,7 @@ def test_published_losses_and_gradients(goldens, name, order):
                 np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arch, method, changes",
     [
