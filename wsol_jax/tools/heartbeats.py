@@ -31,7 +31,7 @@ class Heartbeats:
         self._received = {str(number): ("", time.monotonic()) for number in range(processes.count())}
 
     def send(self) -> None:
-        """Give a sign of life of this process."""
+        """Write a sign of life of this process."""
         self._sent += 1
         self._client.key_value_set(f"{_FOLDER}{processes.number()}", str(self._sent), allow_overwrite=True)
 
