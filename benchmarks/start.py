@@ -69,6 +69,7 @@ def _measure(root: Path, workdir: Path) -> None:
     from wsol_jax.predictions.export import export_boxes
     from wsol_jax.predictions.predictions import join, top_classes
     from wsol_jax.predictions.table import read_predictions, write_predictions
+    from wsol_jax.pseudo.many_boxes import cut_boxes, scored_boxes
     from wsol_jax.runs.state import identities
     from wsol_jax.stages import evaluate, pseudo_boxes, report
     from wsol_jax.stages.context import Context
@@ -94,6 +95,7 @@ def _measure(root: Path, workdir: Path) -> None:
     heat = _repeated(workdir / "heat.npy", (len(records), 14, 14))
     with mock.patch.object(pseudo_boxes, "heat_maps", lambda *_: iter([("test", heat)])):
         (cut,) = _step("boxes of heat maps", lambda: list(pseudo_boxes._heat_boxes(config.pseudo, context)))
+    _step("boxes of score maps", lambda: cut_boxes(partial(scored_boxes, threshold=0.2), heat, "boxes"))
     logits = _repeated(workdir / "logits.npy", (len(records), 1000))
     classes = _step("top-5 of logits", lambda: top_classes(logits))
     predicted, table = join(cut.boxes, classes), predictions_file(workdir, "test")

@@ -31,6 +31,7 @@ LONGEST = (
     "test_psol",
     "test_real",
     "test_run_in_processes",
+    "test_remote_processes",
     "test_variants",
     "test_convolutions",
     "test_run",

@@ -1,6 +1,7 @@
 """A store of objects in memory, in place of gs://: for etils.epath, and over HTTP for TensorStore's checkpoints.
 
-It is as strict as a store is: objects are written whole, and nothing is renamed, appended to or linked.
+It is as strict as a store is: objects are written whole, and nothing is renamed, appended to or linked. Other processes
+have the same objects, over HTTP for all.
 """
 
 import fnmatch
@@ -9,10 +10,12 @@ import json
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.error import HTTPError
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from etils.epath import backend, gpath
@@ -26,12 +29,14 @@ class Bucket(backend.Backend):
         objects: name -> its content and its generation.
         written: the names of all writes, in their order.
         refuses: whether nothing may be read or written.
+        address: over HTTP, once it is opened.
     """
 
     def __init__(self) -> None:
-        self.objects: dict[str, tuple[bytes, int]] = {}
+        self.objects: MutableMapping[str, tuple[bytes, int]] = {}
         self.written: list[str] = []
         self.refuses = False
+        self.address = ""
         self.lock = threading.Lock()
 
     def name(self, path: str) -> str:
@@ -114,26 +119,82 @@ class Bucket(backend.Backend):
     walk = rename = replace = copy = refuse
 
 
+class RemoteBucket(Bucket):
+    """The objects of a bucket that another process has opened."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.objects = _RemoteObjects(address)
+
+    def put(self, name: str, content: bytes, generation: int | None = None) -> None:
+        self.objects[name] = content, 0
+
+
+class _RemoteObjects(MutableMapping[str, tuple[bytes, int]]):
+    """The objects behind an address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = f"{address}/storage/v1/b/bucket/o"
+
+    def __getitem__(self, name: str) -> tuple[bytes, int]:
+        return self._ask("GET", name, {"alt": "media"})
+
+    def __setitem__(self, name: str, value: tuple[bytes, int]) -> None:
+        self._ask("POST", "", {"name": name}, value[0])
+
+    def __delitem__(self, name: str) -> None:
+        self._ask("DELETE", name, {})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([item["name"] for item in json.loads(self._ask("GET", "", {})[0])["items"]])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _ask(self, method: str, name: str, query: dict[str, str], content: bytes | None = None) -> tuple[bytes, int]:
+        place = f"{self.address}/{quote(name, safe='')}" if name else self.address
+        try:
+            with urlopen(Request(f"{place}?{urlencode(query)}", content, method=method)) as answer:
+                return answer.read(), int(answer.headers.get("x-goog-generation", 0))
+        except HTTPError as error:
+            raise KeyError(name) from error
+
+
 @contextmanager
 def opened() -> Iterator[Bucket]:
-    """Put a bucket in place of gs:// inside of the block."""
+    """Put a bucket in place of gs:// inside of the block; its `address` is for `joined` in other processes."""
     bucket = Bucket()
     server = ThreadingHTTPServer(("localhost", 0), type("Handler", (_Handler,), {"bucket": bucket}))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    bucket.address = f"http://localhost:{server.server_port}"
+    with _in_place(bucket, bucket.address):
+        yield bucket
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def joined(address: str) -> Iterator[Bucket]:
+    """Put the bucket that another process has opened in place of gs:// inside of the block."""
+    with _in_place(RemoteBucket(address), address) as bucket:
+        yield bucket
+
+
+@contextmanager
+def _in_place(bucket: Bucket, address: str) -> Iterator[Bucket]:
+    """Put a bucket in place of gs:// inside of the block, for TensorStore by its address."""
     google, storage = types.ModuleType("google.cloud"), types.ModuleType("google.cloud.storage")
     storage.Client = lambda: types.SimpleNamespace(get_bucket=lambda name: None)  # Orbax asks for its folders
     google.storage = storage
     local = gpath._GPath._backend.fget
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TENSORSTORE_GCS_HTTP_URL", f"http://localhost:{server.server_port}")
+        patch.setenv("TENSORSTORE_GCS_HTTP_URL", address)
         patch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "token")
         patch.setitem(sys.modules, "google.cloud", google)
         patch.setitem(sys.modules, "google.cloud.storage", storage)
         which = property(lambda path: bucket if path._uri_scheme == "gs" else local(path))
         patch.setattr(gpath._GPath, "_backend", which)
         yield bucket
-    server.shutdown()
-    server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

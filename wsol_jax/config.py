@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from wsol_jax import checks, data
 from wsol_jax.errors import InputError
+from wsol_jax.paths import to_path
 from wsol_jax.stages.table import STAGES
 
 OPEN_GROUPS = ("arch_kwargs", "views")
@@ -24,7 +25,7 @@ def default_config() -> ConfigDict:
     # some of STAGES, in this order; -Joint has 'joint' in place of 'localizer,classifier'; or 'ablation'
     config.stages = "pseudo_boxes,localizer,classifier,predict,evaluate,report"
     config.overwrite = False  # redo finished stages whose configuration has changed
-    # a folder for compiled programs; 'auto': in the user's cache folder, or where JAX keeps them; '': none is used
+    # a folder for compiled programs, also gs://; 'auto': in the user's cache folder, or where JAX keeps them; '': none
     config.compilation_cache = "auto"
     config.data = data.defaults()
     for stage in STAGES.values():
@@ -55,6 +56,8 @@ def check_config(config: ConfigDict, devices: int) -> None:
     with checks.prefixed("--config."):
         checks.not_negative(config, "seed")
         checks.at_most(config, "seed", 2**32 - 1)
+    with checks.prefixed("--config.compilation_cache: "):
+        to_path(config.compilation_cache)
     with checks.prefixed("--config.data."):
         data.check_keys(config.data)
     for stage in STAGES.values():

@@ -41,6 +41,20 @@ FAILS = """
     sys.exit(run_together(sys.argv[1:], command))
 """
 
+KILLED = """
+    import os, signal, sys, time
+    from wsol_jax import processes
+    from wsol_jax.tools import distributed, heartbeats
+
+    def command(_):
+        if not processes.is_first():
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(1000)
+
+    heartbeats.SECONDS = 3
+    sys.exit(distributed.run_together(sys.argv[1:], command))
+"""
+
 FLAGS = {
     "both": (["--distributed", "--process_id=1"], "--distributed and --process_id are both given"),
     "one missing": (
@@ -154,3 +168,12 @@ def test_the_first_that_fails_ends_both_with_its_line_and_code(how):
         lines = [text for text in err.decode().splitlines() if not text.startswith("[Gloo]")]
         assert process.returncode == code, err.decode()
         assert lines[-1] == (line if number == failing else f"process {failing}: {line}")
+
+
+def test_a_process_that_is_killed_ends_the_others_with_a_line():
+    address = tiny.free_address()
+    both = [tiny.python(KILLED, *by_hand(address, number), XLA_FLAGS=compiling.FLAGS) for number in range(2)]
+    first, (_, err), _ = both[0], *(process.communicate(timeout=200) for process in both)
+    assert first.returncode == 1, err.decode()
+    lines = [text for text in err.decode().splitlines() if not text.startswith("[Gloo]")]
+    assert lines == ["process 1: error: it was killed, or its host is gone: no sign of life for 3 s"]

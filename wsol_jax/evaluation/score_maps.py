@@ -17,21 +17,25 @@ def thresholds(step: float = STEP) -> np.ndarray:
     return np.arange(0, 1, step)
 
 
-def score_map(activation: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def score_map(activation: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
     """Return a class activation map as a score map: cubic upsampling, then stretched to [0, 1], as in wsolevaluation.
 
     Args:
         activation: [h, w], any range.
         size: width and height of the score map, pixels; 224 x 224 as published.
+        out: float64 [height, width], where the score map is written; None for new memory.
 
     Returns:
         float64 [height, width] with minimum 0 and maximum 1; zeros if it is constant or has a NaN.
     """
-    resized = cv2.resize(np.asarray(activation, np.float64), size, interpolation=cv2.INTER_CUBIC)
-    if np.isnan(resized).any() or resized.min() == resized.max():
-        return np.zeros_like(resized)
-    resized -= resized.min()
-    return resized / resized.max()
+    resized = cv2.resize(np.asarray(activation, np.float64), size, dst=out, interpolation=cv2.INTER_CUBIC)
+    low = resized.min()
+    if np.isnan(low) or low == resized.max():
+        resized[:] = 0
+        return resized
+    resized -= low
+    resized /= resized.max()
+    return resized
 
 
 def checked(name: str, score_map: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:

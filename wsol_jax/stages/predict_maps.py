@@ -16,7 +16,7 @@ from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions, join, top_classes
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.pseudo.many_boxes import cut_boxes, scored_boxes
 from wsol_jax.stages.context import Context, chosen_splits
 from wsol_jax.stages.networks import (
     Trained,
@@ -29,7 +29,6 @@ from wsol_jax.stages.networks import (
 )
 from wsol_jax.stages.predict_boxes import check_table
 from wsol_jax.stages.workdir import activations_file, assignments_file, coco_file, logits_file, predictions_file
-from wsol_jax.threads import in_threads
 from wsol_jax.training.best_epoch import BEST, describe
 
 
@@ -74,8 +73,8 @@ def _predict(network: Trained, split: str, config: ConfigDict, context: Context)
     prediction = predict_split(
         network, split, context, geometry=config.test_geometry, batch_size=config.batch_size, of_own_class=True
     )
-    cut = in_threads(partial(scored_box, threshold=config.box_threshold), prediction.map)
-    boxes = Predictions(*(np.array(column) for column in zip(*cut, strict=True)))
+    cut = partial(scored_boxes, threshold=config.box_threshold)
+    boxes = Predictions(*cut_boxes(cut, prediction.map, f"boxes, {split}"))
     if config.classes_from:
         classes = read_predictions(to_path(config.classes_from), records, ("top5_class",))
     else:

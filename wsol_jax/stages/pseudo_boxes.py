@@ -27,10 +27,9 @@ from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
-from wsol_jax.progress import track
 from wsol_jax.pseudo.ddt import SIGN_RULES
-from wsol_jax.pseudo.many_boxes import HeatBoxes, heat_boxes
-from wsol_jax.pseudo.regions import THRESHOLDS, RegionBox, scored_box
+from wsol_jax.pseudo.many_boxes import MapBoxes, cut_boxes, heat_boxes, scored_boxes
+from wsol_jax.pseudo.regions import THRESHOLDS
 from wsol_jax.stages import c2am_maps, training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import Corrections, correct, read_corrections, whole_photos, write_corrections
@@ -39,9 +38,6 @@ from wsol_jax.stages.networks import Trained, other_run, predict_split, require_
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, forward_work
 from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
-from wsol_jax.threads import in_threads
-
-AT_ONCE = 512  # heat maps whose boxes are cut in one call
 
 
 def defaults() -> ConfigDict:
@@ -102,7 +98,7 @@ class Boxes(NamedTuple):
     Attributes:
         split: its name.
         boxes: of its n photos, with score and fallback.
-        heat: float32 [n, h, w], the heat maps that they are cut from; None where they are from no map.
+        heat: floats [n, h, w], the heat maps that they are cut from; None where they are from no map.
     """
 
     split: str
@@ -216,15 +212,9 @@ def _computed(config: ConfigDict, context: Context, corrections: Corrections | N
 
 def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """Boxes of the heat maps of DDT, or of C2AM, with their confidences."""
-
-    def cut(start: int) -> HeatBoxes:
-        return heat_boxes(heat[start : start + AT_ONCE], config.threshold, config.size, config.threshold_levels)
-
+    cut = partial(heat_boxes, threshold=config.threshold, size=config.size, levels=config.threshold_levels)
     for split, heat in heat_maps(config, context):
-        starts = range(0, len(heat), AT_ONCE)
-        parts = track(in_threads(cut, starts), len(heat), f"pseudo boxes, {split}", unit="maps", weight=AT_ONCE)
-        box, score, fallback = (np.concatenate(column) for column in zip(*parts, strict=True))
-        yield Boxes(split, Predictions(box, score.astype(np.float32), fallback), heat)
+        yield _cut_out(split, cut, heat, heat)
 
 
 def _score_maps(config: ConfigDict) -> Trained:
@@ -243,9 +233,9 @@ def _score_map_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
         activations = predict_split(
             network, split, context, geometry="resize", batch_size=config.batch_size, of_own_class=True
         ).map
-        cut = list(in_threads(partial(scored_box, threshold=config.cam_threshold), activations))
-        heat = np.stack([score_map(activation, activation.shape[::-1]) for activation in activations])
-        yield _cut_out(split, cut, heat)
+        # In the type of the file, a quarter of the memory of what `score_map` returns.
+        heat = np.stack([score_map(one, one.shape[::-1]).astype(np.float16) for one in activations])
+        yield _cut_out(split, partial(scored_boxes, threshold=config.cam_threshold), activations, heat)
 
 
 def _true_boxes(records: Sequence[Record]) -> Predictions:
@@ -256,9 +246,9 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
     return Predictions(boxes, np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool))
 
 
-def _cut_out(split: str, cut: Sequence[RegionBox], heat: np.ndarray) -> Boxes:
-    box, score, fallback = (np.array(column) for column in zip(*cut, strict=True))
-    return Boxes(split, Predictions(box, score.astype(np.float32), fallback), heat)
+def _cut_out(split: str, cut: Callable[[np.ndarray], MapBoxes], maps: np.ndarray, heat: np.ndarray) -> Boxes:
+    boxes = cut_boxes(cut, maps, f"pseudo boxes, {split}")
+    return Boxes(split, Predictions(boxes.box, boxes.score.astype(np.float32), boxes.fallback), heat)
 
 
 STAGE = Stage(

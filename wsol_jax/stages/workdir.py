@@ -100,14 +100,29 @@ def network_folder(workdir: Path, stage: str) -> Path:
     return workdir / _FOLDERS[stage]
 
 
+def stage_of(network: Path) -> str:
+    """Return the stage that trains the network in a folder of this name; the name itself where there is none."""
+    return next((stage for stage, name in NETWORK_FOLDERS.items() if name == network.name), network.name)
+
+
 def checkpoints_folder(workdir: Path, stage: str) -> Path:
     """Return the folder of the checkpoints of the network that `stage` trains."""
-    return network_folder(workdir, stage) / "checkpoints"
+    return checkpoints_of(network_folder(workdir, stage))
+
+
+def checkpoints_of(network: Path) -> Path:
+    """Return the folder of the checkpoints of the network in a folder."""
+    return network / "checkpoints"
 
 
 def best_folder(workdir: Path, stage: str) -> Path:
     """Return the folder of the checkpoint of the best epoch, if the training of `stage` selects one."""
-    return network_folder(workdir, stage) / "best"
+    return best_of(network_folder(workdir, stage))
+
+
+def best_of(network: Path) -> Path:
+    """Return the folder of the checkpoint of the best epoch of the network in a folder, if its training selects one."""
+    return network / "best"
 
 
 def features_file(workdir: Path, stage: str) -> Path:

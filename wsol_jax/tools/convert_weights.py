@@ -22,6 +22,7 @@ from wsol_jax.backbones.network import BACKBONES, Network, build
 from wsol_jax.errors import InputError
 from wsol_jax.paths import to_path
 from wsol_jax.stages import identity
+from wsol_jax.stages.workdir import best_of, checkpoints_of, stage_of
 from wsol_jax.tools.command_line import Parser, exit_code
 from wsol_jax.weights.matching import State, check, in_our_naming, in_our_shapes, layer_of, layers_of, to_float32
 from wsol_jax.weights.weight_files import read_arrays, write_weights
@@ -126,16 +127,14 @@ def _read(source: str, arch: str) -> tuple[State, str, dict[str, Any]]:
     folder = to_path(source)
     if not folder.is_dir():
         return *read_arrays(source), {}
-    from wsol_jax.stages.workdir import NETWORK_FOLDERS  # Orbax takes a while, and most conversions do without
-    from wsol_jax.training.checkpoints import load_variables
+    from wsol_jax.training.checkpoints import load_variables  # Orbax takes a while, and most conversions do without
 
-    stage = next((stage for stage, name in NETWORK_FOLDERS.items() if name == folder.name), folder.name)
-    saved = identity.read(folder.parent, stage)
+    saved = identity.read(folder.parent, stage_of(folder))
     config = saved.config if saved else {}
     if config.get("arch", arch) != arch:
         raise InputError(f"{source} was trained with arch={config['arch']}; expected {arch}")
-    which = "last" if config.get("select", "last") == "last" else "best"
-    state = names.to_state_dict(load_variables(folder / ("checkpoints" if which == "last" else "best")))
+    which, place = ("last", checkpoints_of) if config.get("select", "last") == "last" else ("best", best_of)
+    state = names.to_state_dict(load_variables(place(folder)))
     return state, f"the {which} checkpoint of {source}", config.get("arch_kwargs", {})
 
 

@@ -19,6 +19,7 @@ from jax._src.distributed import global_state  # see `wsol_jax.processes`
 
 from wsol_jax import processes
 from wsol_jax.errors import InputError
+from wsol_jax.tools import heartbeats
 from wsol_jax.tools.command_line import Parser
 
 CONTINUES = "stopped; the same command continues from here"
@@ -75,7 +76,7 @@ def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], ob
     if end.line:
         print(end.line, file=sys.stderr, flush=True)
     if end.code and global_state.client is not None:
-        _publish(end)
+        _publish(end, processes.number())
         _leave(end.code)
     return end.code
 
@@ -128,7 +129,11 @@ def _connect(flags: argparse.Namespace) -> None:
     threading.Thread(target=_end_start_in_time, args=(connected,), daemon=True).start()
     try:
         jax.distributed.initialize(
-            flags.coordinator, flags.num_processes, flags.process_id, initialization_timeout=2 * SECONDS_FOR_ALL
+            flags.coordinator,
+            flags.num_processes,
+            flags.process_id,
+            initialization_timeout=2 * SECONDS_FOR_ALL,
+            heartbeat_timeout_seconds=heartbeats.SECONDS_OF_JAX,
         )
     except (ValueError, IndexError) as error:
         raise InputError(
@@ -239,11 +244,16 @@ def _stopped(error: BaseException) -> End:
 
 
 def _end_with_others() -> None:
-    """End this process as soon as another one fails, also while the main thread waits for devices."""
+    """End this process as soon as another one fails or is gone, also while the main thread waits for devices."""
     client = global_state.client
+    signs = heartbeats.Heartbeats(client)
     while global_state.client is client:
         time.sleep(1)
         try:
+            signs.send()
+            if processes.is_first() and (silent := signs.silent()) is not None:
+                line = f"error: it was killed, or its host is gone: no sign of life for {heartbeats.SECONDS} s"
+                _publish(End(1, line), silent)
             which, code, line = json.loads(client.key_value_try_get(_END))
         except jax.errors.JaxRuntimeError:  # no process has failed
             continue
@@ -253,10 +263,10 @@ def _end_with_others() -> None:
         return
 
 
-def _publish(end: End) -> None:
-    """Let the other processes know why this one ends, unless one of them was earlier."""
+def _publish(end: End, number: int) -> None:
+    """Let the other processes know why a process ends, unless one of them was earlier."""
     with suppress(jax.errors.JaxRuntimeError):
-        global_state.client.key_value_set(_END, json.dumps([processes.number(), *end]))
+        global_state.client.key_value_set(_END, json.dumps([number, *end]))
 
 
 def _leave(code: int) -> NoReturn:
