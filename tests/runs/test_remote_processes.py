@@ -9,6 +9,7 @@ from pathlib import Path
 import compiling
 import experiments
 import numpy as np
+import pytest
 import stores
 import tiny
 from ml_collections import ConfigDict
@@ -44,6 +45,7 @@ def work() -> int:
         return run_together(sys.argv[2:], lambda _: wsol_jax.run(config("gs://bucket/cub"), "gs://bucket/runs/w"))
 
 
+@pytest.mark.long
 def test_a_run_of_two_processes_continues_after_one_was_killed(store, tmp_path):
     experiments.write_cub(tmp_path / "cub")
     copy_folder(tmp_path / "cub", to_path("gs://bucket/cub"))
