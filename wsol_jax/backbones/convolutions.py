@@ -84,9 +84,7 @@ def convolution(
         if depthwise:
             convolve, of_kernel = partial(_depthwise, strides=strides, padding=pads), _weights_by_rows
             of_features = partial(_features_by_rows, strides=strides, padding=pads)
-        return _with_gradients(
-            convolve, partial(of_kernel, strides=strides, padding=pads), lhs, rhs, of_features=of_features
-        )
+        return _with_gradients(convolve, partial(of_kernel, strides=strides, padding=pads), lhs, rhs, of_features)
 
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=general)
 
@@ -121,10 +119,7 @@ def _with_gradients(
     kernel: jax.Array,
     of_features: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
-    """The convolution `general`, its gradients by functions (features, kernel, gradient) -> gradient.
-
-    None stands for the features' gradient of `general` itself.
-    """
+    """The convolution `general`, its gradients by functions (features, kernel, gradient) -> gradient, or its own."""
 
     def forward(features: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         return general(features, kernel), (features, kernel)
@@ -259,9 +254,44 @@ def max_pool(
         if isinstance(padding, str):
             pads = lax.padtype_to_pads(features.shape[1:3], window_shape, strides, padding)
         padded = jnp.pad(features, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
-        return reduce(_larger, (x for _, x in _shifted(padded, window_shape, strides, [(0, 0), (0, 0)])))
+        return _largest(padded, window_shape, strides)
 
     return lax.platform_dependent(features, cpu=on_cpu, default=general)
+
+
+def _largest(padded: jax.Array, size: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
+    """The largest of the shifted maps."""
+
+    def shifted(padded: jax.Array, strides: tuple[int, int]) -> list[jax.Array]:
+        return [x for _, x in _shifted(padded, size, strides, [(0, 0), (0, 0)])]
+
+    def pool(padded: jax.Array) -> jax.Array:
+        return reduce(_larger, shifted(padded, strides))
+
+    if size[0] <= strides[0] and size[1] <= strides[1]:  # no value is compared in two windows
+        return pool(padded)
+
+    def which(padded: jax.Array, like: jax.Array) -> jax.Array:
+        """The index of the largest one, in a loop over rows: else XLA would compare all again for each of them."""
+
+        def add_row(row: jax.Array, rows: jax.Array) -> jax.Array:
+            window = lax.dynamic_slice_in_dim(padded, strides[0] * row, size[0], axis=1)
+            largest, *others = shifted(window, (1, strides[1]))
+            index = jnp.zeros(largest.shape, rows.dtype)
+            for i, x in enumerate(others, start=1):
+                index = jnp.where((x > largest) | jnp.isnan(x), i, index)
+                largest = _larger(largest, x)
+            return lax.dynamic_update_slice_in_dim(rows, index, row, axis=1)
+
+        return lax.fori_loop(0, like.shape[1], add_row, jnp.zeros(like.shape, jnp.int16))
+
+    def backward(padded: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+        index, (maps, pull) = which(padded, gradient), jax.vjp(lambda padded: shifted(padded, strides), padded)
+        return pull([jnp.where(index == i, gradient, jnp.zeros_like(gradient)) for i in range(len(maps))])
+
+    largest = jax.custom_vjp(pool)
+    largest.defvjp(lambda padded: (pool(padded), padded), backward)
+    return largest(padded)
 
 
 def _larger(first: jax.Array, second: jax.Array) -> jax.Array:
