@@ -6,9 +6,10 @@
 Needs torch, torchvision and timm, which the project itself does not. Each framework runs in a process of its own with
 one thread, both on the same core, and they take turns; torch runs eagerly on channels-last tensors. Weights are random,
 numbers float32, photos as large as the backbone was trained with. A step is a forward pass with the batch's statistics,
-cross-entropy, a backward pass, and SGD with momentum. Times are those of the process on the processor, so that other
-work on the core counts for neither. It prints one line for each backbone: medians in milliseconds, and the median of
-the ratios of each turn. The first step of a deep backbone compiles for minutes.
+cross-entropy, a backward pass, and SGD with momentum; both change parameters and momentum in place. Times are those of
+the process on the processor, so that other work on the core counts for neither. It prints one line for each backbone:
+medians in milliseconds, and the median of the ratios of each turn. The first step of a deep backbone compiles for
+minutes.
 """
 
 import os
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from absl import app, flags
@@ -60,7 +62,7 @@ def jax_tasks(arch: str) -> dict[str, Callable[[], None]]:
     def forward(params, batch_stats, image):
         return apply(network, {"params": params, "batch_stats": batch_stats}, image, None, False)[0].head
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
     def step(params, batch_stats, memory, image, label):
         def loss(params):
             out, changed = apply(network, {"params": params, "batch_stats": batch_stats}, image, key, True)

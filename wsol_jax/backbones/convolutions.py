@@ -1,5 +1,6 @@
 """Convolutions and pools in other forms where XLA's CPU compiler is slow."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 
@@ -8,8 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+FEW_CHANNELS = 32
+"""Of a kernel's input: below them, as for photos, lax's weight gradient is quicker on CPU than matrix products."""
+
 LARGE_MAP, STRIP, MOST_STRIPS = 2**23, 2**21, 32
-"""Bytes of a map above which lax's weight gradient is slow on CPU, bytes of its strips, and their largest number."""
+"""Bytes of a map above which that is slow again, bytes of its strips, and their largest number."""
 
 
 def convolution(
@@ -22,10 +26,10 @@ def convolution(
 ) -> jax.Array:
     """Return `lax.conv_general_dilated` of NHWC and HWIO, in another form where XLA's CPU compiler is slow.
 
-    On CPU a 1x1 convolution is a matrix product (the weight gradient is up to twice as fast), a depthwise one is k * k
-    shifted multiply-adds (many times as fast), one without padding gets a spare row of zeros, cut off again (up to five
-    times as fast), the weight gradient of one in groups is k * k matrix products for each group (hundreds of times as
-    fast), and that of a large map is a sum over strips of its rows (up to three times as fast). The form is chosen when
+    On CPU a 1x1 convolution is a matrix product, a depthwise one is k * k shifted multiply-adds (many times as fast),
+    and one without padding gets a spare row of zeros, cut off again (up to five times as fast). The weight gradient of
+    the others is k * k matrix products (up to three times as fast, in groups hundreds of times), but for few channels
+    it is lax's, and of a large map a sum over strips of its rows (up to three times as fast). The form is chosen when
     the program is lowered for a device; both give the same numbers up to the order of the sums.
     For `nn.Conv(conv_general_dilated=convolution)`.
 
@@ -62,7 +66,8 @@ def convolution(
     result = jax.eval_shape(general, lhs, rhs)
     is_known = all(isinstance(n, int) for n in result.shape)  # not for any number of photos, which are not trained on
     large = is_known and result.size * result.dtype.itemsize > LARGE_MAP
-    if dilated or not (pointwise or grouped or bare or large):
+    few = not grouped and rhs.shape[2] < FEW_CHANNELS
+    if dilated or (few and not (pointwise or bare or large)):
         return general(lhs, rhs)
 
     def with_spare_row(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
@@ -71,13 +76,15 @@ def convolution(
     def on_cpu(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
         if pointwise:
             return _pointwise(lhs, rhs, strides)
-        if depthwise:
-            return _depthwise(lhs, rhs, strides, pads)
         convolve = with_spare_row if bare else general
-        if not (grouped or large):
+        if few and not large:
             return convolve(lhs, rhs)
-        of_kernel = _weights_of_groups if grouped else _weights_in_strips
-        return _with_weight_gradient(convolve, partial(of_kernel, strides=strides, padding=pads), lhs, rhs)
+        of_kernel = _weights_in_strips if few else _weights_of_shifts
+        of_features = None
+        if depthwise:
+            convolve, of_kernel = partial(_depthwise, strides=strides, padding=pads), _weights_by_rows
+            of_features = partial(_features_by_rows, strides=strides, padding=pads)
+        return _with_gradients(convolve, partial(of_kernel, strides=strides, padding=pads), lhs, rhs, of_features)
 
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=general)
 
@@ -105,38 +112,95 @@ def _depthwise(features: jax.Array, kernel: jax.Array, strides: tuple[int, int],
     return sum(x * kernel[position].reshape(1, 1, 1, -1) for position, x in shifted)
 
 
-def _with_weight_gradient(
+def _with_gradients(
     general: Callable[[jax.Array, jax.Array], jax.Array],
     of_kernel: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
     features: jax.Array,
     kernel: jax.Array,
+    of_features: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
-    """The convolution `general`, its weight gradient by the function (features, kernel, gradient) -> gradient."""
+    """The convolution `general`, its gradients by functions (features, kernel, gradient) -> gradient, or its own."""
 
     def forward(features: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         return general(features, kernel), (features, kernel)
 
+    def pulled_back(features: jax.Array, kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        return jax.vjp(lambda features: general(features, kernel), features)[1](gradient)[0]
+
     def backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        features, kernel = saved
-        (of_features,) = jax.vjp(lambda features: general(features, kernel), features)[1](gradient)
-        return of_features, of_kernel(features, kernel, gradient)
+        return (of_features or pulled_back)(*saved, gradient), of_kernel(*saved, gradient)
 
     convolve = jax.custom_vjp(general)
     convolve.defvjp(forward, backward)
     return convolve(features, kernel)
 
 
-def _weights_of_groups(
+def _features_by_rows(
     features: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: tuple[int, int], padding: list
 ) -> jax.Array:
-    depth = kernel.shape[2]
-    groups = features.shape[-1] // depth
-    by_group = gradient.reshape(*gradient.shape[:3], groups, -1)
-    of_kernel = [
-        jnp.einsum("bhwgc,bhwgd->cgd", x.reshape(*x.shape[:3], groups, depth), by_group)
-        for _, x in _shifted(features, kernel.shape[:2], strides, padding)
-    ]
-    return jnp.stack(of_kernel).reshape(kernel.shape)
+    """The depthwise convolution of the spread gradient with the kernel turned round, in a loop over rows.
+
+    Outside of a loop, XLA would fuse the operations that lead to the gradient into each of the k * k shifts.
+    """
+    size, sides = kernel.shape[:2], zip(features.shape[1:3], gradient.shape[1:3], strict=True)
+    spread = []
+    for k, s, (before, _), (wide, narrow) in zip(size, strides, padding, sides, strict=True):
+        low = k - 1 - before
+        spread.append((low, wide + k - 1 - low - (s * (narrow - 1) + 1), s - 1))
+    padded = lax.pad(gradient, jnp.zeros((), gradient.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
+    turned = kernel[::-1, ::-1]
+
+    def add_row(row: jax.Array, rows: jax.Array) -> jax.Array:
+        window = lax.dynamic_slice_in_dim(padded, row, size[0], axis=1)
+        return lax.dynamic_update_slice_in_dim(rows, _depthwise(window, turned, (1, 1), [(0, 0), (0, 0)]), row, axis=1)
+
+    return lax.fori_loop(0, features.shape[1], add_row, jnp.zeros_like(features))
+
+
+def _weights_by_rows(
+    features: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: tuple[int, int], padding: list
+) -> jax.Array:
+    """Sums of shifted products of each channel, in a loop over rows: else XLA would keep k * k maps of products."""
+    padded = jnp.pad(features, ((0, 0), *padding, (0, 0)))
+    size, (b, height, width, d) = kernel.shape[:2], gradient.shape
+
+    def add_row(row: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
+        of_row = lax.dynamic_index_in_dim(gradient, row, axis=1)
+        rows = lax.dynamic_slice_in_dim(padded, strides[0] * row, size[0], axis=1)
+        shifted = _shifted(rows, size, (1, strides[1]), [(0, 0), (0, 0)])
+        return [total + x * of_row for total, (_, x) in zip(sums, shifted, strict=True)]
+
+    zeros = jnp.zeros((b, 1, width, d), jnp.promote_types(kernel.dtype, jnp.float32))
+    sums = lax.fori_loop(0, height, add_row, [zeros] * math.prod(size))
+    return jnp.stack([total.sum((0, 1, 2)) for total in sums]).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _weights_of_shifts(
+    features: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: tuple[int, int], padding: list
+) -> jax.Array:
+    """For each place in the kernel the product of two maps, in each group; it shifts the narrower one if it can.
+
+    In a loop, in which products are as fast as outside: unrolled, XLA would keep the k * k shifted maps all at once.
+    """
+    size, depth = kernel.shape[:2], kernel.shape[2]
+    around = [(k - 1 - before, k - 1 - after) for k, (before, after) in zip(size, padding, strict=True)]
+    can_shift_gradient = strides == (1, 1) and min(n for sides in around for n in sides) >= 0
+    shift_gradient = can_shift_gradient and gradient.shape[-1] < features.shape[-1]
+    moving, still, pads = (gradient, features, around) if shift_gradient else (features, gradient, padding)
+    padded = jnp.pad(moving, ((0, 0), *pads, (0, 0)))
+    extent = [s * (n - 1) + 1 for s, n in zip(strides, still.shape[1:3], strict=True)]
+
+    def by_group(x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:3], features.shape[-1] // depth, -1)
+
+    def product(position: jax.Array) -> jax.Array:
+        window = lax.dynamic_slice(padded, (0, *position, 0), (len(moving), *extent, moving.shape[-1]))
+        moved = window[:, :: strides[0], :: strides[1]]
+        pair = (still, moved) if shift_gradient else (moved, still)
+        return jnp.einsum("bhwgc,bhwgd->cgd", *map(by_group, pair))
+
+    positions = jnp.indices(size).reshape(2, -1).T
+    return lax.map(product, positions[::-1] if shift_gradient else positions).reshape(kernel.shape)
 
 
 def _weights_in_strips(
@@ -190,9 +254,44 @@ def max_pool(
         if isinstance(padding, str):
             pads = lax.padtype_to_pads(features.shape[1:3], window_shape, strides, padding)
         padded = jnp.pad(features, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
-        return reduce(_larger, (x for _, x in _shifted(padded, window_shape, strides, [(0, 0), (0, 0)])))
+        return _largest(padded, window_shape, strides)
 
     return lax.platform_dependent(features, cpu=on_cpu, default=general)
+
+
+def _largest(padded: jax.Array, size: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
+    """The largest of the shifted maps."""
+
+    def shifted(padded: jax.Array, strides: tuple[int, int]) -> list[jax.Array]:
+        return [x for _, x in _shifted(padded, size, strides, [(0, 0), (0, 0)])]
+
+    def pool(padded: jax.Array) -> jax.Array:
+        return reduce(_larger, shifted(padded, strides))
+
+    if size[0] <= strides[0] and size[1] <= strides[1]:  # no value is compared in two windows
+        return pool(padded)
+
+    def which(padded: jax.Array, like: jax.Array) -> jax.Array:
+        """The index of the largest one, in a loop over rows: else XLA would compare all again for each of them."""
+
+        def add_row(row: jax.Array, rows: jax.Array) -> jax.Array:
+            window = lax.dynamic_slice_in_dim(padded, strides[0] * row, size[0], axis=1)
+            largest, *others = shifted(window, (1, strides[1]))
+            index = jnp.zeros(largest.shape, rows.dtype)
+            for i, x in enumerate(others, start=1):
+                index = jnp.where((x > largest) | jnp.isnan(x), i, index)
+                largest = _larger(largest, x)
+            return lax.dynamic_update_slice_in_dim(rows, index, row, axis=1)
+
+        return lax.fori_loop(0, like.shape[1], add_row, jnp.zeros(like.shape, jnp.int16))
+
+    def backward(padded: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+        index, (maps, pull) = which(padded, gradient), jax.vjp(lambda padded: shifted(padded, strides), padded)
+        return pull([jnp.where(index == i, gradient, jnp.zeros_like(gradient)) for i in range(len(maps))])
+
+    largest = jax.custom_vjp(pool)
+    largest.defvjp(lambda padded: (pool(padded), padded), backward)
+    return largest(padded)
 
 
 def _larger(first: jax.Array, second: jax.Array) -> jax.Array:
