@@ -1,18 +1,23 @@
 """C2AM as a source of pseudo boxes: trained, cut off and continued, alone and as one of several views."""
 
+import jax
 import numpy as np
 import pytest
+import small
 import tiny
 from ml_collections import ConfigDict
 
 from wsol_jax.errors import InputError
+from wsol_jax.methods.c2am import c2am
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.pseudo.fusion import fuse
 from wsol_jax.stages import c2am_maps, feature_training
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.pseudo_boxes import check, check_keys, run
+from wsol_jax.stages.training import initial_variables
 from wsol_jax.stages.workdir import features_file, foreground_file, heat_file, network_folder, pseudo_boxes_file
 from wsol_jax.training import loop
+from wsol_jax.weights.pretrained import save_weights
 
 
 def config(**changes) -> ConfigDict:
@@ -49,6 +54,17 @@ def test_every_photo_has_a_box_cut_from_its_map(finished):
         assert (np.abs(heat) <= 0.5).all()
         np.testing.assert_array_equal(boxes.fallback, heat.max((1, 2)) <= 0)
         assert not boxes.fallback.all()
+
+
+def test_it_starts_from_a_file_of_weights(tmp_path):
+    published = small.variables(small.network("resnet50", 7))
+    save_weights(published, tmp_path / "resnet50.safetensors")
+    keys = config(weights=str(tmp_path / "resnet50.safetensors")).c2am
+    with keys.unlocked():
+        keys.arch_kwargs = ConfigDict(small.NARROW["resnet50"] | {"stride": 16})
+    variables, line = initial_variables(c2am(keys), "c2am", keys, 0)
+    assert "new: ac_head.activation_head, ac_head.bn_head" in line
+    jax.tree.map(np.testing.assert_array_equal, variables["params"]["backbone"], published["params"]["backbone"])
 
 
 def test_kept_features_are_removed(finished):

@@ -219,4 +219,5 @@ def initial_variables(method: Method, stage: str, config: ConfigDict, seed: int)
     variables = initialise(jax.random.key(seed), method.module, (1, size, size, 3))
     if not config.weights:
         return variables, f"{config.arch} starts from random weights"
-    return load_weights(method.module, variables, config.weights, config.arch, config.new_head)
+    new_head = config.get("new_head", True)  # C2AM's head is in no file of weights, so that it has no such key
+    return load_weights(method.module, variables, config.weights, config.arch, new_head)
