@@ -50,7 +50,7 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="wsol_jax_ddt_") as folder:
         files = [Path(folder) / f"{group}.npz" for group in range(CLASSES.value)]
         heat = fit_heat_maps(features, read, groups, files, config)
-        assert heat.shape == (len(groups), CELLS, CELLS) and np.isfinite(heat[:: len(groups) // 100]).all()
+        assert heat.shape == (len(groups), CELLS, CELLS) and np.isfinite(heat[::1000]).all()
     print(f"peak memory: {before:.2f} GB before, {_peak():.2f} after; {time.process_time():.0f} s of processor")
 
 

@@ -260,7 +260,7 @@ def max_pool(
 
 
 def _largest(padded: jax.Array, size: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
-    """The largest of the shifted maps."""
+    """The largest of the shifted maps; the gradient goes to the first of equal ones, or to the last NaN."""
 
     def shifted(padded: jax.Array, strides: tuple[int, int]) -> list[jax.Array]:
         return [x for _, x in _shifted(padded, size, strides, [(0, 0), (0, 0)])]

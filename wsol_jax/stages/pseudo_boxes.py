@@ -145,7 +145,8 @@ def _check(config: ConfigDict, context: Context, corrections: Corrections | None
     elif source in COMPUTED:
         make_networks(config, context)
         if uses_c2am(config):
-            c2am_maps.check(config.c2am, context)
+            with checks.prefixed("c2am: "):
+                c2am_maps.check(config.c2am, context)
 
 
 def files(config: ConfigDict) -> dict[str, Path]:
