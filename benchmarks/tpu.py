@@ -5,8 +5,8 @@
     python benchmarks/tpu.py --step=localizer,classifier,dawsol --chips=8,256 --dtype=bfloat16
 
 Compiles PSOL's localizer or classifier, or DA-WSOL of configs/dawsol_ilsvrc.py with maps of 28 x 28 cells, for 1000
-classes and 32 photos a chip, and prints one table for each: the memory of a chip, the bytes that the chips exchange,
-the operations, and an estimate of the time of a step. Takes minutes for each network.
+classes and --photos on each chip, and prints one table for each: the memory of a chip, the bytes that the chips
+exchange, the operations, and an estimate of the time of a step. Takes minutes for each network.
 
 The estimate is a roofline: the operations at the chip's peak or the bytes of its memory, whichever takes longer, as if
 the other were hidden behind it, and then the collectives, as if none were. A loop's body counts once for the compiler,
@@ -164,14 +164,14 @@ def clustering(config: ConfigDict, turns: int, mesh: Mesh) -> dict[str, float]:
     """Return the operations and bytes of DA-WSOL's clustering of the photos of a chip.
 
     Args:
-        config: the keys of `train`.
+        config: the keys of `train`; the chips share its `batch_size`.
         turns: of K-means, for each photo.
         mesh: the chips.
     """
     cells, channels = (input_size(config) // config.arch_kwargs.stride) ** 2, 2048
     photo = jnp.zeros((cells, channels)), jnp.zeros((3, channels)), jnp.zeros((), bool)
     cost = jax.jit(cluster).lower(*_placed(photo, devices.replicated(mesh))).compile().cost_analysis()
-    return {name: A_CHIP * turns * cost[name] for name in ("flops", "bytes accessed")}
+    return {name: config.batch_size // mesh.size * turns * cost[name] for name in ("flops", "bytes accessed")}
 
 
 def table(name: str, compiled: jax.stages.Compiled) -> str:
@@ -191,17 +191,17 @@ def table(name: str, compiled: jax.stages.Compiled) -> str:
     return "\n".join([name, *lines])
 
 
-def training_keys(step: str, arch: str, dtype: str, chips: int) -> ConfigDict:
-    """Return the keys of a step: those of its experiment, with the network, the precision and the number of chips."""
+def training_keys(step: str, arch: str, dtype: str, batch_size: int) -> ConfigDict:
+    """Return the keys of a step: those of its experiment, with the network, the precision and the size of a batch."""
     config = dawsol_ilsvrc.get_config().train if step == "dawsol" else base.get_config()[step]
-    config.update(arch=arch, dtype=dtype, batch_size=A_CHIP * chips)
+    config.update(arch=arch, dtype=dtype, batch_size=batch_size)
     return config
 
 
-def compile_step(step: str, arch: str, dtype: str, chips: int, turns: int) -> Estimate | None:
+def compile_step(step: str, arch: str, dtype: str, photos: int, chips: int, turns: int) -> Estimate | None:
     """Print the table of a step, and return its estimate; None if it does not fit into the memory of a chip."""
-    mesh, config = make_mesh(chips), training_keys(step, arch, dtype, chips)
-    name = f"{step}, {arch}, {dtype}, {A_CHIP} photos on each of {chips} {mesh.devices[0].device_kind}"
+    mesh, config = make_mesh(chips), training_keys(step, arch, dtype, photos * chips)
+    name = f"{step}, {arch}, {dtype}, {photos} photos on each of {chips} {mesh.devices[0].device_kind}"
     start = time.perf_counter()
     try:
         compiled = lower_step("train" if step == "dawsol" else step, config, CLASSES, mesh).compile()
@@ -225,7 +225,9 @@ def main(_: list[str]) -> None:
     jax.config.update("jax_platforms", "cpu")  # for the few values that are computed here
     for arch in ARCH.value:
         for step in STEP.value:
-            least = [compile_step(step, arch, DTYPE.value, int(chips), TURNS.value) for chips in CHIPS.value]
+            least = [
+                compile_step(step, arch, DTYPE.value, PHOTOS.value, int(chips), TURNS.value) for chips in CHIPS.value
+            ]
             if len(least) > 1 and all(least):
                 share = 100 * least[0].step / least[-1].step
                 print(
@@ -238,5 +240,6 @@ if __name__ == "__main__":
     STEP = flags.DEFINE_list("step", ["classifier"], "Of classifier, localizer and dawsol.")
     CHIPS = flags.DEFINE_list("chips", ["8"], "Of 8 and 256.")
     DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the networks' computation.")
+    PHOTOS = flags.DEFINE_integer("photos", A_CHIP, "On each chip.")
     TURNS = flags.DEFINE_integer("turns", 15, "Of K-means, for dawsol.")
     app.run(main)
