@@ -7,8 +7,9 @@ paper trains all layers, maps of 28 x 28 cells, and ten times as long. A quarter
 samples: with 32, six photos of seven do not have enough pixels for the domain loss. The keys that
 configs/dawsol_cub.py names apply here too.
 
-Better maps of the finished run, without training:
---config.predict.maps=bagcam --config.predict.maps_stage=layer3 --config.overwrite=True
+Better boxes and masks, with the paper's anchors and BagCAM (docs/results.md); the second key also draws the maps of a
+finished run anew, with --config.overwrite=True:
+--config.train.dawsol.anchor_update=real --config.predict.maps=bagcam
 """
 
 from ml_collections import ConfigDict
