@@ -1,6 +1,7 @@
 """Networks narrow enough to train in a test."""
 
 import importlib.metadata
+from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -47,6 +48,12 @@ def side(arch: str, train: bool = False) -> int:
 def run(module: nn.Module, variables: dict, photos: np.ndarray) -> object:
     apply = jax.jit(lambda variables, photos: module.apply(variables, photos, False), compiler_options=QUICK)
     return apply(variables, photos)
+
+
+def first_alone(values: Iterable) -> list:
+    """The parameters of a sweep: the first value, and the others for the long tests."""
+    first, *others = (each if isinstance(each, tuple) else (each,) for each in values)
+    return [pytest.param(*first), *(pytest.param(*each, marks=pytest.mark.long) for each in others)]
 
 
 def require_package(name: str) -> None:

@@ -43,6 +43,7 @@ def test_all_are_here():
     assert list(PUBLISHED) == list(BACKBONES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch", PUBLISHED)
 def test_an_architecture_is_as_published(arch):
     spec = BACKBONES[arch]

@@ -89,6 +89,7 @@ def test_convnext_as_torchvision_counts_it():
     assert count(build("convnext_tiny", 1000), 224) == exactly
 
 
+@pytest.mark.long
 def test_score_maps():
     assert count_maps("vgg16") == {}
     lite = count_maps("efficientnet_lite0")
@@ -115,6 +116,7 @@ def test_vgg_against_the_paper():
     assert notes[1].startswith("vgg_gap -Sep, 200 classes, 29.64: misprint: twice the 14.82")
 
 
+@pytest.mark.long
 def test_resnet_against_the_paper():
     cells, _ = printed(table.psol_lines("resnet50"), table.map_lines("resnet50"))
     assert cells["resnet50", "-Sep"] == ["50.12", "50.12", "8.18", "8.18"]
@@ -123,6 +125,7 @@ def test_resnet_against_the_paper():
     assert cells["resnet50", "classifier, stride 8"] == ["25.56", "", "19.08", ""]
 
 
+@pytest.mark.long
 def test_inception_against_the_paper():
     cells, notes = printed(table.psol_lines("inception_v3"))
     assert cells["inception_v3", "-Sep"] == ["53.32", "53.32 [1]", "11.43", "11.42"]
@@ -132,6 +135,7 @@ def test_inception_against_the_paper():
     assert "misprint" in notes[1]
 
 
+@pytest.mark.long
 def test_densenet_against_the_paper():
     cells, notes = printed(table.psol_lines("densenet161"))
     assert cells["densenet161", "classifier"] == ["28.68", "29.81 [1]", "7.73", "7.80"]

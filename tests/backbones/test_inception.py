@@ -18,7 +18,7 @@ def filled(module):
 
 
 # pools and strides see odd and even sides in these
-@pytest.mark.parametrize("stride, size", [(32, (98, 131)), (16, (61, 64)), (8, (61, 64))])
+@pytest.mark.parametrize("stride, size", small.first_alone([(32, (98, 131)), (16, (61, 64)), (8, (61, 64))]))
 def test_every_block_is_torchs_at_any_size(stride, size):
     backbone = small.backbone("inception_v3", stride=stride)
     variables, state = filled(backbone)

@@ -83,7 +83,7 @@ def test_published_weights_load_and_what_is_new_is_named(arch, stride, tmp_path)
     assert all(np.array_equal(mine[name], old[name]) for name in fresh)
 
 
-@pytest.mark.parametrize("arch", CHANGED)
+@pytest.mark.parametrize("arch", small.first_alone(CHANGED))
 def test_stride_moves_no_weight_and_changes_no_earlier_map(arch):
     whole = small.backbone(arch)
     variables, photos = small.variables(whole), small.photos(1)
@@ -159,6 +159,7 @@ def test_vgg_without_pool4_pools_no_more_than_three_times():
     np.testing.assert_allclose(maps["conv6"], np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arch, freeze", [("resnet50", ""), ("vgg_gap", ""), ("inception_v3", "Mixed_6d")])
 def test_every_parameter_of_a_variant_learns(arch, freeze):
     network = variant(arch, 8, pointwise=True, freeze=freeze)

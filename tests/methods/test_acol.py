@@ -11,6 +11,8 @@ from wsol_jax.losses.classes import cross_entropy
 from wsol_jax.methods.acol import TwoClassifiers
 from wsol_jax.methods.class_maps import mean_of_maps, of_class, unit_range
 
+pytestmark = pytest.mark.usefixtures("optimised")  # its layers of 1024 channels take longer to run than to optimise
+
 
 @pytest.fixture(scope="module")
 def experiment():

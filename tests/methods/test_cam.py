@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 import tiny
 from flax.traverse_util import flatten_dict
 
@@ -18,7 +19,7 @@ ARCHS = {
 }
 
 
-@pytest.fixture(scope="module", params=ARCHS)
+@pytest.fixture(scope="module", params=small.first_alone(ARCHS))
 def experiment(request):
     kwargs = tiny.NARROW[request.param] | ARCHS[request.param]
     return tiny.experiment("train", request.param, method="cam", arch_kwargs=kwargs)

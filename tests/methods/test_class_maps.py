@@ -17,6 +17,8 @@ from wsol_jax.methods.class_maps import class_maps, mean_of_maps, of_class, show
 from wsol_jax.methods.method import ClassMaps, total_loss
 from wsol_jax.stages.networks import make_method
 
+AS_CAM = ("has", "cutmix", "adl", "grad_cam")  # the same head and loss
+
 
 def test_the_mean_of_a_class_map_is_its_logit():
     rng = np.random.default_rng(0)
@@ -37,7 +39,10 @@ def test_each_photo_has_the_map_of_its_class(bias):
     np.testing.assert_allclose(mean_of_maps(maps), every.mean(axis=(1, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "dawsol"])
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=[pytest.mark.long] * (name in AS_CAM)) for name in METHODS), "dawsol"],
+)
 def test_no_program_holds_the_maps_of_all_classes(name):
     """Neither prediction nor training: no array has as many numbers as a prime number of classes on every cell."""
     photos, classes = 3, 37

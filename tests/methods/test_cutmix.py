@@ -1,5 +1,7 @@
 """CutMix: one rectangle, the other photo's pixels, its share of the label."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -9,13 +11,17 @@ from wsol_jax.methods import METHODS
 from wsol_jax.methods.cutmix import rectangle
 
 
-def perturbed(key: int, **changes):
+@functools.cache  # one program for all random keys
+def perturb(**changes):
     keys = tiny.config("train", method="cutmix")
     with keys.unlocked():
         keys.cutmix.update(changes)
-    method = METHODS["cutmix"].make(keys, tiny.CLASSES)
+    return jax.jit(METHODS["cutmix"].make(keys, tiny.CLASSES).perturb)
+
+
+def perturbed(key: int, **changes):
     image = np.random.default_rng(0).normal(size=(8, 32, 24, 3)).astype(np.float32)
-    mixed, labels = jax.jit(method.perturb)(jax.random.key(key), image, np.arange(8))
+    mixed, labels = perturb(**changes)(jax.random.key(key), image, np.arange(8))
     return image, np.asarray(mixed), [(np.asarray(label), float(weight)) for label, weight in labels]
 
 

@@ -46,6 +46,7 @@ def test_a_guide_that_is_sure_nowhere_has_no_loss():
     assert loss == 0 and not np.any(gradient)
 
 
+@pytest.mark.usefixtures("optimised")  # two heads of 1024 channels take longer to run
 def test_every_head_learns_and_the_map_is_the_classes(tmp_path):
     experiment = tiny.experiment("train", method="spg")
     batch = next(experiment.batches(range(1), tiny.mesh(1)))

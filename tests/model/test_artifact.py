@@ -73,6 +73,7 @@ def logits(workdir):
     return workdir / "predictions" / "test.logits.npy"
 
 
+@pytest.mark.long
 def test_boxes_in_the_frame_of_the_photo(sep, scenes, tmp_path):
     records, photos = scenes
     wsol_jax.load(sep).export(tmp_path / "m.bin", platforms=["cpu"])
@@ -88,6 +89,7 @@ def test_boxes_in_the_frame_of_the_photo(sep, scenes, tmp_path):
     assert description["outputs"] == {"box": ["b", "4"], "logits": ["b", "3"], "mirror_iou": ["b"]}
 
 
+@pytest.mark.long
 def test_boxes_of_masks(masks, scenes, tmp_path):
     records, photos = scenes
     model = wsol_jax.load(masks)

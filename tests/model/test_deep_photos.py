@@ -33,6 +33,7 @@ def deep(tmp_path, sep):
     return tmp_path / "photos" / "a" / "2.png", tmp_path / "network"
 
 
+@pytest.mark.long
 def test_the_levels_of_a_run_hold_for_other_photos(deep):
     photo, workdir = deep
     model, expected = wsol_jax.load(workdir), np.stack([SAMPLES // 2 >> 4] * 3, axis=-1)

@@ -130,6 +130,7 @@ def test_the_page_of_a_run(finished, workdirs):
     assert [html.count(f'<i class="{name}"') for name in SETS] == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_the_gap_of_a_compared_run(finished, workdirs):
     ours, cam = workdirs
     changes = {"report.beside": f"$<b>CAM&$={cam}"}
@@ -144,6 +145,7 @@ def test_the_gap_of_a_compared_run(finished, workdirs):
     assert "$&lt;b&gt;CAM&amp;$ 1.00 and 1.50." not in page(ours)
 
 
+@pytest.mark.long
 def test_the_sets_of_a_compared_run_follow_its_map(finished, workdirs):
     ours, cam = workdirs
     (ours / "predictions" / "test.assignments.npy").unlink()

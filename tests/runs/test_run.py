@@ -287,6 +287,7 @@ def test_keys_without_an_effect_and_those_of_the_page_need_no_overwrite(workdir)
     assert redone(workdir, before) == {"report"}
 
 
+@pytest.mark.long
 def test_more_epochs_continue_and_end_as_if_they_had_been_there_from_the_start(workdir, tmp_path):
     longer = {"localizer.epochs": 4 * experiments.BATCH / experiments.TRAIN}
     before = written(workdir)

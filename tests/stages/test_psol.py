@@ -80,6 +80,7 @@ def of_maps(workdir, **changes):
     )
 
 
+@pytest.mark.long
 def test_boxes_of_another_runs_maps_are_learned_from(score_maps, records, tmp_path):
     metrics = run(of_maps(score_maps, stages="pseudo_boxes,localizer,predict,evaluate,report"), tmp_path)
     assert {"gt_known_loc", "pseudo/gt_known_loc", "pseudo/train/gt_known_loc"} <= set(metrics)
@@ -180,6 +181,7 @@ def test_a_run_of_another_version_is_told_before_anything_is_made(tmp_path):
     assert not (tmp_path / "here" / "predictions").exists()
 
 
+@pytest.mark.long
 def test_ten_crops_tell_the_classes_and_one_crop_the_box(tmp_path):
     changes = {"stages": "pseudo_boxes,joint,predict", "pseudo.source": "truth"}
     run(experiments.tiny(**changes), tmp_path)
@@ -277,6 +279,7 @@ def test_a_run_does_not_read_its_own_predictions(tmp_path):
         run(experiments.tiny(**changes, **own), tmp_path)
 
 
+@pytest.mark.long
 def test_weights_with_another_content_are_another_input(tmp_path):
     config = experiments.tiny(**{"stages": "classifier", "classifier.new_head": False})
     run(config, tmp_path / "there")

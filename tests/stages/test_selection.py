@@ -32,6 +32,7 @@ def with_val(context):
     return context._replace(dataset=context.dataset._replace(splits=splits))
 
 
+@pytest.mark.long
 def test_the_network_of_the_best_epoch_predicts(tmp_path, caplog):
     """Its metric, evaluated as ever, is the largest that was measured during the training."""
     experiments.write_lists(tmp_path / "data")

@@ -41,6 +41,7 @@ def test_purity_is_the_share_of_object_in_a_set():
     assert "purity_universum" not in values
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("use", [False, True])
 def test_a_training_is_watched_before_and_after_every_epoch(use, tmp_path):
     experiments.write_lists(tmp_path / "data")
