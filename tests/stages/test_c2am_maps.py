@@ -13,7 +13,8 @@ from wsol_jax.predictions.table import read_predictions
 from wsol_jax.pseudo.fusion import fuse
 from wsol_jax.stages import c2am_maps, feature_training
 from wsol_jax.stages.context import Context
-from wsol_jax.stages.pseudo_boxes import check, check_keys, run
+from wsol_jax.stages.identity import identify
+from wsol_jax.stages.pseudo_boxes import STAGE, check, check_keys, run
 from wsol_jax.stages.training import initial_variables
 from wsol_jax.stages.workdir import features_file, foreground_file, heat_file, network_folder, pseudo_boxes_file
 from wsol_jax.training import loop
@@ -62,9 +63,28 @@ def test_it_starts_from_a_file_of_weights(tmp_path):
     keys = config(weights=str(tmp_path / "resnet50.safetensors")).c2am
     with keys.unlocked():
         keys.arch_kwargs = ConfigDict(small.NARROW["resnet50"] | {"stride": 16})
-    variables, line = initial_variables(c2am(keys), "c2am", keys, 0)
+    variables, line = initial_variables(c2am(keys), keys, 0)
     assert "new: ac_head.activation_head, ac_head.bn_head" in line
     jax.tree.map(np.testing.assert_array_equal, variables["params"]["backbone"], published["params"]["backbone"])
+
+
+def test_it_starts_from_a_head_of_its_own(tmp_path):
+    method = c2am(config().c2am)
+    trained = jax.tree.map(lambda leaf: leaf + np.float32(1), initial_variables(method, config().c2am, 0)[0])
+    save_weights(trained, tmp_path / "c2am.safetensors")
+    keys = config(weights=str(tmp_path / "c2am.safetensors"), new_head=False).c2am
+    variables, line = initial_variables(c2am(keys), keys, 1)
+    tiny.assert_trees_equal(variables, trained)
+    assert "new" not in line and c2am(keys).group(("head", "ac_head.activation_head", "kernel")) == "base"
+
+
+def test_its_boxes_have_the_fingerprint_of_versions_without_new_head():
+    older = config().copy_and_resolve_references().unlock()
+    del older.c2am.new_head
+    fingerprint = identify(older, 0, {}, {}, STAGE.without_effect).fingerprint
+    for keys, is_same in ((config(), True), (config(new_head=False), False)):
+        now = identify(keys, 0, {}, {}, STAGE.without_effect, STAGE.neutral)
+        assert (now.fingerprint == fingerprint) == is_same
 
 
 def test_kept_features_are_removed(finished):

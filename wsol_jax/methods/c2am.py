@@ -47,7 +47,7 @@ def c2am(config: ConfigDict) -> Method:
         outputs, _ = forward(variables, prepare(batch.image), None, None, False)
         return Prediction(map=outputs.maps["foreground"][..., 0])
 
-    group = parameter_group(network, True, config.trainable, config.new_from)
+    group = parameter_group(network, config.new_head, config.trainable, config.new_from)
     return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
 
 

@@ -185,7 +185,7 @@ def _from_weights(config: ConfigDict, classes: Sequence[str], geometry: str, lev
     if classes and len(classes) != count:
         raise InputError(f"classes: {len(classes)} names, but {config.weights} has {count} classes; expected as many")
     method = make_method("train", config, count)
-    variables, message = initial_variables(method, "train", config, seed=0)
+    variables, message = initial_variables(method, config, seed=0)
     logging.info("%s", message)
     window = test_window(geometry, input_size(config) / resize_size(config))
     ready = Ready(method, variables, window, input_size(config))

@@ -13,7 +13,6 @@ def defaults() -> ConfigDict:
     """Return the keys of `classifier` with their defaults."""
     return training.defaults(
         decay_every=2.0,  # (CUB: 10)
-        new_head=True,  # replace the last layer of the weights; False takes it from the file
     )
 
 

@@ -44,7 +44,7 @@ def train_on_features(
     file = features_file(context.workdir, stage)
     steps = math.ceil(config.epochs * len(target) / config.batch_size)
     if processes.from_first(lambda: last_step(checkpoints_folder(context.workdir, stage))) < steps:
-        variables, message = initial_variables(method, stage, config, context.seed)
+        variables, message = initial_variables(method, config, context.seed)
         logging.info("%s: %s", stage, message)
         records = training_records(context)
         kept = keep_features(

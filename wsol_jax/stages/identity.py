@@ -52,13 +52,14 @@ def identify(
         inputs: see `Identity`.
         records: see `Identity`.
         without_effect: the keys of its part that cannot change its results; GROUP.KEY is a key of a group.
-        neutral: key -> the value at which it is left out.
+        neutral: such a key -> the value at which it is left out.
     """
     effective = json.loads(config.to_json())
-    for key in without_effect:
+    for key in (*without_effect, *neutral):
         *groups, name = key.split(".")
-        reduce(getitem, groups, effective).pop(name, None)
-    effective = {key: value for key, value in effective.items() if key not in neutral or value != neutral[key]}
+        group = reduce(getitem, groups, effective)
+        if key in without_effect or group.get(name) == neutral[key]:
+            group.pop(name, None)
     parts = {"config": effective, "seed": seed, "inputs": inputs, "records": records}
     text = json.dumps(parts, sort_keys=True)
     return Identity(**parts, fingerprint=hashlib.sha256(text.encode()).hexdigest())

@@ -14,7 +14,6 @@ def defaults() -> ConfigDict:
     """Return the keys of `joint` with their defaults."""
     return training.defaults(
         decay_every=2.0,  # (CUB: 10)
-        new_head=True,  # replace the last layer of the weights; False takes it from the file
         class_weight=1.0,  # of the cross-entropy; the paper does not give the weights of the two losses
         box_weight=50.0,  # of the mean squared error
     )

@@ -23,7 +23,6 @@ def defaults() -> ConfigDict:
     return training.defaults(
         head="pooled",  # on the mean of the last map (PSOL); or, of a frozen network, 'spatial', on the map itself, or
         # 'mask': each cell is object or not, and the box that of the largest region
-        new_head=True,  # replace the last layer of the weights; False takes it from the file, of one's own localizer
         views=6,  # frozen: views of each photo whose features are kept: whole, mirrored, random crops; one epoch
         loss="squared",  # of the box (PSOL); or 'l1', 'l1_giou'; that of masks is the cells' cross-entropy
         box_weight=50.0,  # of the box's loss (code; the paper gives none)

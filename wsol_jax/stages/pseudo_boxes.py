@@ -261,6 +261,7 @@ STAGE = Stage(
     check=check,
     files=files,
     without_effect=("max_bytes", *(f"c2am.{key}" for key in training.WITHOUT_EFFECT)),
+    neutral={"c2am.new_head": True},
     work=work,
     together=True,
 )

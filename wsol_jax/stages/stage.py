@@ -24,9 +24,9 @@ class Stage(NamedTuple):
         inputs: the stages whose results it uses; at least one of them is needed if any is named.
         instead: input -> the keys of its part that may name something to use in place of that input.
         files: its part -> name -> file outside of the workdir that it reads; their content is fingerprinted.
-        without_effect: the keys of its part that cannot change its results, and are not fingerprinted.
-        neutral: key of its part -> the value at which it is not fingerprinted: results are those of a version without
-            this key.
+        without_effect: the keys of its part that cannot change its results, and are not fingerprinted; GROUP.KEY is a
+            key of a group.
+        neutral: such a key -> the value at which it is not fingerprinted: results are those of a version without it.
         is_view: whether its outputs only show other results, so that they are replaced without being asked for.
         extends: (its fingerprinted part as it was, as it is, context) -> '' if results of the first are on the way to
             those of the second, so that it continues from them; or why they are not; None if that was not wanted.

@@ -28,7 +28,6 @@ def defaults() -> ConfigDict:
         new_rate=10.0,  # (wsolevaluation: 1 for ACoL's and SPG's heads on ResNet)
         augment="wsol",
         method="cam",  # a name in wsol_jax.methods.METHODS
-        new_head=True,  # replace the last layer of the weights; False takes it from the file
         watch=0,  # photos with masks on which domain gap and target samples are measured every epoch; 0: none
         # the epoch whose network is used: the 'last', or the best by a metric of score maps, 'val/NAME' on validation
         # photos, 'pseudo/NAME' by pseudo boxes of these or else of the training photos

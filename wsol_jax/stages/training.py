@@ -41,6 +41,7 @@ def defaults(**changes: Any) -> ConfigDict:
             arch="resnet50",  # a name in wsol_jax.backbones.BACKBONES
             arch_kwargs=ConfigDict(),  # arguments of the backbone: widths, depths, stride
             weights="",  # FILE.safetensors | .npz | .pth | 'pip:DISTRIBUTION'; '' starts from random ones
+            new_head=True,  # replace the last layer of the weights; False takes it from the file, of one's own network
             dtype="float32",  # or 'bfloat16': what the network computes in; parameters stay float32
             freeze="",  # the last stage that is not trained, e.g. 'layer2'; '' trains the whole network
             trainable="all",  # or 'head': only the last layer, and what a variant adds (the starred rows of Table 3)
@@ -145,7 +146,7 @@ def train_stage(
         select: a function that measures it for the choice of the best epoch.
     """
     method, records = make_method(stage, config, len(context.dataset.classes)), training_records(context)
-    variables, message = initial_variables(method, stage, config, context.seed)
+    variables, message = initial_variables(method, config, context.seed)
     logging.info("%s: %s", stage, message)
 
     def batches(steps: range) -> Iterator[Batch]:
@@ -185,7 +186,7 @@ def check_training(stage: str, config: ConfigDict, context: Context) -> None:
     if needs_labels:
         require_every_class(context.dataset._replace(splits={"train": records}))
     method = make_method(stage, config, len(context.dataset.classes))
-    variables, _ = initial_variables(method, stage, config, context.seed)
+    variables, _ = initial_variables(method, config, context.seed)
     check_size(method, variables, input_size(config))
 
 
@@ -213,11 +214,10 @@ def boxes_to_learn(context: Context) -> np.ndarray:
     return read_predictions(file, training_records(context), ("box",)).box
 
 
-def initial_variables(method: Method, stage: str, config: ConfigDict, seed: int) -> tuple[Variables, str]:
+def initial_variables(method: Method, config: ConfigDict, seed: int) -> tuple[Variables, str]:
     """Return the variables that a training starts from, and a line for the log about their origin."""
     size = input_size(config)
     variables = initialise(jax.random.key(seed), method.module, (1, size, size, 3))
     if not config.weights:
         return variables, f"{config.arch} starts from random weights"
-    new_head = config.get("new_head", True)  # C2AM's head is in no file of weights, so that it has no such key
-    return load_weights(method.module, variables, config.weights, config.arch, new_head)
+    return load_weights(method.module, variables, config.weights, config.arch, config.new_head)
