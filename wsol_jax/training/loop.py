@@ -4,8 +4,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from absl import logging
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 from wsol_jax import devices, processes
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Logs, Method, Variables
-from wsol_jax.progress import Advance, meter
+from wsol_jax.progress import meter
 from wsol_jax.training.best_epoch import Select, keeping_best
 from wsol_jax.training.checkpoints import finish, open_checkpoints, restore, save
 from wsol_jax.training.log import SELECT, WATCH, LogFile, TrainingLog, read_log
@@ -27,6 +28,14 @@ Batches = Callable[[range], Iterator[Batch]]
 """Consecutive steps -> this process's share of their batches."""
 
 AHEAD = 2  # steps that are begun before the first of them is finished
+
+
+class _Steps(NamedTuple):
+    """The steps that are done when a training begins or continues, all of them, and those of an epoch, a fraction."""
+
+    start: int
+    total: int
+    per_epoch: float
 
 
 def fit(
@@ -63,102 +72,88 @@ def fit(
         InputError: the loss is not finite, or a checkpoint or a log cannot be read or written.
         SystemExit: SIGTERM arrived, in any process; the state is saved. Several processes see it at the next log line.
     """
-    steps_per_epoch = photos / config.batch_size
-    total_steps = math.ceil(config.epochs * steps_per_epoch)
-    optimiser, rate = make_optimiser(config, steps_per_epoch, method.group), learning_rate(config, steps_per_epoch)
-    step = make_step(method, optimiser, seed, total_steps, mesh)
-    state = initial_state(variables, method.memory, optimiser)
+    per_epoch = photos / config.batch_size
+    total = math.ceil(config.epochs * per_epoch)
+    optimiser = make_optimiser(config, per_epoch, method.group)
+    step = make_step(method, optimiser, seed, total, mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")
+    state = initial_state(variables, method.memory, optimiser)
     state = restore(checkpoints, state, mesh) or devices.replicate(state, mesh)
-    start = int(state.step)
-    if start:
-        logging.info("%s: continuing from step %d of %d", folder.name, start, total_steps)
-    log = TrainingLog(folder, start)
-    at_epochs = partial(_at_epochs, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
-    watches = []
-    if watch:
-        watches.append(at_epochs(lambda state: watch(variables_of(state)), LogFile(folder, start, WATCH), first=0))
-    if select:
-        file = LogFile(folder, start, SELECT)
-        watches.append(at_epochs(keeping_best(select, folder), file, first=1))
+    steps = _Steps(int(state.step), total, per_epoch)
+    if steps.start:
+        logging.info("%s: continuing from step %d of %d", folder.name, steps.start, total)
+    log = TrainingLog(folder, steps.start)
+    log_if_due, watches = _logging(folder.name, log, config, steps), _watches(folder, steps, watch, select)
     for watch_if_due in watches:
-        watch_if_due(start, state)
-
-    steps_left = range(start, total_steps)
-    on_device = devices.prefetch(batches(steps_left), mesh)
-    is_time_to_save, stopped = _timer(config), False
+        watch_if_due(steps.start, state)
+    on_device = devices.prefetch(batches(range(steps.start, total)), mesh)
+    is_due, stopped = _timer(config, total), False
     with processes.stop_requests() as is_requested:
-        with meter(len(steps_left) * config.batch_size, folder.name) as advance:
-            finished = _finished(start, total_steps, photos, config.batch_size, advance)
-            for number, batch in zip(steps_left, on_device, strict=True):
-                if number == start:
-                    log.write_photos(start, batch)
+        with _progress(folder.name, steps, config.batch_size) as begun:
+            for done, batch in zip(range(steps.start + 1, total + 1), on_device, strict=True):
+                if done == steps.start + 1:
+                    log.write_photos(steps.start, batch)
                 state, logs = step(state, batch)
-                done = number + 1
-                finished(done, logs)
-                is_logged = done % config.log_every == 0 or done == total_steps
-                if is_logged:
-                    values = {name: float(value) for name, value in jax.device_get(logs).items()}
-                    norm = values.pop(GRADIENT_NORM)
-                    log.write(done, values, {"learning_rate": float(rate(number)), GRADIENT_NORM: norm})
+                begun(done, logs)
+                is_logged = log_if_due(done, logs)
                 for watch_if_due in watches:
                     watch_if_due(done, state)
-                if is_logged or processes.count() == 1:  # several processes agree where they wait for devices anyway
-                    stopped = processes.is_set_anywhere(is_requested())
-                is_due = is_time_to_save(done) or done % config.checkpoint_every == 0
-                if is_due or done == total_steps or stopped:
+                can_agree = is_logged or processes.count() == 1  # several do where they wait for devices anyway
+                stopped = can_agree and processes.is_set_anywhere(is_requested())
+                if is_due(done, can_agree) or stopped:
                     log.flush()
                     save(checkpoints, state)
                 if stopped:
                     break
-            finished(int(state.step), None)
         finish(checkpoints)
         stopped = processes.is_set_anywhere(stopped or is_requested())
     if stopped:
-        logging.info("%s: asked to stop; step %d of %d is saved", folder.name, int(state.step), total_steps)
+        logging.info("%s: stopped by SIGTERM; step %d of %d is saved", folder.name, int(state.step), total)
         raise SystemExit(processes.STOPPED)
-    if steps_left:
-        _warn_of_missed(folder.name, values, total_steps)
     return state
 
 
-def _finished(
-    start: int, total_steps: int, photos: int, batch_size: int, advance: Advance
-) -> Callable[[int, Logs | None], None]:
-    """A function of (steps begun, logs of the last one) that shows how many are finished.
+@contextmanager
+def _progress(name: str, steps: _Steps, batch_size: int) -> Iterator[Callable[[int, Logs], None]]:
+    """Yield a function of (steps begun, logs of the last one) that shows how many are finished.
 
-    Devices work on a step long after it was called: this waits for the step two before, which leaves them busy. With
-    None for the logs it waits for all of them.
+    Devices work on a step long after it was called: this waits for the step two before, which leaves them busy, and at
+    the end for all of them.
     """
     waiting: deque[tuple[int, Logs]] = deque()
-    epochs = f"{total_steps * batch_size / photos:.3g}"
+    epochs = f"{steps.total / steps.per_epoch:.3g}"
+    with meter((steps.total - steps.start) * batch_size, name) as advance:
 
-    def finished(step: int, logs: Logs | None) -> None:
-        if logs is not None:
+        def show(unfinished: int) -> None:
+            while len(waiting) > unfinished:
+                done, logs = waiting.popleft()
+                jax.block_until_ready(logs)
+                detail = f"step {done} of {steps.total}, epoch {done / steps.per_epoch:.2f} of {epochs}"
+                advance((done - steps.start) * batch_size, detail)
+
+        def begun(step: int, logs: Logs) -> None:
             waiting.append((step, logs))
-        while len(waiting) > (AHEAD if logs is not None else 0):
-            done, result = waiting.popleft()
-            jax.block_until_ready(result)
-            detail = f"step {done} of {total_steps}, epoch {done * batch_size / photos:.2f} of {epochs}"
-            advance((done - start) * batch_size, detail)
+            show(AHEAD)
 
-    return finished
+        yield begun
+        show(0)
 
 
-def _timer(config: ConfigDict) -> Callable[[int], bool]:
-    """A function of steps that are done: whether a checkpoint is due by time, in all processes at the same step."""
-    last, seconds = time.monotonic(), 60 * config.checkpoint_minutes
+def _logging(name: str, log: TrainingLog, config: ConfigDict, steps: _Steps) -> Callable[[int, Logs], bool]:
+    """A function of (steps done, logs of the last one) that writes a line where one is due; whether it was."""
+    rate = learning_rate(config, steps.per_epoch)
 
-    def is_due(done: int) -> bool:
-        nonlocal last
-        if not seconds or (processes.count() > 1 and done % config.log_every):
-            return False  # processes agree about the time only where they wait for each other anyway
-        is_over = processes.is_set_anywhere(time.monotonic() - last >= seconds)
-        if is_over or done % config.checkpoint_every == 0:
-            last = time.monotonic()
-        return is_over
+    def log_if_due(done: int, logs: Logs) -> bool:
+        is_due = done % config.log_every == 0 or done == steps.total
+        if is_due:
+            values = {key: float(value) for key, value in jax.device_get(logs).items()}
+            norm = values.pop(GRADIENT_NORM)
+            log.write(done, values, {"learning_rate": float(rate(done - 1)), GRADIENT_NORM: norm})
+            if done == steps.total:
+                _warn_of_missed(name, values, done)
+        return is_due
 
-    return is_due
+    return log_if_due
 
 
 def _warn_of_missed(name: str, values: Mapping[str, float], steps: int) -> None:
@@ -168,21 +163,45 @@ def _warn_of_missed(name: str, values: Mapping[str, float], steps: int) -> None:
         logging.warning("%s: terms of the loss were 0 for lack of pixels, in %d steps: %s", name, steps, missed)
 
 
+def _timer(config: ConfigDict, total: int) -> Callable[[int, bool], bool]:
+    """A function of (steps done, whether processes may agree) that returns whether a checkpoint is due."""
+    last, seconds = time.monotonic(), 60 * config.checkpoint_minutes
+
+    def is_due(done: int, can_agree: bool) -> bool:
+        nonlocal last
+        is_late = can_agree and seconds > 0 and processes.is_set_anywhere(time.monotonic() - last >= seconds)
+        if is_late or done % config.checkpoint_every == 0:
+            last = time.monotonic()
+            return True
+        return done == total
+
+    return is_due
+
+
+def _watches(
+    folder: Path, steps: _Steps, watch: Watch | None, select: Select | None
+) -> list[Callable[[int, TrainState], None]]:
+    """Functions of (steps done, state) that measure the state after an epoch, see `fit`."""
+    watches = []
+    if watch:
+        file = LogFile(folder, steps.start, WATCH)
+        watches.append(_at_epochs(lambda state: watch(variables_of(state)), file, 0, steps))
+    if select:
+        file = LogFile(folder, steps.start, SELECT)  # cut back before `keeping_best` reads it
+        watches.append(_at_epochs(keeping_best(select, folder), file, 1, steps))
+    return watches
+
+
 def _at_epochs(
-    measure: Callable[[TrainState], dict[str, float]],
-    file: LogFile,
-    *,
-    first: int,
-    steps_per_epoch: float,
-    total_steps: int,
+    measure: Callable[[TrainState], dict[str, float]], file: LogFile, first: int, steps: _Steps
 ) -> Callable[[int, TrainState], None]:
     """A function of (steps done, state) that measures the state once after every epoch from number `first` on.
 
     Epoch 0 ends before the first step.
     """
-    epochs = total_steps / steps_per_epoch
+    epochs = steps.total / steps.per_epoch
     ends = [min(epoch, epochs) for epoch in range(first, math.ceil(epochs) + 1)]
-    due = {math.ceil(round(epoch * steps_per_epoch, 6)): epoch for epoch in reversed(ends)}  # of one step the first
+    due = {math.ceil(round(epoch * steps.per_epoch, 6)): epoch for epoch in reversed(ends)}  # of one step the first
     lines = processes.from_first(lambda: read_log(file.path.parent, file.path.name))
     watched = {line["step"] for line in lines}
 
