@@ -21,7 +21,7 @@ from wsol_jax.paths import to_path
 from wsol_jax.predictions.predictions import top_classes
 from wsol_jax.progress import track
 from wsol_jax.pseudo.confidence import box_confidence
-from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.pseudo.many_boxes import scored_boxes
 from wsol_jax.stages.networks import Ready
 from wsol_jax.threads import in_threads
 from wsol_jax.training.predict import predict_batch
@@ -211,6 +211,7 @@ class Model:
         of_task = {task: jax.tree.map(devices.fetch, one) for task, one in computed.items()}
         top = top_classes(of_task[CLASSES].logits) if CLASSES in of_task else None
         confidence = box_confidence(of_task[BOXES]) if BOXES in of_task else None
+        of_maps = scored_boxes(of_task[MAPS].map[: len(cuts)], self.box_threshold) if MAPS in of_task else None
         for row, one in enumerate(cuts):
             if one.error:
                 yield unreadable(one.error)
@@ -220,10 +221,9 @@ class Model:
                 box = of_task[BOXES].box[row : row + 1].astype(np.float64)
                 score = np.full(1, np.nan, np.float32) if confidence is None else confidence[row : row + 1]
                 activation = None if of_task[BOXES].map is None else of_task[BOXES].map[row]
-            if MAPS in of_task:
+            if of_maps is not None:
                 activation = of_task[MAPS].map[row]
-                region = scored_box(activation, self.box_threshold)
-                box, score = region.box[None], np.array([region.score], np.float32)
+                box, score = of_maps.box[row : row + 1], of_maps.score[row : row + 1].astype(np.float32)
             classes = {} if top is None else self._named(top.top5_class[row], top.top5_prob[row])
             yield Prediction(
                 size=one.size,

@@ -106,6 +106,8 @@ def thresholds(heat: np.ndarray, levels: Sequence[float]) -> list[float]:
 def scored_box(activation: np.ndarray, threshold: float) -> RegionBox:
     """Return the box that CAM's authors draw: around the largest 8-connected region above a share of the maximum.
 
+    It defines `many_boxes.scored_boxes`, which computes the same for many maps at once.
+
     Args:
         activation: [h, w], a map as a network gives it.
         threshold: of the maximum, after upsampling and stretching to [0, 1]: 0.2 in the PSOL paper's comparisons.
