@@ -5,14 +5,19 @@ import json
 import experiments
 import jax
 import numpy as np
+import pytest
+from ml_collections import ConfigDict
 
 from wsol_jax import run
 from wsol_jax.devices import make_mesh
-from wsol_jax.predictions.table import read_predictions
+from wsol_jax.errors import InputError
+from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import bounds, heat_box
+from wsol_jax.stages import localizer
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.masks import filled, masks_to_learn
-from wsol_jax.stages.workdir import corrections_file, heat_file, pseudo_boxes_file
+from wsol_jax.stages.workdir import corrections_file, heat_file, network_folder, pseudo_boxes_file
+from wsol_jax.training.log import read_log
 
 
 def context_of(workdir, **changes):
@@ -30,23 +35,65 @@ def test_a_filled_box_covers_shares_of_cells():
 def test_regions_are_those_behind_the_boxes_and_corrected_boxes_are_filled(tmp_path):
     context = context_of(tmp_path / "w", **{"pseudo.threshold_levels": (0.0,)})
     heat = np.load(heat_file(context.workdir, "train")).astype(np.float32)
-    paths = [record.path for record in context.dataset.splits["train"]]
-    names = {"corrected": [paths[1]], "left_out": [paths[0]]}
-    corrections_file(context.workdir).write_text(json.dumps(names))
     records = context.dataset.splits["train"]
-    splits = context.dataset.splits | {"train": [records[0]._replace(is_empty=True), *records[1:]]}
-    masks = masks_to_learn(context._replace(dataset=context.dataset._replace(splits=splits)))
-    assert len(masks) == len(paths) - 1
-    for mask, of_photo in zip(masks[1:], heat[2:], strict=True):
-        cut = heat_box(of_photo, "nearest_code", 0)
-        assert mask.any() != cut.fallback
-        np.testing.assert_allclose(bounds(mask > 0) if mask.any() else [0, 0, 1, 1], cut.box)
-    boxes = read_predictions(pseudo_boxes_file(context.workdir, "train"), records, ("box",)).box
-    np.testing.assert_allclose(masks[0], filled(boxes[1]))
+    boxes = read_predictions(pseudo_boxes_file(context.workdir, "train"), records, ("box",))
+    empty, corrected, *others = np.flatnonzero(~boxes.fallback).tolist()
+    names = {"corrected": [records[corrected].path], "left_out": [records[empty].path]}
+    corrections_file(context.workdir).write_text(json.dumps(names))
+    marked = [record._replace(is_empty=i == empty) for i, record in enumerate(records)]
+    splits = context.dataset.splits | {"train": marked}
+    learned, masks = masks_to_learn(context._replace(dataset=context.dataset._replace(splits=splits)))
+    assert [record.path for record in learned] == [records[i].path for i in (corrected, *others)] and others
+    np.testing.assert_allclose(masks[0], filled(boxes.box[corrected]))
+    for mask, i in zip(masks[1:], others, strict=True):
+        np.testing.assert_allclose(bounds(mask > 0), heat_box(heat[i], "nearest_code", 0).box)
 
 
 def test_true_boxes_are_filled(tmp_path):
     context = context_of(tmp_path / "w", **{"pseudo.source": "truth"})
-    masks = masks_to_learn(context)
+    _, masks = masks_to_learn(context)
     expected = [filled(record.boxes[0]) for record in context.dataset.splits["train"]]
     np.testing.assert_allclose(masks, expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def with_whole_images(tmp_path_factory):
+    """Pseudo boxes of twelve photos, of which the first and the last have no region."""
+    context = context_of(tmp_path_factory.mktemp("w"))
+    file, records = pseudo_boxes_file(context.workdir, "train"), context.dataset.splits["train"]
+    fallback = np.isin(np.arange(len(records)), (0, len(records) - 1))
+    write_predictions(file, records, read_predictions(file, records)._replace(fallback=fallback))
+    return context
+
+
+def mask_localizer(**changes) -> ConfigDict:
+    keys = {"head": "mask", "freeze": "conv_head", "arch": "efficientnet_lite0", **changes}
+    config = experiments.tiny(**{f"localizer.{key}": value for key, value in keys.items()}).localizer
+    with config.unlocked():
+        config.arch_kwargs = ConfigDict(experiments.NARROW["efficientnet_lite0"])
+    return config
+
+
+def test_photos_without_a_region_are_counted_and_not_learned(with_whole_images, caplog):
+    context, records = with_whole_images, with_whole_images.dataset.splits["train"]
+    caplog.set_level("INFO")
+    learned, masks = masks_to_learn(context)
+    assert learned == records[1:-1] and len(masks) == 10
+    localizer.run(mask_localizer(epochs=1.0), context)
+    assert [line["step"] for line in read_log(network_folder(context.workdir, "localizer"))] == [1, 2]  # of 8 of 10
+    assert "localizer: 2 training photos have no region and are left out" in caplog.text
+
+
+def test_a_training_continues_by_the_number_of_photos_that_are_learned(with_whole_images):
+    """Of 10 photos, an epoch has 1.25 steps; of 12, the rate would be divided after the two steps that are done."""
+    was, now = (mask_localizer(decay_every=1.0, epochs=epochs).to_dict() for epochs in (1.0, 2.0))
+    assert "the rates of its 1.0 epochs depend" in localizer.extends(was, now, with_whole_images)
+    assert localizer.extends(was | {"head": "spatial"}, now | {"head": "spatial"}, with_whole_images) == ""
+
+
+def test_no_region_at_all_is_an_error_in_one_line(tmp_path):
+    context = context_of(tmp_path / "w")
+    file, records = pseudo_boxes_file(context.workdir, "train"), context.dataset.splits["train"]
+    write_predictions(file, records, read_predictions(file, records)._replace(fallback=np.ones(len(records), bool)))
+    with pytest.raises(InputError, match="pseudo boxes of all 12 training photos are whole images; expected regions"):
+        masks_to_learn(context)

@@ -63,6 +63,12 @@ def test_an_interrupted_computation_continues_with_the_same_rows(spatial, whole,
     np.testing.assert_array_equal(keep(spatial, tmp_path / "cut.npy").features, whole)
 
 
+def test_a_file_of_other_photos_is_computed_anew(spatial, whole, tmp_path):
+    np.save(tmp_path / "features.npy", np.zeros((len(whole) + 1, *whole.shape[1:]), np.float16))
+    (tmp_path / "features.rows").write_text("8")
+    np.testing.assert_array_equal(keep(spatial, tmp_path / "features.npy").features, whole)
+
+
 def test_those_of_a_remote_run_are_in_no_file(spatial, whole, store, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     kept = keep(spatial, to_path("gs://bucket/features.npy")).features

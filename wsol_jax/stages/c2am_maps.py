@@ -131,5 +131,6 @@ def _train(method: Method, config: ConfigDict, context: Context) -> None:
     if not is_frozen(method):
         training.train_stage("c2am", None, config, context)
         return
-    nothing = np.zeros((len(training_records(context)) * config.views, 4), np.float32)
-    train_on_features("c2am", method, on_features(method), features_of, nothing, config, context)
+    records = training_records(context)
+    nothing = np.zeros((len(records) * config.views, 4), np.float32)
+    train_on_features("c2am", method, on_features(method), features_of, records, nothing, config, context)

@@ -1,7 +1,7 @@
 """Training of a head on features of a frozen network, which are computed once, and removed in the end."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import jax
@@ -10,10 +10,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import devices, processes
+from wsol_jax.data.records import Record
 from wsol_jax.data.render import Batch
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
-from wsol_jax.stages.context import Context, training_records
+from wsol_jax.stages.context import Context
 from wsol_jax.stages.training import initial_variables
 from wsol_jax.stages.workdir import checkpoints_folder, features_file, network_folder
 from wsol_jax.training.checkpoints import last_step
@@ -26,6 +27,7 @@ def train_on_features(
     method: Method,
     head: Method,
     features_of: Callable[[Method, Variables, jax.Array], jax.Array],
+    records: Sequence[Record],
     target: np.ndarray,
     config: ConfigDict,
     context: Context,
@@ -37,16 +39,16 @@ def train_on_features(
         method: that of the stage.
         head: the same, on features.
         features_of: (method, its variables, uint8 images) -> features.
-        target: float32 [n views, ...], what to learn of every view of each photo.
+        records: n photos to learn.
+        target: float32 [n views, ...], of every view of each photo.
         config: the keys of the stage.
-        context: with the n training photos.
+        context: of the stage.
     """
     file = features_file(context.workdir, stage)
     steps = math.ceil(config.epochs * len(target) / config.batch_size)
     if processes.from_first(lambda: last_step(checkpoints_folder(context.workdir, stage))) < steps:
         variables, message = initial_variables(method, config, context.seed)
         logging.info("%s: %s", stage, message)
-        records = training_records(context)
         kept = keep_features(
             file,
             partial(jax.jit(partial(features_of, method)), devices.replicate(variables, context.mesh)),

@@ -1,6 +1,8 @@
 """The stage `localizer` (PSOL, Algorithm 1, step 2): a network that regresses the pseudo boxes, without labels."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -11,9 +13,9 @@ from wsol_jax.losses.box import BOX_LOSSES
 from wsol_jax.methods.localizer import FROZEN, HEADS, features_of, localizer, on_features
 from wsol_jax.methods.mask_boxes import GRID
 from wsol_jax.stages import training
-from wsol_jax.stages.context import Context
+from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.feature_training import train_on_features
-from wsol_jax.stages.masks import masks_to_learn
+from wsol_jax.stages.masks import masks_to_learn, photos_with_region
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, feature_work
 
@@ -39,20 +41,25 @@ def check_keys(config: ConfigDict, devices: int) -> None:
 
 def run(config: ConfigDict, context: Context) -> None:
     """Train the localizer."""
-    boxes = training.boxes_to_learn(context)
     if config.head not in FROZEN:
-        training.train_stage("localizer", boxes, config, context)
+        training.train_stage("localizer", training.boxes_to_learn(context), config, context)
         return
-    views = kept_views(context.seed, range(len(boxes)), config.views)
     if config.head == "mask":
-        masks = masks_to_learn(context)
-        target = [mask_in_view(masks[view.index], view, GRID) for view in views]
+        (records, learned), in_view = masks_to_learn(context), partial(mask_in_view, size=GRID)
     else:
-        target = [box_in_view(boxes[view.index], view) for view in views]
+        records, learned, in_view = training_records(context), training.boxes_to_learn(context), box_in_view
+    views = kept_views(context.seed, range(len(records)), config.views)
+    target = np.array([in_view(learned[view.index], view) for view in views], np.float32)
     method = localizer(config)
-    train_on_features(
-        "localizer", method, on_features(method), features_of, np.array(target, np.float32), config, context
-    )
+    train_on_features("localizer", method, on_features(method), features_of, records, target, config, context)
+
+
+def extends(was: Mapping[str, Any], now: Mapping[str, Any], context: Context) -> str | None:
+    """Return '' if a training continues from one of fewer epochs to what it would be with all of them; see `Stage`."""
+    if now["head"] not in FROZEN:
+        return training.extends(was, now, context)
+    records = photos_with_region(context)[0] if now["head"] == "mask" else training_records(context)
+    return training.extends(was, now, context, len(records) * now["views"])
 
 
 def work(config: ConfigDict, context: Context) -> list[Work]:
@@ -74,7 +81,7 @@ STAGE = Stage(
     check=partial(training.check_training, "localizer"),
     files=training.weight_files,
     without_effect=training.WITHOUT_EFFECT,
-    extends=training.extends,
+    extends=extends,
     work=work,
     together=True,
 )

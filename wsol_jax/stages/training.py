@@ -17,7 +17,6 @@ from wsol_jax.data.render import Batch
 from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.methods.dawsol.keys import same_terms
-from wsol_jax.methods.localizer import FROZEN
 from wsol_jax.methods.method import Method, Variables
 from wsol_jax.methods.networks import input_size
 from wsol_jax.paths import to_path
@@ -96,30 +95,25 @@ WITHOUT_EFFECT = ("checkpoint_every", "checkpoint_minutes", "log_every")
 """The keys of a training that cannot change its result."""
 
 
-def extends(was: Mapping[str, Any], now: Mapping[str, Any], context: Context) -> str | None:
+def extends(was: Mapping[str, Any], now: Mapping[str, Any], context: Context, photos: int | None = None) -> str | None:
     """Return '' if a training continues from one of fewer epochs to what it would be with all of them; see `Stage`.
 
     Args:
         was: its keys then.
         now: its keys, of which `epochs` may be larger.
         context: of the stage.
+        photos: in an epoch; None for all training photos once.
     """
     if {**was, "epochs": now["epochs"]} != now or was["epochs"] > now["epochs"]:
         return None
     before, after = ConfigDict(was), ConfigDict(now)
-    steps_per_epoch = views_of_epoch(after, context) / after.batch_size
+    steps_per_epoch = (photos or len(training_records(context))) / after.batch_size
     steps = math.ceil(before.epochs * steps_per_epoch)
     if not same_rates(before, after, steps_per_epoch, steps):
         return f"with schedule {after.schedule!r} the rates of its {before.epochs} epochs depend on their number"
     if "dawsol" in after and not same_terms(before, after, steps_per_epoch, steps):
         return f"DA-WSOL's loss in its {before.epochs} epochs depends on their number"
     return ""
-
-
-def views_of_epoch(config: ConfigDict, context: Context) -> int:
-    """Return the number of photos in an epoch; for a localizer on kept features, of their views."""
-    kept = config.views if "views" in config and config.head in FROZEN else 1
-    return len(training_records(context)) * kept
 
 
 def weight_files(config: ConfigDict) -> dict[str, Path]:

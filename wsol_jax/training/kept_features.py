@@ -76,7 +76,7 @@ def keep_features(
     count_file, is_remote = file.with_suffix(".rows"), isinstance(file, RemotePath)
     done = 0
     if not is_remote:
-        done = processes.from_first(lambda: int(count_file.read_text()) if count_file.exists() and file.exists() else 0)
+        done = processes.from_first(lambda: _rows_done(file, count_file, shape))
     kept = _open(file, shape, done) if is_remote or processes.is_first() else None
     planned = list(kept_views(seed, range(len(records)), views))[done:]
     rows = devices.local_slice(batch_size, mesh)
@@ -107,6 +107,12 @@ def features_shape(compute: Features, batch_size: int, size: int, count: int) ->
     """
     image = jax.ShapeDtypeStruct((batch_size, size, size, 3), jnp.uint8)
     return (count, *jax.eval_shape(compute, image).shape[1:])
+
+
+def _rows_done(file: Path, count_file: Path, shape: tuple[int, ...]) -> int:
+    """The rows that are done already; 0 where there is no file, or it is one of other photos."""
+    is_kept = file.exists() and count_file.exists() and open_memmap(file, "r").shape == shape
+    return int(count_file.read_text()) if is_kept else 0
 
 
 def _open(file: Path, shape: tuple[int, ...], done: int) -> np.ndarray:
