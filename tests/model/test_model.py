@@ -84,6 +84,8 @@ def test_score_maps_of_the_most_probable_class(maps, scenes):
         model.predict(photos[0], labels="x")
     with pytest.raises(InputError, match="labels: 1 for 6 photos; expected one for each"):
         model.predict(photos, labels=[0])
+    with pytest.raises(InputError, match="test_geometry is 'center_crop'; expected 'resize'"):
+        wsol_jax.load(maps, geometry="center_crop")
 
 
 def test_grad_cam_of_another_run(sep, scenes, tmp_path):

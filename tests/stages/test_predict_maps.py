@@ -139,6 +139,13 @@ def test_keys_of_psol_are_an_error_before_anything_is_trained(key, value, tmp_pa
     assert not (tmp_path / "w" / "model").exists()
 
 
+def test_maps_of_a_part_of_each_photo_are_an_error_before_anything_is_trained(tmp_path):
+    config = experiments.tiny("cam_butterflies", **{"data.name": "scenes", "predict.test_geometry": "center_crop"})
+    with pytest.raises(InputError, match=r"predict: test_geometry is 'center_crop'; expected 'resize': score maps are"):
+        run(config, tmp_path / "w")
+    assert not (tmp_path / "w" / "model").exists()
+
+
 def test_missing_classes_are_an_error_before_anything_is_trained(tmp_path):
     records, file = experiments.scenes().splits["train"], tmp_path / "train.parquet"
     one = np.zeros((len(records), 1))

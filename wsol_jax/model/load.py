@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 
 from wsol_jax.data import depth
 from wsol_jax.data.depth import Levels
-from wsol_jax.data.plan import test_window
+from wsol_jax.data.plan import WHOLE
 from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
-from wsol_jax.methods.networks import input_size, resize_size
+from wsol_jax.methods.networks import input_size
 from wsol_jax.model.model import BOXES, CLASSES, MAPS, Model
 from wsol_jax.paths import to_path
 from wsol_jax.stages import identity, predict, train
@@ -26,6 +26,7 @@ from wsol_jax.stages.networks import (
     make_ready,
     other_run,
     predict_drawing,
+    require_whole_photos,
 )
 from wsol_jax.stages.training import initial_variables
 from wsol_jax.stages.workdir import (
@@ -65,7 +66,7 @@ def load(
         classes: the names of the classes of `weights`; () for their numbers.
         arch_kwargs: arguments of the backbone, such as {'stride': 16} for maps of more cells.
         size: side of the network's input, pixels; 0 for that of the weights' training.
-        geometry: 'resize', the whole photo, or 'center_crop'; '' for the run's own, and 'resize' of pretrained weights.
+        geometry: 'resize', the whole photo, as score maps need it, or 'center_crop'; '' for the run's own.
         levels: of black and white, in photos of more than 8 bits; None for those of the run's own photos.
 
     Raises:
@@ -82,10 +83,11 @@ def load(
         return _from_run(to_path(run), geometry, _levels(to_path(run)) if given is None else given)
     if method not in ("cam", "grad_cam"):
         raise InputError(f"method is {method!r}; expected 'cam' or 'grad_cam', which need no training")
+    require_whole_photos(geometry or "resize")
     config = train.defaults().unlock()
     config.update(arch=arch, weights=weights, method=method, size=size, augment="psol", new_head=False)
     config.arch_kwargs, config.grad_cam.stage = ConfigDict(dict(arch_kwargs or {})), stage
-    return _from_weights(config, classes, geometry or "resize", given or {})
+    return _from_weights(config, classes, given or {})
 
 
 def _from_run(workdir: Path, geometry: str, levels: Mapping[str, Levels]) -> Model:
@@ -93,6 +95,7 @@ def _from_run(workdir: Path, geometry: str, levels: Mapping[str, Levels]) -> Mod
     geometry, classes = geometry or keys.test_geometry, class_names(workdir)
     networks: dict[str, Trained] = {}
     if keys.grad_cam_from or "train" in finished:
+        require_whole_photos(geometry)
         if keys.grad_cam_from:
             network = grad_cam_network(keys)
         else:
@@ -179,7 +182,7 @@ def _categories(coco: dict) -> list[str]:
     return [category["name"] for category in sorted(coco["categories"], key=lambda category: category["id"])]
 
 
-def _from_weights(config: ConfigDict, classes: Sequence[str], geometry: str, levels: Mapping[str, Levels]) -> Model:
+def _from_weights(config: ConfigDict, classes: Sequence[str], levels: Mapping[str, Levels]) -> Model:
     """Score maps and classes of a pretrained classifier, by the keys of `train`."""
     count = count_classes(config.weights, config.arch)
     if classes and len(classes) != count:
@@ -187,8 +190,7 @@ def _from_weights(config: ConfigDict, classes: Sequence[str], geometry: str, lev
     method = make_method("train", config, count)
     variables, message = initial_variables(method, config, seed=0)
     logging.info("%s", message)
-    window = test_window(geometry, input_size(config) / resize_size(config))
-    ready = Ready(method, variables, window, input_size(config))
+    ready = Ready(method, variables, WHOLE, input_size(config))
     names = classes or [str(number) for number in range(count)]
     title = METHODS[config.method].title
     return Model(title, names, {MAPS: ready, CLASSES: ready}, predict.defaults().box_threshold, levels)

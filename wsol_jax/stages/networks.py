@@ -161,6 +161,12 @@ def require_classes(network: Trained, key: str, context: Context) -> None:
             )
 
 
+def require_whole_photos(geometry: str) -> None:
+    """Raise InputError unless score maps are of whole photos, as their boxes and metrics take them to be."""
+    if geometry != "resize":
+        raise InputError(f"test_geometry is {geometry!r}; expected 'resize': score maps are of whole photos")
+
+
 def tested(
     method: Method, config: ConfigDict, geometry: str, ten_crops: bool = False, mirror: bool = False
 ) -> tuple[Method, np.ndarray, int]:

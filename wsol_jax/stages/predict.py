@@ -20,7 +20,8 @@ def defaults() -> ConfigDict:
         dict(
             splits="test",  # comma-separated; or 'all'
             batch_size=64,
-            test_geometry="center_crop",  # Resize 256, CenterCrop 224 (in this ratio for every size); or 'resize'
+            # Resize 256, CenterCrop 224 (in this ratio for every size); or 'resize', whole photos, as for score maps
+            test_geometry="center_crop",
             mirror=False,  # average a localizer's box with that of the mirror image
             ten_crop=False,  # classes from four corners, the centre and their mirror images; boxes are of one crop
             localizer_from="",  # the workdir of a run on any photos, whose localizer replaces ours

@@ -25,6 +25,7 @@ from wsol_jax.stages.networks import (
     predict_drawing,
     predict_split,
     require_classes,
+    require_whole_photos,
     trained,
 )
 from wsol_jax.stages.predict_boxes import check_table
@@ -50,6 +51,7 @@ def run(config: ConfigDict, context: Context) -> None:
 
 def check(config: ConfigDict, context: Context) -> None:
     """Raise InputError if a split, a table of classes, another run's classifier or a drawing cannot be used."""
+    require_whole_photos(config.test_geometry)
     for key in ("boxes_from", "localizer_from", "ten_crop", "mirror"):
         if config[key]:
             raise InputError(f"{key} is {config[key]!r}, but the boxes of a score-map run come from maps of one crop")
