@@ -111,7 +111,7 @@ def start(config: Any, batch: Any, mesh: Any) -> Step:
     variables = initialise(jax.random.key(0), method.module, (1, SIZE, SIZE, 3))
     if config.weights:
         variables, _ = load_weights(method.module, variables, config.weights, config.arch, True)
-    optimiser = make_optimiser(config, 100.0, method.group)
+    optimiser = make_optimiser(config, 100.0, method.group, method.has_positive)
     state = initial_state(variables, method.memory, optimiser)
     state = devices.replicate(state._replace(step=np.int32(5_000)), mesh)  # the last epoch
     step = Step(make_step(method, optimiser, 0, 5_001, mesh), state, batch)

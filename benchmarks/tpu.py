@@ -99,7 +99,7 @@ def lower_step(stage: str, config: ConfigDict, classes: int, mesh: Mesh) -> jax.
         mesh: its devices share the batch.
     """
     method, size = make_method(stage, config, classes), input_size(config)
-    optimiser = make_optimiser(config, 1.0, method.group)
+    optimiser = make_optimiser(config, 1.0, method.group, method.has_positive)
     variables = {"batch_stats": {}} | shapes(method.module, (1, size, size, 3))
     state = jax.eval_shape(lambda variables: initial_state(variables, method.memory, optimiser), variables)
     step = make_step(method, optimiser, seed=0, total_steps=1, mesh=mesh)

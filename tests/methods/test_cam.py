@@ -73,7 +73,8 @@ def test_a_network_with_layers_after_its_map_is_an_error(name):
 def test_only_the_weights_of_the_classes_are_held_positive():
     train = tiny.config("train", method="cam")
     train.cam.positive = True
-    group = METHODS["cam"].make(train, tiny.CLASSES).group
-    assert group(("head", "fc", "kernel")) == "positive"
+    method = METHODS["cam"].make(train, tiny.CLASSES)
+    group = method.group
+    assert group(("head", "fc", "kernel")) == "positive" and method.has_positive
     assert group(("head", "fc", "bias")) == "new"
     assert group(("backbone", "layer4.0", "conv1", "kernel")) == "base"

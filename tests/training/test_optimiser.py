@@ -114,10 +114,10 @@ def test_a_rate_that_is_divided_within_the_last_step_is_another():
 
 
 def test_positive_weights_are_new_ones_held_at_zero_or_above():
-    keys, params, gradient = config(optimiser="adamw", cam=ConfigDict(dict(positive=True))), drawn(0), drawn(1)
+    keys, params, gradient = config(optimiser="adamw"), drawn(0), drawn(1)
 
     def stepped(of_head: str) -> np.ndarray:
-        optimiser = make_optimiser(keys, 1.0, lambda path: of_head if path[-1] == "fc" else "frozen")
+        optimiser = make_optimiser(keys, 1.0, lambda path: of_head if path[-1] == "fc" else "frozen", has_positive=True)
         updates, _ = optimiser.update(gradient, optimiser.init(params), params)
         return optax.apply_updates(params, updates)["head"]["fc"]
 

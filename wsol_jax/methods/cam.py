@@ -63,17 +63,13 @@ def of_network(network: Network, config: ConfigDict) -> Method:
         return map_prediction(outputs, label)
 
     of_path = parameter_group(network, True, config.trainable, config.new_from)
+    has_positive = "cam" in config and config.cam.positive  # runs of older versions have no such key
 
     def group(path: tuple[str, ...]) -> str:
-        is_positive = has_positive_weights(config) and path[0] == "head" and path[-1] == "kernel"
+        is_positive = has_positive and path[0] == "head" and path[-1] == "kernel"
         return "positive" if is_positive else of_path(path)
 
-    return Method(network, prepare, unperturbed, forward, objective, (), predict, group)
-
-
-def has_positive_weights(config: ConfigDict) -> bool:
-    """Return whether `cam.positive` is set in the keys of a training, which may have no such key."""
-    return "cam" in config and config.cam.positive
+    return Method(network, prepare, unperturbed, forward, objective, (), predict, group, has_positive)
 
 
 CAM = Entry(

@@ -99,6 +99,7 @@ class Method(NamedTuple):
         predict: (variables, batch, label) -> prediction. Maps are those of the labels; without a label, or for one of
             -1, that of the most probable class.
         group: path of a parameter -> its optimiser group.
+        has_positive: whether there are parameters of the group 'positive', which never fall below 0.
     """
 
     module: nn.Module
@@ -109,6 +110,7 @@ class Method(NamedTuple):
     memory: Memory
     predict: Callable[[Variables, Batch, jax.Array | None], Prediction]
     group: Group
+    has_positive: bool = False
 
 
 def unperturbed(key: jax.Array, image: jax.Array, label: jax.Array) -> tuple[jax.Array, Labels]:

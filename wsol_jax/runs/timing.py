@@ -88,7 +88,7 @@ def _timed(trained: Trained, context: Context) -> Timed:
     """A network with the whole state of its last checkpoint."""
     config, photos, size = trained.config, len(training_records(context)), input_size(trained.config)
     method = make_method("train", config, len(context.dataset.classes))
-    optimiser = make_optimiser(config, photos / config.batch_size, method.group)
+    optimiser = make_optimiser(config, photos / config.batch_size, method.group, method.has_positive)
     variables = {"batch_stats": {}} | shapes(method.module, (1, size, size, 3))
     like = jax.eval_shape(lambda variables: initial_state(variables, method.memory, optimiser), variables)
     state = restore(open_checkpoints(trained.checkpoints), like, context.mesh)

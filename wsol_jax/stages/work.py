@@ -223,7 +223,7 @@ def _steps(
     """A training, of which some steps are taken from new variables."""
     steps_per_epoch = photos / config.batch_size
     total = math.ceil(config.epochs * steps_per_epoch)
-    optimiser = make_optimiser(config, steps_per_epoch, method.group)
+    optimiser = make_optimiser(config, steps_per_epoch, method.group, method.has_positive)
     variables = _variables(method, input_size(config), context.seed)
     like = jax.eval_shape(lambda variables: initial_state(variables, method.memory, optimiser), variables)
 

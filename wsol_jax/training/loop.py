@@ -74,7 +74,7 @@ def fit(
     """
     per_epoch = photos / config.batch_size
     total = math.ceil(config.epochs * per_epoch)
-    optimiser = make_optimiser(config, per_epoch, method.group)
+    optimiser = make_optimiser(config, per_epoch, method.group, method.has_positive)
     step = make_step(method, optimiser, seed, total, mesh)
     checkpoints = open_checkpoints(folder / "checkpoints")
     state = initial_state(variables, method.memory, optimiser)

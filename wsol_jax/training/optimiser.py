@@ -1,6 +1,5 @@
 """Optimisers with a rate and a decay for each group of parameters: PyTorch's SGD, as the papers use it, and AdamW."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from wsol_jax.methods.cam import has_positive_weights
+from wsol_jax.methods.method import Group
 
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("steps", "cosine", "poly")
@@ -51,7 +50,7 @@ def same_rates(was: ConfigDict, now: ConfigDict, steps_per_epoch: float, steps: 
 
 
 def make_optimiser(
-    config: ConfigDict, steps_per_epoch: float, group: Callable[[tuple[str, ...]], str]
+    config: ConfigDict, steps_per_epoch: float, group: Group, has_positive: bool = False
 ) -> optax.GradientTransformation:
     """Return the optimiser of a training.
 
@@ -63,8 +62,8 @@ def make_optimiser(
         config: the keys of a training.
         steps_per_epoch: may be a fraction.
         group: path of a parameter -> 'base', 'new' (rate x `new_rate`), 'domain' (rate x `dawsol.domain_rate`, without
-            the schedule), 'positive' (as 'new', and never below 0; with `cam.positive`) or 'frozen' (neither rate nor
-            decay).
+            the schedule), 'positive' (as 'new', and never below 0) or 'frozen' (neither rate nor decay).
+        has_positive: whether there is the group 'positive'.
     """
     rate = learning_rate(config, steps_per_epoch)
 
@@ -81,6 +80,6 @@ def make_optimiser(
     rules = {"base": rule(1.0), "new": rule(config.new_rate), "frozen": optax.set_to_zero()}
     if "dawsol" in config:
         rules["domain"] = rule(config.dawsol.domain_rate, optax.constant_schedule(config.learning_rate))
-    if has_positive_weights(config):
+    if has_positive:
         rules["positive"] = optax.chain(rule(config.new_rate), optax.keep_params_nonnegative())
     return optax.partition(rules, labels)
