@@ -13,7 +13,7 @@ STOPPED = "stopped; the same command continues from here"
 
 
 def stop_at_once(*_: object) -> None:
-    """Print how to continue, and exit: while the imports take their seconds there is nothing to put away."""
+    """Print how to continue, and exit: while the imports take their seconds there is nothing to remove."""
     os.write(2, f"{STOPPED}\n".encode())
     os._exit(130)
 
@@ -232,7 +232,7 @@ if __name__ == "__main__":
     show_log()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code = main(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is over, whatever the libraries' threads still put away
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is over, whatever the libraries' threads still finish
     if code:
         sys.stderr.flush()
         os._exit(code)  # at once: a checkpoint that cannot be read leaves threads behind that would print tracebacks

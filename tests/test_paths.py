@@ -117,7 +117,7 @@ def test_of_two_that_create_an_object_one_does(store):
     assert not path.exists()
 
 
-def test_folders_are_copied_and_put_away_between_all_places(both, tmp_path):
+def test_folders_are_copied_and_removed_between_all_places(both, tmp_path):
     remote = both[1]
     for number, source in enumerate(both):
         for target in (tmp_path / f"copy{number}", remote.parent / f"copy{number}"):

@@ -74,7 +74,7 @@ def write_json_list(file: BinaryIO, items: Iterable[Any]) -> None:
 
 
 def clear_unfinished(folder: Path) -> list[Path]:
-    """Put away the unfinished files of `write_atomically` in a folder whose writers are dead; return them.
+    """Remove the unfinished files of `write_atomically` in a folder whose writers are dead; return them.
 
     Those of other hosts stay, since it is not known here whether their writers live.
 

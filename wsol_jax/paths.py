@@ -28,7 +28,7 @@ _REASON = 300  # characters of a store's error, whose text may be a page
 
 
 class Status(NamedTuple):
-    """What a store knows of an object, under the names of `os.stat_result`; the times are whole seconds."""
+    """The status of an object in a store, under the names of `os.stat_result`; the times are whole seconds."""
 
     st_size: int
     st_mtime_ns: int
@@ -75,17 +75,17 @@ class RemotePath(PurePosixPath):
         return Status(status.length, status.mtime * _SECOND)
 
     def iterdir(self) -> Iterator["RemotePath"]:
-        """Yield what is in this folder, sorted by name."""
+        """Yield the paths in this folder, sorted by name."""
         with _errors(self) as store:
             names = sorted(path.name for path in store.iterdir())
         return (self / name for name in names)
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """Yield what is in this folder and has a name like the pattern, which has no slash."""
+        """Yield the paths in this folder whose names are like the pattern, which has no slash."""
         return (path for path in self.iterdir() if path.match(pattern)) if self.is_dir() else iter(())
 
     def rglob(self, pattern: str) -> Iterator["RemotePath"]:
-        """Yield what is below this folder, at any depth, and has a name like the pattern."""
+        """Yield the paths below this folder, at any depth, whose names are like the pattern."""
         for path in self.glob("*"):
             if path.match(pattern):
                 yield path
@@ -127,7 +127,7 @@ class RemotePath(PurePosixPath):
         raise FileExistsError(errno.EEXIST, "it exists already", str(self))
 
     def remove_if(self, content: bytes) -> None:
-        """Put away an object of gs:// that has this content, and no other that takes its place meanwhile."""
+        """Remove an object of gs:// that has this content, and no other that takes its place meanwhile."""
         with _errors(self):
             store = self._conditional()
             read = store.read(self.name).result()
@@ -144,7 +144,7 @@ class RemotePath(PurePosixPath):
         ).result()
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Put away the object."""
+        """Remove the object."""
         try:
             with _errors(self) as store:
                 store.unlink()
@@ -187,12 +187,12 @@ def within(root: Path, place: str) -> Path:
 
 
 def readable(path: Path) -> Path | io.BytesIO:
-    """Return what libraries can read that open files by themselves: a local path, or the content of a remote one."""
+    """Return a local path, or the content of a remote file, for libraries that open files by themselves."""
     return path.open("rb") if isinstance(path, RemotePath) else path
 
 
 def remove(path: Path) -> None:
-    """Put away a file, or a folder with all that is in it, if it exists."""
+    """Remove a file, or a folder with all that is in it, if it exists."""
     if not path.is_dir():
         path.unlink(missing_ok=True)
     elif isinstance(path, RemotePath):

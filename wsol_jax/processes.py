@@ -28,7 +28,7 @@ STOPPED = 75
 
 _SLICE = 500  # milliseconds between two chances for a signal to be handled
 _AT_ONCE = 600_000  # milliseconds in which all processes reach a point before which none of them has long work
-_leftovers: list[Callable[[], object]] = []  # see `put_away_at_once`
+_leftovers: list[Callable[[], object]] = []  # see `removed_on_leaving`
 _calls = itertools.count()  # names the calls, which are the same ones in the same order in every process
 
 
@@ -124,7 +124,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def put_away_at_once(remove: Callable[[], object]) -> Iterator[None]:
+def removed_on_leaving(remove: Callable[[], object]) -> Iterator[None]:
     """Run `remove` if this process leaves from inside of the block, because of an error of another one."""
     _leftovers.append(remove)
     try:
@@ -134,7 +134,7 @@ def put_away_at_once(remove: Callable[[], object]) -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """Put away what `put_away_at_once` knows, and end this process at once, whatever its threads do."""
+    """Run all functions of `removed_on_leaving`, and end this process at once, whatever its threads do."""
     for remove in list(_leftovers):
         with suppress(OSError):
             remove()

@@ -43,7 +43,7 @@ def defaults() -> ConfigDict:
             # what was read of each photo's file, for the next start and for other workdirs: 'auto' in the user's cache
             # folder, or a FILE.parquet, or '' for nothing
             index="auto",
-            unchanged=False,  # True: no file that the index knows is looked at before a stage reads it
+            unchanged=False,  # True: no file that the index knows is compared with it before a stage reads it
             val_per_class=0,  # training photos of each class set aside as 'val', chosen by seed
         )
     )

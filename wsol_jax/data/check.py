@@ -58,7 +58,7 @@ def check_photos(
     Photos that are not files (generated scenes, TFDS) are not checked. The results are kept in `cache`: a readable
     photo whose file has the same length and times as before is not read again; one with other times and the same
     content, such as a copy, is not decoded again, nor is one that another workdir has decoded as it is. Photos with
-    other content than they first had are reported, and their records say so, which changes their digest. Unreadable
+    other content than they first had are reported, and their records hold it, which changes their digest. Unreadable
     ones are tried again.
 
     Args:
@@ -70,8 +70,8 @@ def check_photos(
         report: receives a line that counts and names the unreadable photos, if some are left out, and one for those
             whose content has changed.
         decode: False for the results in `cache` alone: new and unreadable photos are not read, and nothing is written.
-        table: what all workdirs know of the photos, see `index`; None for nothing.
-        is_unchanged: a file that `cache` knows is not looked at.
+        table: that all workdirs share, see `index`; None for none.
+        is_unchanged: a file that `cache` knows is not compared with it.
 
     Returns:
         The dataset without the unreadable photos, and (path, error) of each of them.

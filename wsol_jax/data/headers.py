@@ -66,7 +66,7 @@ def read_headers(
         paths: of the photos, relative to `root`.
         title: of the progress bar.
         table: where headers are kept, see `index`: a file of the same size and times is not read again; None for none.
-        is_unchanged: a file that the table knows is not looked at.
+        is_unchanged: a file that the table knows is not compared with it.
 
     Raises:
         InputError: a path leads out of `root`.

@@ -117,7 +117,7 @@ def compare(
         rows: of the files, see `rows_of`.
         root: of the dataset.
         paths: of the n files, relative to `root`.
-        is_unchanged: files of the table are not looked at: their stamps are the table's.
+        is_unchanged: files of the table are not compared with it: their stamps are the table's.
     """
     had, looked_at = stamps_of(table, rows), np.flatnonzero(rows == ABSENT) if is_unchanged else np.arange(len(rows))
     stamp = had.copy()
@@ -131,7 +131,7 @@ def write_table(
     """Write a table of n files, with the rows of other files that it had.
 
     Args:
-        file: the table; if it cannot be written, a line of the log says so.
+        file: the table; if it cannot be written, a line of the log reports it.
         known: its content so far.
         paths: of n files.
         stamp: int64 [n, 3].

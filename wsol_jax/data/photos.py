@@ -237,7 +237,7 @@ def first_line(error: Exception) -> str:
 def opened(
     source: Path | BinaryIO, name: str, use: Callable[[Image.Image], Result], header_only: bool = False
 ) -> Result:
-    """Return what `use` computes of an opened photo.
+    """Return the result of `use` for an opened photo.
 
     Args:
         source: the file, or its content opened for reading.

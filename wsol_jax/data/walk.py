@@ -87,7 +87,7 @@ def _listed(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple
         yield from os.walk(folder, onerror=on_error)
         return
     folders, files = [], []
-    for path in folder.iterdir():  # names of photos need no question to the store
+    for path in folder.iterdir():  # names of photos need no request to the store
         is_file = path.suffix.lower() in SUFFIXES or path.is_file()
         (files if is_file else folders).append(path.name)
     yield folder, folders, files

@@ -20,7 +20,7 @@ def adl(config: ConfigDict, classes: int) -> Method:
     """Return CAM with `attend` after some layers of the network, in training.
 
     Args:
-        config: the keys of `train` in configs/base.py, with `adl`.
+        config: the keys of `train`, among them `adl`.
         classes: number of classes.
 
     Raises:

@@ -38,7 +38,7 @@ def spg(config: ConfigDict, classes: int) -> Method:
     """Return a classifier whose map guides a side head, which guides another; both guide a third, on the last map.
 
     Args:
-        config: the keys of `train` in configs/base.py, with `spg`, the thresholds.
+        config: the keys of `train`, among them `spg`, the thresholds.
         classes: number of classes.
 
     Raises:
@@ -121,7 +121,7 @@ def guidance(
         maps: the result of `SideHeads`.
         label: int [b].
         size: height and width, pixels, to which all maps are resized: the photos'.
-        thresholds: the keys of `train.spg` in configs/base.py.
+        thresholds: the keys of `train.spg`.
     """
 
     def large(x: jax.Array) -> jax.Array:

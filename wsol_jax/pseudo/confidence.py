@@ -14,7 +14,7 @@ from wsol_jax.methods.method import Prediction
 from wsol_jax.pseudo.regions import Region, RegionBox, heat_box, heat_regions
 
 LEVELS = (-0.1, 0.0, 0.1, 0.2, 0.3)  # standard deviations of a heat map, for its stability
-LARGEST_AREA = 0.5  # of a photo; above it the area says nothing more
+LARGEST_AREA = 0.5  # of a photo; above it the area is no signal
 HEAT = {"bias": -3.426, "stability": 4.720, "heat_inside": 4.170, "log_area": 2.033}
 MEAN = {"bias": -1.061, "pseudo_logit": 1.111, "iou": 1.610}
 SURE = 1 - 1e-6  # the highest probability whose logarithm of odds is used

@@ -68,7 +68,7 @@ def heat_box(heat: np.ndarray, threshold: str, size: int, levels: Sequence[float
     Args:
         heat: float [h, w], positive on the object.
         threshold: 'nearest_code': on the map's own grid, so that edges are multiples of a cell, as PSOL's code does;
-            'bilinear_paper': after bilinear upsampling to [size, size], as its paper says.
+            'bilinear_paper': after bilinear upsampling to [size, size], as in its paper.
         size: side of the upsampled map, pixels; read by 'bilinear_paper'.
         levels: thresholds, in standard deviations of the map; (0,) as published. A level that no cell exceeds has no
             box; where none has one, the box is the whole image.

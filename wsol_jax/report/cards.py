@@ -60,7 +60,7 @@ class Photo(NamedTuple):
         split: the split that it is in; '' where there are no splits.
         score: the confidence of its box in [0, 1]; None where it has none.
         fallback: whether no object was detected, so that the box is the whole photo.
-        objects: [k, 4], the boxes of all objects, where several were looked for.
+        objects: [k, 4], the boxes of all objects; () without the stage `objects`.
     """
 
     name: str

@@ -67,7 +67,7 @@ class Cell(NamedTuple):
 
 
 Rows = dict[str, dict[str, Cell]]
-"""A row's prefix ('' or, say, 'pseudo/train') or name -> column -> cell."""
+"""A row's prefix ('' or e.g. 'pseudo/train') or name -> column -> cell."""
 
 
 def box_table(metrics: Mapping[str, float]) -> Rows:

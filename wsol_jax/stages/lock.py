@@ -57,7 +57,7 @@ def locked(workdir: Path) -> Iterator[None]:
     file, mine = lock_file(workdir), Holder(socket.gethostname(), os.getpid(), _started(os.getpid()), _now())
     _take(file, mine)
     try:
-        with _removed_by_sigterm(file), processes.put_away_at_once(file.unlink):
+        with _removed_by_sigterm(file), processes.removed_on_leaving(file.unlink):
             if left := clear_unfinished(workdir):
                 logging.info("%d unfinished files of a run that was killed are removed", len(left))
             yield
@@ -80,7 +80,7 @@ def _take(file: Path, mine: Holder) -> None:
         if holder is None and file.exists():  # damaged, or not whole yet
             break
         if holder is not None:
-            _put_away(file, holder)
+            _remove(file, holder)
     raise InputError(f"--workdir={file.parent} is in use {_words(file, holder)}")
 
 
@@ -112,7 +112,7 @@ def _create(file: Path, mine: Holder) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _put_away(file: Path, dead: Holder) -> None:
+def _remove(file: Path, dead: Holder) -> None:
     """Remove the lock of a dead process, but no other that has taken its place since it was read."""
     if isinstance(file, RemotePath):
         file.remove_if(_content(dead))
@@ -155,7 +155,7 @@ def _is_dead(holder: Holder) -> bool:
 
 
 def _started(process: int) -> int:
-    """When a process of this host was started, in ticks of its clock; 0 where the system does not tell."""
+    """When a process of this host was started, in ticks of its clock; 0 where it is not known."""
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):

@@ -80,7 +80,7 @@ def run(config: ConfigDict, context: Context) -> None:
 
 
 def _sources(share: float, context: Context) -> Iterator[Source]:
-    """The maps of this run; photos of corrected pseudo boxes have been looked at, and have those alone."""
+    """The maps of this run, but no heat maps next to corrected pseudo boxes, whose photos have these boxes alone."""
     pseudo = context.configs.get("pseudo_boxes")
     for split, records in context.dataset.splits.items():
         heat = heat_file(context.workdir, split)

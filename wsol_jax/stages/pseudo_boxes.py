@@ -123,7 +123,7 @@ def run(config: ConfigDict, context: Context) -> None:
 
 
 def check(config: ConfigDict, context: Context) -> None:
-    """Raise InputError if there are no training photos, or the source of the boxes is not what it has to be."""
+    """Raise InputError if there are no training photos, or the source of the boxes cannot be used."""
     _check(config, context, _corrections(config, context, lambda line: None))  # the lines are for `run`
 
 
@@ -219,7 +219,7 @@ def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
 
 
 def _score_maps(config: ConfigDict) -> Trained:
-    """The network of another run, whose maps are drawn as the keys say."""
+    """The network of another run, with the drawing of its maps that the keys name."""
     network = other_run(to_path(config.cam_from), "train", "pseudo.cam_from")
     return network._replace(drawing=Drawing(config.cam_maps, config.cam_stage, config.cam_guided))
 

@@ -42,7 +42,7 @@ class Results(NamedTuple):
         ious: whose boxes -> IoUs [n].
         own: the maps of this run, if it has some.
         compared: the maps of other runs.
-        objects: the boxes [k, 4] of all objects of each photo; () where none were looked for.
+        objects: the boxes [k, 4] of all objects of each photo; () without the stage `objects`.
     """
 
     split: str

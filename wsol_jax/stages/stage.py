@@ -27,7 +27,7 @@ class Stage(NamedTuple):
         without_effect: the keys of its part that cannot change its results, and are not fingerprinted; GROUP.KEY is a
             key of a group.
         neutral: such a key -> the value at which it is not fingerprinted: results are those of a version without it.
-        is_view: whether its outputs only show other results, so that they are replaced without being asked for.
+        is_view: whether its outputs only show other results, so that they are replaced whenever they differ.
         extends: (its fingerprinted part as it was, as it is, context) -> '' if results of the first are on the way to
             those of the second, so that it continues from them; or why they are not; None if that was not wanted.
         work: (its part, context) -> its loops that take time, for an estimate; those that finish at once are not there.

@@ -153,7 +153,7 @@ def _saved_shapes(place: Path) -> dict[str, Any]:
 
 
 def _reader() -> closing[ocp.PyTreeCheckpointHandler]:
-    """A reader of arrays alone; Orbax's checkpointers would look for a list of items, and warn that there is none."""
+    """A reader of arrays alone; Orbax's checkpointers would search for a list of items, and warn that there is none."""
     return closing(ocp.PyTreeCheckpointHandler())
 
 

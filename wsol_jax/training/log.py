@@ -120,7 +120,7 @@ class TrainingLog:
                 self.writer.write_images(step, {"photos": image})
 
     def flush(self) -> None:
-        """Write what a remote run has not written yet."""
+        """Write the lines and events that a remote run has not written yet."""
         self.file.flush()
         if self.scratch:
             with self._events():

@@ -128,7 +128,7 @@ def _is_plain_record(value: Any) -> bool:
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value of a pickle is, for an error."""
+    """Return the kind of a value of a pickle, for an error."""
     return value.kind[:100] if type(value) in (Opaque, Built) else type(value).__name__
 
 

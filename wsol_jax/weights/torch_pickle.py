@@ -134,7 +134,7 @@ def _read_stream(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 def _network_of(tree: Any) -> tuple[dict, list[str]]:
     """The dict of a tree that holds the network, and the names of the entries around it."""
-    known: dict[int, int] = {}  # each dict is looked through once: a million entries may be one and the same
+    known: dict[int, int] = {}  # each dict is counted once: a million entries may be one and the same
 
     def count_arrays(value: Any) -> int:
         if type(value) is dict and id(value) not in known:
