@@ -211,7 +211,7 @@ def _label(where: str, values: list[str]) -> int:
 def _size(where: str, values: list[str]) -> tuple[int, int]:
     w, h = (annotations.whole_number(value, where) for value in values)
     if w < 1 or h < 1:
-        raise InputError(f"{where}: a photo of {w} x {h} pixels")
+        raise InputError(f"{where}: a photo of {w} x {h} pixels; expected at least 1 x 1")
     return w, h
 
 

@@ -114,6 +114,7 @@ def _by_value(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return place, first[:257]
 
 
+# Not the one of `humps`: the cache of a compiled function does not notice that another file has changed.
 @njit(nogil=True, cache=True)
 def _root(parent: np.ndarray, i: int) -> int:
     while parent[i] != i:

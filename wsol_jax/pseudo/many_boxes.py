@@ -16,7 +16,7 @@ from wsol_jax.threads import in_threads
 AT_ONCE = 512  # maps whose boxes are cut in one call
 
 
-class MapBoxes(NamedTuple):
+class CutBoxes(NamedTuple):
     """The boxes of n maps.
 
     Attributes:
@@ -30,7 +30,7 @@ class MapBoxes(NamedTuple):
     fallback: np.ndarray
 
 
-def cut_boxes(cut: Callable[[np.ndarray], MapBoxes], maps: np.ndarray, name: str) -> MapBoxes:
+def cut_boxes(cut: Callable[[np.ndarray], CutBoxes], maps: np.ndarray, name: str) -> CutBoxes:
     """Return the boxes of any number of maps, cut by one thread for each core, and show the progress.
 
     Args:
@@ -40,10 +40,10 @@ def cut_boxes(cut: Callable[[np.ndarray], MapBoxes], maps: np.ndarray, name: str
     """
     parts = in_threads(lambda start: cut(maps[start : start + AT_ONCE]), range(0, len(maps), AT_ONCE))
     parts = track(parts, len(maps), name, unit="maps", weight=AT_ONCE)
-    return MapBoxes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return CutBoxes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def heat_boxes(heat: np.ndarray, threshold: str, size: int, levels: Sequence[float]) -> MapBoxes:
+def heat_boxes(heat: np.ndarray, threshold: str, size: int, levels: Sequence[float]) -> CutBoxes:
     """Return `regions.heat_box` and `confidence.heat_confidence` of every map.
 
     Args:
@@ -69,10 +69,10 @@ def heat_boxes(heat: np.ndarray, threshold: str, size: int, levels: Sequence[flo
         fallback = np.array([one.fallback for one in cut], bool)
     inside = np.array([heat_inside(of_photo, of_box) for of_photo, of_box in zip(heat, box, strict=True)])
     score = heat_probability(inside, box, boxes.iou(of_levels, box[:, None]))
-    return MapBoxes(box, np.where(fallback, 0.0, score), fallback)
+    return CutBoxes(box, np.where(fallback, 0.0, score), fallback)
 
 
-def scored_boxes(activation: np.ndarray, threshold: float) -> MapBoxes:
+def scored_boxes(activation: np.ndarray, threshold: float) -> CutBoxes:
     """Return `regions.scored_box` of every map.
 
     Args:
@@ -87,7 +87,7 @@ def scored_boxes(activation: np.ndarray, threshold: float) -> MapBoxes:
         bounds, area = _values_inside(score_map(one, (BOX_SIDE, BOX_SIDE), values), threshold, runs, inside)
         if area:
             box[i], score[i], fallback[i] = np.array(bounds) / BOX_SIDE, inside[:area].mean(), False
-    return MapBoxes(box, score, fallback)
+    return CutBoxes(box, score, fallback)
 
 
 def _at_levels(heat: np.ndarray, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def training_records(context: Context) -> Sequence[Record]:
         InputError: there are none.
     """
     if "train" not in context.dataset.splits:
-        raise InputError("the dataset has no training photos")
+        raise InputError("the dataset has no training photos; expected a split 'train'")
     records = context.dataset.splits["train"]
     kept = [record for record in records if not record.is_empty]
     if not kept:

@@ -28,7 +28,7 @@ from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.ddt import SIGN_RULES
-from wsol_jax.pseudo.many_boxes import MapBoxes, cut_boxes, heat_boxes, scored_boxes
+from wsol_jax.pseudo.many_boxes import CutBoxes, cut_boxes, heat_boxes, scored_boxes
 from wsol_jax.pseudo.regions import THRESHOLDS
 from wsol_jax.stages import c2am_maps, training
 from wsol_jax.stages.context import Context, training_records
@@ -247,7 +247,7 @@ def _true_boxes(records: Sequence[Record]) -> Predictions:
     return Predictions(boxes, np.ones(len(boxes), np.float32), np.zeros(len(boxes), bool))
 
 
-def _cut_out(split: str, cut: Callable[[np.ndarray], MapBoxes], maps: np.ndarray, heat: np.ndarray) -> Boxes:
+def _cut_out(split: str, cut: Callable[[np.ndarray], CutBoxes], maps: np.ndarray, heat: np.ndarray) -> Boxes:
     boxes = cut_boxes(cut, maps, f"pseudo boxes, {split}")
     return Boxes(split, Predictions(boxes.box, boxes.score.astype(np.float32), boxes.fallback), heat)
 
