@@ -53,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
 def configuration(photos: Path, group: str) -> ConfigDict:
     """Return the experiment: fused pseudo boxes of all photos of a folder, and their page.
 
+    No localizer: every photo would be one that it was trained on, where its confidences are too high, see
+    `stages.boxes`. configs/psol_folder.py sets photos aside and trains one, which has better boxes.
+
     Args:
         photos: the folder.
         group: 'class' or 'dataset', see `pseudo.group`.
