@@ -24,8 +24,8 @@ from wsol_jax.pseudo.confidence import region_confidences
 from wsol_jax.pseudo.regions import Region, heat_regions, scored_regions
 from wsol_jax.stages.box_sources import PSEUDO
 from wsol_jax.stages.context import Context
-from wsol_jax.stages.ddt_boxes import COMPUTED
 from wsol_jax.stages.evaluate import MAPS
+from wsol_jax.stages.heat_views import COMPUTED
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import activations_file, coco_file, heat_file, objects_file, predictions_file
 from wsol_jax.threads import in_threads

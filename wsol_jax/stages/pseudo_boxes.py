@@ -33,7 +33,7 @@ from wsol_jax.pseudo.regions import THRESHOLDS
 from wsol_jax.stages import c2am_maps, training
 from wsol_jax.stages.context import Context, training_records
 from wsol_jax.stages.corrections import Corrections, correct, read_corrections, whole_photos, write_corrections
-from wsol_jax.stages.ddt_boxes import COMPUTED, check_views, heat_maps, make_networks, uses_c2am, views_of
+from wsol_jax.stages.heat_views import COMPUTED, check_views, heat_maps, make_networks, uses_c2am, views_of
 from wsol_jax.stages.networks import Trained, other_run, predict_split, require_classes
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, forward_work
