@@ -31,7 +31,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import wsol_jax
-from wsol_jax import InputError
+from wsol_jax import InputError, processes
 from wsol_jax.config import OPEN_GROUPS, unknown_key
 from wsol_jax.paths import to_path
 from wsol_jax.processes import STOPPED as STOPPED_BY_SIGTERM
@@ -50,8 +50,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def carry_out(config: ConfigDict, workdir: Path, is_dry: bool) -> None:
     """Run an experiment; or print an estimate of its cost, and write nothing."""
+    processes.require_equal("command lines", {"--dry_run": is_dry})
     if is_dry:
-        print(dry_run(config, workdir))
+        estimate = dry_run(config, workdir)  # by the devices of all processes
+        if processes.is_first():
+            print(estimate)
     else:
         wsol_jax.run(config, workdir)
 

@@ -1,4 +1,4 @@
-"""The agreement of the processes of a run: one configuration, one program and the same photos."""
+"""The agreement of the processes of a run: one program, one configuration, one workdir and the same photos."""
 
 import hashlib
 import json
@@ -10,19 +10,42 @@ from ml_collections import ConfigDict
 
 from wsol_jax import processes
 from wsol_jax.data.records import Dataset, digest
+from wsol_jax.errors import InputError
+from wsol_jax.stages.workdir import lock_file
 
 
-def require_same_run(config: ConfigDict) -> None:
-    """Raise InputError if this process has another configuration or program than the first one.
+def require_same_program() -> None:
+    """Raise InputError if this process has another program than the first one, or another version of JAX."""
+    if processes.count() > 1:
+        processes.require_equal("programs", {"wsol_jax": _digest_of_code(), "jax": jax.__version__})
+
+
+def require_same_configuration(config: ConfigDict) -> None:
+    """Raise InputError if this process has another configuration than the first one.
 
     Args:
         config: of the run.
     """
+    if processes.count() > 1:
+        keys = flatten_dict(json.loads(config.to_json()), sep=".")
+        processes.require_equal("configurations", {f"--config.{key}": value for key, value in keys.items()})
+
+
+def require_same_workdir(workdir: Path) -> None:
+    """Raise InputError unless this process sees the lock that the first one has taken in the workdir.
+
+    Args:
+        workdir: that the first process holds.
+    """
     if processes.count() == 1:
         return
-    processes.require_equal("programs", {"wsol_jax": _digest_of_code(), "jax": jax.__version__})
-    keys = flatten_dict(json.loads(config.to_json()), sep=".")
-    processes.require_equal("configurations", {f"--config.{key}": value for key, value in keys.items()})
+    file = lock_file(workdir)
+    expected = processes.from_first(file.read_text)
+    if not file.exists() or file.read_text() != expected:
+        raise InputError(
+            f"--workdir={workdir}: process {processes.number()} does not see the lock that process 0 took there; "
+            "expected one folder that all hosts share"
+        )
 
 
 def require_same_photos(dataset: Dataset) -> None:

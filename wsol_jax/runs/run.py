@@ -7,7 +7,7 @@ skipped, one that was cut off continues, and results with another fingerprint st
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from wsol_jax.data.records import Dataset
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.paths import RemotePath, remove, to_path
-from wsol_jax.runs.agreement import require_same_photos, require_same_run
+from wsol_jax.runs.agreement import require_same_configuration, require_same_photos, require_same_workdir
 from wsol_jax.runs.state import identities, is_finished, require_inputs, require_same
 from wsol_jax.stages import identity
 from wsol_jax.stages.context import Context
@@ -93,13 +93,13 @@ def held(workdir: Path) -> Iterator[None]:
     Of several processes of one run the first one does.
 
     Raises:
-        InputError: the folder cannot be created or written to, or another run holds it.
+        InputError: the folder cannot be created or written to, another run holds it, or this process sees another one
+            than the first process.
     """
-    if not processes.is_first():
-        yield
-        return
-    _make(workdir)
-    with locked(workdir):
+    if processes.is_first():
+        _make(workdir)
+    with locked(workdir) if processes.is_first() else nullcontext():
+        require_same_workdir(workdir)
         yield
 
 
@@ -123,7 +123,7 @@ def _plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_
     """The plan of a checked configuration, see `plan`."""
     if not is_dry:
         keep_compiled(config.compilation_cache)
-    require_same_run(config)
+    require_same_configuration(config)
     chosen = _chosen(config.stages)
     with processes.first_goes_ahead():
         if not is_dry:
@@ -213,11 +213,6 @@ def _make(workdir: Path) -> None:
     if isinstance(workdir, RemotePath):
         _require_checkpoints(workdir)
         return  # there are no folders to make; the lock is the first object that is written
-    if not processes.is_first() and not workdir.is_dir():
-        raise InputError(
-            f"--workdir={workdir}: process {processes.number()} does not see the folder that process 0 created; "
-            "expected a folder that all hosts share"
-        )
     try:
         str(workdir).encode()  # Arrow, Orbax and TensorFlow take text
         workdir.mkdir(parents=True, exist_ok=True)

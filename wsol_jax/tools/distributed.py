@@ -1,17 +1,15 @@
-"""Starting the processes of a run, and ending all of them with the line and the exit code of the first that fails."""
+"""The start of the processes of a run: their flags, the wait for all of them, and the command in each."""
 
 import argparse
-import json
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import NamedTuple, NoReturn
+from contextlib import contextmanager
+from typing import NoReturn
 
 import jax
 from absl import logging
@@ -19,21 +17,14 @@ from jax._src.distributed import global_state  # see `wsol_jax.processes`
 
 from wsol_jax import processes
 from wsol_jax.errors import InputError
+from wsol_jax.runs.agreement import require_same_program
 from wsol_jax.tools import heartbeats
 from wsol_jax.tools.command_line import Parser
+from wsol_jax.tools.ends import End, end_with_others, leave, others_first, publish
 
 CONTINUES = "stopped; the same command continues from here"
-SECONDS_FOR_COORDINATOR = 45  # until process 0 answers
+SECONDS_FOR_COORDINATOR = 40  # until process 0 answers
 SECONDS_FOR_ALL = 300  # until every process is there
-SECONDS_TO_LEAVE = 10  # until every process has read why the run ends
-_END = "wsol_jax/end"
-
-
-class End(NamedTuple):
-    """Why a run ends: the exit code, and a line for stderr."""
-
-    code: int
-    line: str
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +67,8 @@ def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], ob
     if end.line:
         print(end.line, file=sys.stderr, flush=True)
     if end.code and global_state.client is not None:
-        _publish(end, processes.number())
-        _leave(end.code)
+        publish(end, processes.number())
+        leave(end.code)
     return end.code
 
 
@@ -85,7 +76,8 @@ def _run(arguments: Sequence[str], command: Callable[[Sequence[str]], object]) -
     flags, others = split_flags(arguments)
     if _are_several(flags):
         _connect(flags)
-    command(others)
+    with others_first():
+        command(others)
     if global_state.client is not None:
         processes.wait_for_first()
         jax.distributed.shutdown()  # returns once all are here
@@ -108,10 +100,12 @@ def _are_several(flags: argparse.Namespace) -> bool:
     host, _, port = flags.coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"command line: --coordinator={flags.coordinator}: expected HOST:PORT")
+    if flags.num_processes < 1:
+        raise InputError(f"command line: --num_processes={flags.num_processes}: expected 1 or more")
     if not 0 <= flags.process_id < flags.num_processes:
         raise InputError(
-            f"command line: --process_id={flags.process_id}: expected 0 to --num_processes - 1, "
-            f"of {flags.num_processes} processes"
+            f"command line: --process_id={flags.process_id}: expected 0 to {flags.num_processes - 1}, "
+            f"of --num_processes={flags.num_processes}"
         )
     return True
 
@@ -120,8 +114,11 @@ def _connect(flags: argparse.Namespace) -> None:
     """Join the other processes.
 
     Raises:
-        InputError: JAX does not know this environment, or process 0 cannot use its port.
+        InputError: JAX does not know this environment, process 0 cannot use its port, there is another process of the
+            same number, or this one has another program or count of processes than process 0.
     """
+    if flags.coordinator:
+        _require_one(flags)
     if flags.process_id == 0:
         _require_free(flags.coordinator)
     jax.config.update("jax_enable_preemption_service", False)  # its handler of SIGTERM would displace ours
@@ -144,10 +141,27 @@ def _connect(flags: argparse.Namespace) -> None:
         raise InputError(f"processes cannot be joined: {str(error).splitlines()[0]}") from error
     finally:
         connected.set()
-    threading.Thread(target=_end_with_others, daemon=True).start()
+    threading.Thread(target=end_with_others, daemon=True).start()
     if not processes.is_first():
         logging.set_verbosity(logging.WARNING)
     logging.info("%d processes", processes.count())
+    require_same_program()
+    processes.require_equal("command lines", {"--num_processes": processes.count()})
+
+
+def _require_one(flags: argparse.Namespace) -> None:
+    """Raise InputError if this host runs a process of the same number; JAX would abort all that it has joined."""
+    if sys.platform != "linux":
+        return
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind(f"\0wsol_jax/{flags.coordinator}/{flags.process_id}")  # a name of Linux alone, in no folder
+    except OSError as error:
+        raise InputError(
+            f"--process_id={flags.process_id}: this host runs process {flags.process_id} of "
+            f"--coordinator={flags.coordinator} already; expected another number for each"
+        ) from error
+    holder.detach()  # open, with its name, until this process ends
 
 
 def _require_free(coordinator: str) -> None:
@@ -241,41 +255,3 @@ def _stopped(error: BaseException) -> End:
     if isinstance(error, KeyboardInterrupt):
         return End(130, CONTINUES)
     return End(error.code or 0, CONTINUES if error.code == processes.STOPPED else "")
-
-
-def _end_with_others() -> None:
-    """End this process as soon as another one fails or is gone, also while the main thread waits for devices."""
-    client = global_state.client
-    signs = heartbeats.Heartbeats(client)
-    while global_state.client is client:
-        time.sleep(1)
-        try:
-            signs.send()
-            if processes.is_first() and (silent := signs.silent()) is not None:
-                line = f"error: it was killed, or its host is gone: no sign of life for {heartbeats.SECONDS} s"
-                _publish(End(1, line), silent)
-            which, code, line = json.loads(client.key_value_try_get(_END))
-        except jax.errors.JaxRuntimeError:  # no process has failed
-            continue
-        if which != processes.number():
-            print(f"process {which}: {line}", file=sys.stderr, flush=True)
-            _leave(code)
-        return
-
-
-def _publish(end: End, number: int) -> None:
-    """Let the other processes know why a process ends, unless one of them was earlier."""
-    with suppress(jax.errors.JaxRuntimeError):
-        global_state.client.key_value_set(_END, json.dumps([number, *end]))
-
-
-def _leave(code: int) -> NoReturn:
-    """End this process at once; the first one, which JAX's coordination depends on, is the last."""
-    client, deadline = global_state.client, time.monotonic() + SECONDS_TO_LEAVE
-    with suppress(jax.errors.JaxRuntimeError):
-        client.key_value_set(f"{_END}/{processes.number()}", "", allow_overwrite=True)
-        while processes.is_first() and time.monotonic() < deadline:
-            if len(client.key_value_dir_get(f"{_END}/")) == processes.count():
-                break
-            time.sleep(0.1)
-    processes.leave(code)

@@ -10,12 +10,13 @@ from typing import Any
 from wsol_jax import processes
 
 SECONDS = 100  # without a sign of life; more than a compilation may keep Python from running on a busy machine
+SECONDS_AFTER_ERROR = 10  # the same, once an error of JAX has shown that something is wrong
 SECONDS_OF_JAX = SECONDS + 20  # until JAX aborts, which is to be later
 _FOLDER = "wsol_jax/alive/"
 
 
 class Heartbeats:
-    """The signs of life of all processes, and when the first process received them.
+    """The signs of life of all processes, and when this one received them.
 
     Raises:
         jax.errors.JaxRuntimeError: by every method, JAX's coordination does not answer.
@@ -35,11 +36,15 @@ class Heartbeats:
         self._sent += 1
         self._client.key_value_set(f"{_FOLDER}{processes.number()}", str(self._sent), allow_overwrite=True)
 
-    def silent(self) -> int | None:
-        """Return a process that has given no sign for `SECONDS`, or None; to be called in the first process, often."""
+    def silent(self, seconds: float) -> int | None:
+        """Return a process that has given no sign for some seconds, or None; to be called often.
+
+        Args:
+            seconds: without a sign of life.
+        """
         now = time.monotonic()
         for key, sign in self._client.key_value_dir_get(_FOLDER):
             number = key.rpartition("/")[2]
             if self._received[number][0] != sign:
                 self._received[number] = sign, now
-        return next((int(number) for number, (_, since) in self._received.items() if now - since > SECONDS), None)
+        return next((int(number) for number, (_, since) in self._received.items() if now - since > seconds), None)
