@@ -55,7 +55,9 @@ def test_a_run_of_two_processes_continues_after_one_was_killed(store, tmp_path):
     both = [tiny.python(source, *flags, f"--process_id={number}", **environment) for number in range(2)]
     errors = [process.communicate(timeout=500)[1].decode() for process in both]
     assert both[1].returncode == -signal.SIGKILL, errors[1]
-    assert both[0].returncode > 0 and "error: " in errors[0].splitlines()[-1]
+    assert both[0].returncode == 1
+    gone = "process 1: error: it was killed, or its host is gone: no sign of life for 10 s; process 0 then failed: "
+    assert errors[0].splitlines()[-1].startswith(f"{gone}a checkpoint cannot be written to gs://"), errors[0]
     assert COMPLETE in store.objects and "runs/w/metrics.json" not in store.objects
 
     store.written.clear()

@@ -1,4 +1,7 @@
-"""PSOL and DA-WSOL in two processes, from the first stage to the page: the results of one process."""
+"""PSOL, its heads on kept features, C2AM, DA-WSOL and BagCAM in two processes, or as many as $WSOL_PROCESSES.
+
+All have the results of one process with as many devices.
+"""
 
 import json
 import shutil
@@ -17,36 +20,46 @@ from wsol_jax.training.log import read_log
 
 pytestmark = pytest.mark.long
 
-RUNS = ("psol", "dawsol")
-STAGES = ("predictions", "metrics.json", "curves.json", "report")
+RUNS = {"psol": "base", "heads": "psol_birds25", "dawsol": "dawsol_birds25"}
+DRAWN = "bagcam"  # of DA-WSOL's network
+OF_TRAINED = shutil.ignore_patterns("predictions", "metrics.json", "curves.json", "report")
 
 WORK = """
     import sys
     from pathlib import Path
     import jax
 
-    jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+    jax.distributed.initialize(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     import test_run_in_processes
 
-    test_run_in_processes.work(Path(sys.argv[3]))
+    test_run_in_processes.work(Path(sys.argv[4]))
     jax.distributed.shutdown()
 """
 
 
 def config(name: str) -> ConfigDict:
-    keys = experiments.tiny("dawsol_birds25" if name == "dawsol" else "base", **{"data.name": "scenes"})
-    for part in (keys.pseudo, keys.localizer, keys.classifier, keys.train):
+    keys = experiments.tiny(RUNS.get(name, RUNS["dawsol"]), **{"data.name": "scenes"})
+    for part in (keys.pseudo, keys.pseudo.c2am, keys.localizer, keys.classifier, keys.train):
         part.update(arch="vgg_gap")
         part.arch_kwargs = ConfigDict(tiny.NARROW["vgg_gap"] | dict(stride=16))
     for part in (keys.localizer, keys.classifier, keys.train):
         part.update(learning_rate=1e-4, new_from="", freeze="")
+    if name == "heads":
+        keys.stages = "pseudo_boxes,localizer,predict,evaluate"
+        keys.localizer.freeze = keys.pseudo.c2am.freeze = "relu5_3"
+        keys.localizer.views, keys.pseudo.c2am.layers = 2, ""
+        with keys.unlocked():
+            keys.pseudo.views = ConfigDict({"a": {"size": 64}, "b": {"size": 96}, "c2am": {"source": "c2am"}})
+    elif name == DRAWN:
+        keys.predict.maps = DRAWN
     return keys
 
 
 def work(folder: Path) -> None:
-    """Run both from the start, and from networks that one process has trained."""
+    """Run all from the start, and from networks that one process has trained."""
     for name in RUNS:
         wsol_jax.run(config(name), folder / name)
+    for name in (*RUNS, DRAWN):
         wsol_jax.run(config(name), folder / f"{name}_trained")
 
 
@@ -55,14 +68,15 @@ def folders(tmp_path_factory):
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     for name in RUNS:
         wsol_jax.run(config(name), one / name)
-        shutil.copytree(one / name, two / f"{name}_trained")
-        for output in STAGES:
-            path = two / f"{name}_trained" / output
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    address, flags = tiny.free_address(), compiling.flags(4)
-    started = [tiny.python(WORK, address, i, two, cwd=Path(__file__).parent, XLA_FLAGS=flags) for i in range(2)]
+    shutil.copytree(one / "dawsol", one / DRAWN, ignore=OF_TRAINED)
+    for name in (*RUNS, DRAWN):
+        shutil.copytree(one / name, two / f"{name}_trained", ignore=OF_TRAINED)
+    wsol_jax.run(config(DRAWN), one / DRAWN)
+    address, count = tiny.free_address(), tiny.PROCESSES
+    here, flags = Path(__file__).parent, compiling.flags(8 // count)
+    started = [tiny.python(WORK, address, count, i, two, cwd=here, XLA_FLAGS=flags) for i in range(count)]
     for process in started:
-        _, errors = process.communicate(timeout=500)
+        _, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors.decode()
     return one, two
 
@@ -78,22 +92,32 @@ def test_there_are_the_same_files_and_no_unfinished_ones(name, folders):
     assert not [path for path in two.rglob("*") if ".part" in path.name or "tmp" in path.name]
 
 
-def test_pseudo_boxes_are_the_same(folders):
-    tables = [pq.read_table(folder / "psol" / "pseudo_boxes" / "boxes.parquet").to_pydict() for folder in folders]
+@pytest.mark.parametrize("name", ["psol", "heads"])
+def test_pseudo_boxes_are_the_same(name, folders):
+    tables = [pq.read_table(folder / name / "pseudo_boxes" / "boxes.parquet").to_pydict() for folder in folders]
     assert tables[0]["image"] == tables[1]["image"]
     for column in ("x0", "y0", "x1", "y1", "fallback"):
         assert tables[0][column] == tables[1][column], column
     np.testing.assert_allclose(tables[0]["score"], tables[1]["score"], atol=1e-6)
 
 
-@pytest.mark.parametrize("name, stage", [("psol", "localizer"), ("psol", "classifier"), ("dawsol", "model")])
+TRAINED = [
+    ("psol", "localizer"),
+    ("psol", "classifier"),
+    ("heads", "pseudo_boxes/c2am"),
+    ("heads", "localizer"),
+    ("dawsol", "model"),
+]
+
+
+@pytest.mark.parametrize("name, stage", TRAINED)
 def test_the_first_losses_agree(name, stage, folders):
     losses = [[line["loss"] for line in read_log(folder / name / stage)] for folder in folders]
     assert len(losses[0]) == 2
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [*RUNS, DRAWN])
 def test_a_trained_network_has_the_same_predictions_bit_for_bit(name, folders):
     one, two = (folder / suffix for folder, suffix in zip(folders, (name, f"{name}_trained"), strict=True))
     for file in sorted((one / "predictions").iterdir()):

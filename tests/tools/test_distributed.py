@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+from pathlib import Path
 
 import compiling
 import pytest
@@ -15,9 +16,9 @@ from wsol_jax.tools.distributed import run_together
 
 AWAY = """
     import sys
-    from wsol_jax.tools import distributed
+    from wsol_jax.tools import distributed, joining
 
-    distributed.SECONDS_FOR_COORDINATOR = 1
+    joining.SECONDS_FOR_COORDINATOR = int(sys.argv.pop())
     sys.exit(distributed.run_together(sys.argv[1:], print))
 """
 
@@ -43,15 +44,22 @@ FAILS = """
 
 KILLED = """
     import os, signal, sys, time
+    from jax.experimental import multihost_utils
     from wsol_jax import processes
     from wsol_jax.tools import distributed, heartbeats
 
-    def command(_):
+    def command(how):
+        multihost_utils.sync_global_devices("both")
         if not processes.is_first():
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == ["exchange"]:
+            multihost_utils.sync_global_devices("that the other one never reaches")
         time.sleep(1000)
 
-    heartbeats.SECONDS = 3
+    if sys.argv[-1] == "exchange":
+        heartbeats.SECONDS_AFTER_ERROR = 3
+    else:
+        heartbeats.SECONDS = 3
     sys.exit(distributed.run_together(sys.argv[1:], command))
 """
 
@@ -62,7 +70,14 @@ FLAGS = {
         "--coordinator is given; expected --num_processes as well",
     ),
     "no port": (["--coordinator=a", "--num_processes=2", "--process_id=0"], "--coordinator=a: expected HOST:PORT"),
-    "number": (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], "--process_id=2: expected 0 to "),
+    "number": (
+        ["--coordinator=a:1", "--num_processes=2", "--process_id=2"],
+        "--process_id=2: expected 0 to 1, of --num_processes=2",
+    ),
+    "no processes": (
+        ["--coordinator=a:1", "--num_processes=0", "--process_id=0"],
+        "--num_processes=0: expected 1 or more",
+    ),
     "no number": (["--num_processes=two"], "argument --num_processes: invalid int value: 'two'"),
     "elsewhere": (["--distributed"], "--distributed: JAX finds no TPU pod, Slurm, Open MPI or Kubernetes here"),
 }
@@ -132,7 +147,7 @@ def by_hand(address: str, number: int) -> list[str]:
 
 def test_a_coordinator_that_is_not_there_is_one_line():
     address = tiny.free_address()
-    process = tiny.python(AWAY, *by_hand(address, 1), XLA_FLAGS=compiling.FLAGS)
+    process = tiny.python(AWAY, *by_hand(address, 1), 1, XLA_FLAGS=compiling.FLAGS)
     out, err = process.communicate(timeout=100)
     assert (process.returncode, out) == (2, b"")
     assert err.decode() == (
@@ -149,6 +164,25 @@ def test_a_port_that_is_taken_is_one_line(capsys):
         capsys.readouterr().err
         == f"error: --coordinator={address}: this port cannot be used (Address already in use)\n"
     )
+
+
+def test_a_second_process_of_a_number_is_one_line_and_a_signal_ends_the_wait_for_the_others():
+    """JAX would abort both of the same number, and let no signal through while it waits."""
+    address = tiny.free_address()
+    name = f"@wsol_jax/{address}/1"
+    first = tiny.python(AWAY, *by_hand(address, 1), 500, XLA_FLAGS=compiling.FLAGS)
+    tiny.wait_for(lambda: name in Path("/proc/net/unix").read_text())
+    second = tiny.python(AWAY, *by_hand(address, 1), 500, XLA_FLAGS=compiling.FLAGS)
+    out, err = second.communicate(timeout=100)
+    assert (second.returncode, out) == (2, b"")
+    assert err.decode() == (
+        f"error: --process_id=1: this host runs process 1 of --coordinator={address} already; expected another number "
+        "for each\n"
+    )
+    first.terminate()
+    out, err = first.communicate(timeout=100)
+    assert (first.returncode, out) == (STOPPED, b"")
+    assert err.decode() == "stopped; the same command continues from here\n"
 
 
 ENDS = {
@@ -170,10 +204,13 @@ def test_the_first_that_fails_ends_both_with_its_line_and_code(how):
         assert lines[-1] == (line if number == failing else f"process {failing}: {line}")
 
 
-def test_a_process_that_is_killed_ends_the_others_with_a_line():
+@pytest.mark.parametrize("how", ["alone", "exchange"])
+def test_a_process_that_is_killed_ends_the_others_with_a_line(how):
     address = tiny.free_address()
-    both = [tiny.python(KILLED, *by_hand(address, number), XLA_FLAGS=compiling.FLAGS) for number in range(2)]
+    both = [tiny.python(KILLED, *by_hand(address, number), how, XLA_FLAGS=compiling.FLAGS) for number in range(2)]
     first, (_, err), _ = both[0], *(process.communicate(timeout=200) for process in both)
     assert first.returncode == 1, err.decode()
     lines = [text for text in err.decode().splitlines() if not text.startswith("[Gloo]")]
-    assert lines == ["process 1: error: it was killed, or its host is gone: no sign of life for 3 s"]
+    gone = "process 1: error: it was killed, or its host is gone: no sign of life for 3 s"
+    assert len(lines) == 1
+    assert lines[0] == gone if how == "alone" else lines[0].startswith(f"{gone}; process 0 then failed: ")

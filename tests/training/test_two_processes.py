@@ -1,6 +1,5 @@
 """Two processes with four devices each, or as many as $WSOL_PROCESSES, have the results of one with eight."""
 
-import os
 from pathlib import Path
 
 import compiling
@@ -18,8 +17,6 @@ from wsol_jax.pseudo import ddt
 from wsol_jax.pseudo.heat_maps import make_forward, make_reader
 from wsol_jax.training.log import read_log
 from wsol_jax.training.predict import predict_photos
-
-PROCESSES = int(os.environ.get("WSOL_PROCESSES", "2"))
 
 WORK = """
     import sys
@@ -98,11 +95,11 @@ def one(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    address, results = tiny.free_address(), [folder / f"{i}.npz" for i in range(PROCESSES)]
-    here, flags = Path(__file__).parent, compiling.flags(8 // PROCESSES)
+    address, results = tiny.free_address(), [folder / f"{i}.npz" for i in range(tiny.PROCESSES)]
+    here, flags = Path(__file__).parent, compiling.flags(8 // tiny.PROCESSES)
     started = [
-        tiny.python(WORK, address, PROCESSES, i, folder / "localizer", results[i], cwd=here, XLA_FLAGS=flags)
-        for i in range(PROCESSES)
+        tiny.python(WORK, address, tiny.PROCESSES, i, folder / "localizer", results[i], cwd=here, XLA_FLAGS=flags)
+        for i in range(tiny.PROCESSES)
     ]
     for process in started:
         _, errors = process.communicate(timeout=500)

@@ -1,9 +1,7 @@
-"""The start of the processes of a run: their flags, the wait for all of them, and the command in each."""
+"""A command in several processes: their flags, and one exit code and line for all of them."""
 
 import argparse
-import os
 import signal
-import socket
 import sys
 import threading
 import traceback
@@ -12,19 +10,13 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import jax
-from absl import logging
 from jax._src.distributed import global_state  # see `wsol_jax.processes`
 
 from wsol_jax import processes
 from wsol_jax.errors import InputError
-from wsol_jax.runs.agreement import require_same_program
-from wsol_jax.tools import heartbeats
 from wsol_jax.tools.command_line import Parser
-from wsol_jax.tools.ends import End, end_with_others, leave, others_first, publish
-
-CONTINUES = "stopped; the same command continues from here"
-SECONDS_FOR_COORDINATOR = 40  # until process 0 answers
-SECONDS_FOR_ALL = 300  # until every process is there
+from wsol_jax.tools.ends import End, leave, others_first, publish, stopped
+from wsol_jax.tools.joining import connect
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +67,7 @@ def run_together(arguments: Sequence[str], command: Callable[[Sequence[str]], ob
 def _run(arguments: Sequence[str], command: Callable[[Sequence[str]], object]) -> None:
     flags, others = split_flags(arguments)
     if _are_several(flags):
-        _connect(flags)
+        connect(flags)
     with others_first():
         command(others)
     if global_state.client is not None:
@@ -107,95 +99,6 @@ def _are_several(flags: argparse.Namespace) -> bool:
             f"command line: --process_id={flags.process_id}: expected 0 to {flags.num_processes - 1}, "
             f"of --num_processes={flags.num_processes}"
         )
-    return True
-
-
-def _connect(flags: argparse.Namespace) -> None:
-    """Join the other processes.
-
-    Raises:
-        InputError: JAX does not know this environment, process 0 cannot use its port, there is another process of the
-            same number, or this one has another program or count of processes than process 0.
-    """
-    if flags.coordinator:
-        _require_one(flags)
-    if flags.process_id == 0:
-        _require_free(flags.coordinator)
-    jax.config.update("jax_enable_preemption_service", False)  # its handler of SIGTERM would displace ours
-    connected = threading.Event()
-    threading.Thread(target=_end_start_in_time, args=(connected,), daemon=True).start()
-    try:
-        jax.distributed.initialize(
-            flags.coordinator,
-            flags.num_processes,
-            flags.process_id,
-            initialization_timeout=2 * SECONDS_FOR_ALL,
-            heartbeat_timeout_seconds=heartbeats.SECONDS_OF_JAX,
-        )
-    except (ValueError, IndexError) as error:
-        raise InputError(
-            f"--distributed: JAX finds no TPU pod, Slurm, Open MPI or Kubernetes here ({error}); expected "
-            "--coordinator=HOST:PORT --num_processes=N --process_id=I"
-        ) from error
-    except RuntimeError as error:
-        raise InputError(f"processes cannot be joined: {str(error).splitlines()[0]}") from error
-    finally:
-        connected.set()
-    threading.Thread(target=end_with_others, daemon=True).start()
-    if not processes.is_first():
-        logging.set_verbosity(logging.WARNING)
-    logging.info("%d processes", processes.count())
-    require_same_program()
-    processes.require_equal("command lines", {"--num_processes": processes.count()})
-
-
-def _require_one(flags: argparse.Namespace) -> None:
-    """Raise InputError if this host runs a process of the same number; JAX would abort all that it has joined."""
-    if sys.platform != "linux":
-        return
-    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        holder.bind(f"\0wsol_jax/{flags.coordinator}/{flags.process_id}")  # a name of Linux alone, in no folder
-    except OSError as error:
-        raise InputError(
-            f"--process_id={flags.process_id}: this host runs process {flags.process_id} of "
-            f"--coordinator={flags.coordinator} already; expected another number for each"
-        ) from error
-    holder.detach()  # open, with its name, until this process ends
-
-
-def _require_free(coordinator: str) -> None:
-    """Raise InputError if another program has the coordinator's port; JAX itself would crash."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", int(coordinator.rpartition(":")[2])))
-        except OSError as error:
-            raise InputError(f"--coordinator={coordinator}: this port cannot be used ({error.strerror})") from error
-
-
-def _end_start_in_time(connected: threading.Event) -> None:
-    """End this process with one line if the others do not come; JAX itself would abort with a trace of its C++ code."""
-    if connected.wait(SECONDS_FOR_COORDINATOR):
-        return
-    address = global_state.coordinator_address
-    line = f"process {processes.number()} waited {SECONDS_FOR_COORDINATOR} s for process 0 at {address}, where "
-    if not _answers(address):
-        line += "nothing answers; expected its host and a port that no firewall closes"
-    elif connected.wait(SECONDS_FOR_ALL - SECONDS_FOR_COORDINATOR):
-        return
-    else:
-        line = f"not all {processes.count()} processes came within {SECONDS_FOR_ALL} s; expected one command for each"
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    os._exit(2)
-
-
-def _answers(address: str | None) -> bool:
-    host, _, port = (address or "").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, ValueError):
-        return False
     return True
 
 
@@ -239,19 +142,12 @@ def _end_of(command: Callable[[], object], stops: Sequence[BaseException]) -> En
     except MemoryError as error:
         return End(2, f"error: out of memory: {' '.join(str(error).split()) or 'no size known'}")
     except (KeyboardInterrupt, SystemExit) as error:
-        return _stopped(error)
+        return stopped(error)
     except Exception as error:
         if stops:
-            return _stopped(stops[0])
+            return stopped(stops[0])
         if global_state.client is None:
             raise
         traceback.print_exc()
         return End(1, f"error: {type(error).__name__}: {' '.join(str(error).split())}")
     return End(0, "")
-
-
-def _stopped(error: BaseException) -> End:
-    """The end of a command by Ctrl-C, or by `SystemExit`."""
-    if isinstance(error, KeyboardInterrupt):
-        return End(130, CONTINUES)
-    return End(error.code or 0, CONTINUES if error.code == processes.STOPPED else "")

@@ -1,6 +1,7 @@
 """The end of several processes: all of them end with the line and the exit code of the first that fails or is gone."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from jax._src.distributed import global_state  # see `wsol_jax.processes`
 from wsol_jax import processes
 from wsol_jax.tools import heartbeats
 
+CONTINUES = "stopped; the same command continues from here"
 SECONDS_TO_LEAVE = 10  # until every process has read why the run ends
 _END = "wsol_jax/end"
+_STATUS = re.compile(r"[A-Z_]{4,}: ")  # the start of XLA's errors, such as UNKNOWN
 
 
 class End(NamedTuple):
@@ -22,6 +25,17 @@ class End(NamedTuple):
 
     code: int
     line: str
+
+
+def stopped(error: BaseException) -> End:
+    """Return the end of a command by Ctrl-C, or by `SystemExit`.
+
+    Args:
+        error: a KeyboardInterrupt or a SystemExit.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return End(130, CONTINUES)
+    return End(error.code or 0, CONTINUES if error.code == processes.STOPPED else "")
 
 
 def end_with_others() -> None:
@@ -58,10 +72,11 @@ def others_first() -> Iterator[None]:
 
 
 def _is_of_jax(error: BaseException | None) -> bool:
-    """Whether an error is JAX's, or follows from one."""
-    if error is None or isinstance(error, jax.errors.JaxRuntimeError):
-        return error is not None
-    return _is_of_jax(error.__cause__ or error.__context__)
+    """Whether an error is one of JAX's devices or processes, or follows from one."""
+    if error is None:
+        return False
+    is_status = isinstance(error, ValueError) and _STATUS.match(str(error))  # so it is for failed transfers on CPU
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(is_status) or _is_of_jax(error.__cause__)
 
 
 def _await_reason(line: str) -> None:
@@ -77,7 +92,7 @@ def _await_reason(line: str) -> None:
         with suppress(jax.errors.JaxRuntimeError):
             if (silent := signs.silent(seconds)) is not None:
                 publish(_gone(seconds, f"; process {processes.number()} then failed: {line}"), silent)
-                time.sleep(SECONDS_TO_LEAVE)
+                time.sleep(2 * SECONDS_TO_LEAVE)
 
 
 def _gone(seconds: float, consequence: str = "") -> End:
@@ -93,6 +108,8 @@ def publish(end: End, number: int) -> None:
     """
     with suppress(jax.errors.JaxRuntimeError):
         global_state.client.key_value_set(_END, json.dumps([number, *end]))
+        if number != processes.number():  # it is gone, and nobody has to wait until it leaves
+            global_state.client.key_value_set(f"{_END}/{number}", "")
 
 
 def leave(code: int) -> NoReturn:
