@@ -137,6 +137,12 @@ def test_a_workdir_of_another_experiment(error, workdir, capsys):
     assert "pseudo.size was 448, is 96; evaluate.resamples was 1000, is 7; --config.overwrite=True redoes" in told
 
 
+def test_a_dry_run_of_one_process_alone(error, workdir, monkeypatch):
+    monkeypatch.setattr(launch.processes, "from_first", lambda decide: {"--dry_run": True})
+    told = error(BASE, workdir)
+    assert told.startswith("command lines: --dry_run is False in process 0 and True in process 0; expected the same")
+
+
 def test_keys_are_changed():
     changes = {"seed": "7", "localizer.epochs": "3", "overwrite": "True", "data.dir": "/my photos/a=b", "stages": ""}
     changes["localizer.arch_kwargs"] = "{'width': 8, 'depths': (1, 1, 1, 1)}"

@@ -46,7 +46,7 @@ def config(name: str) -> ConfigDict:
         part.update(learning_rate=1e-4, new_from="", freeze="")
     if name == "heads":
         keys.stages = "pseudo_boxes,localizer,predict,evaluate"
-        keys.localizer.freeze = keys.pseudo.c2am.freeze = "relu5_3"
+        keys.localizer.freeze = keys.pseudo.c2am.freeze = "relu5_1"
         keys.localizer.views, keys.pseudo.c2am.layers = 2, ""
         with keys.unlocked():
             keys.pseudo.views = ConfigDict({"a": {"size": 64}, "b": {"size": 96}, "c2am": {"source": "c2am"}})

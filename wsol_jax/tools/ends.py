@@ -39,7 +39,7 @@ def stopped(error: BaseException) -> End:
 
 
 def end_with_others() -> None:
-    """End this process as soon as another one fails or is gone, also while the main thread waits for devices."""
+    """Wait until another process fails or is gone, and end this one, also while its main thread waits for devices."""
     client = global_state.client
     signs = heartbeats.Heartbeats(client)
     while global_state.client is client:
@@ -59,7 +59,7 @@ def end_with_others() -> None:
 
 @contextmanager
 def others_first() -> Iterator[None]:
-    """After an error of JAX inside of the block, let a process end this one whose end is the reason for the error.
+    """Hold back an error of JAX inside of the block until the process whose end is its reason has ended this one.
 
     A transfer between devices fails at once where another process is gone, and so does a checkpoint.
     """
@@ -100,7 +100,7 @@ def _gone(seconds: float, consequence: str = "") -> End:
 
 
 def publish(end: End, number: int) -> None:
-    """Let the other processes know why a process ends, unless one of them was earlier.
+    """Write why a process ends, for the other processes, unless one of them was earlier.
 
     Args:
         end: of the process.
@@ -113,7 +113,7 @@ def publish(end: End, number: int) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process at once; the first one, which JAX's coordination depends on, is the last.
+    """Put an end to this process; the first one, which JAX's coordination depends on, is the last.
 
     Args:
         code: its exit code.

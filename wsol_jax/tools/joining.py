@@ -24,7 +24,7 @@ SECONDS_FOR_ALL = 300  # until every process is there
 
 
 def connect(flags: argparse.Namespace) -> None:
-    """Join the other processes.
+    """Wait for the other processes, and join them.
 
     Args:
         flags: of `distributed.add_flags`.
