@@ -204,7 +204,7 @@ def test_the_first_that_fails_ends_both_with_its_line_and_code(how):
         assert lines[-1] == (line if number == failing else f"process {failing}: {line}")
 
 
-@pytest.mark.parametrize("how", ["alone", "exchange"])
+@pytest.mark.parametrize("how", ["alone", pytest.param("exchange", marks=pytest.mark.long)])
 def test_a_process_that_is_killed_ends_the_others_with_a_line(how):
     address = tiny.free_address()
     both = [tiny.python(KILLED, *by_hand(address, number), how, XLA_FLAGS=compiling.FLAGS) for number in range(2)]
