@@ -1,6 +1,7 @@
 """The start of several processes: none goes on before all are there and run the same program."""
 
 import argparse
+import errno
 import signal
 import socket
 import sys
@@ -69,11 +70,12 @@ def _require_one(flags: argparse.Namespace) -> None:
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         holder.bind(f"\0wsol_jax/{flags.coordinator}/{flags.process_id}")  # a name of Linux alone, in no folder
-    except OSError as error:
-        raise InputError(
-            f"--process_id={flags.process_id}: this host runs process {flags.process_id} of "
-            f"--coordinator={flags.coordinator} already; expected another number for each"
-        ) from error
+    except OSError as error:  # also for a host's name that is too long, about which nothing is known then
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(
+                f"--process_id={flags.process_id}: this host runs process {flags.process_id} of "
+                f"--coordinator={flags.coordinator} already; expected another number for each"
+            ) from error
     holder.detach()  # open, with its name, until this process ends
 
 
