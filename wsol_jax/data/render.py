@@ -1,7 +1,7 @@
 """From views to batches: threads read, crop and resize the photos, and tf.data hands on whole batches, in order.
 
 Decoding and resizing leave Python's lock. All that holds it is kept small: one task is a part of a batch, whose photos
-are drawn straight into the batch's array, and TensorFlow sees one element a batch.
+are drawn straight into the batch's array, and TensorFlow sees one element a batch, whose memory it takes over.
 """
 
 import math
@@ -133,9 +133,9 @@ def render(
 def _through_tf_data(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Yield batches by way of tf.data.
 
-    An error is raised in place of its batch, as it is: tf.data would turn it into many lines of its own. `Dataset.
-    from_generator` would do the same, but has the whole process return freed memory of 128 KiB or more at once, which
-    Linux then clears anew for each photo.
+    An error is raised in place of its batch, as it is: tf.data would turn it into many lines of its own. Its
+    `from_generator` is not used: it has malloc give memory of 128 KiB or more back to Linux at once, in the whole
+    process, so that the pages of each photo are cleared anew.
     """
     import tensorflow as tf
 
