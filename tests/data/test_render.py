@@ -1,5 +1,9 @@
 """From views to batches: the pixels of Pillow and the published transforms, in order, for any number of processes."""
 
+import itertools
+import threading
+import time
+
 import numpy as np
 import pytest
 import tiny
@@ -198,8 +202,8 @@ def test_an_interruption_is_no_error_of_tensorflow(scenes, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_closing_the_stream_ends_the_plan(scenes):
-    ended = []
+def test_closing_the_stream_ends_the_plan_while_later_photos_are_read(scenes):
+    ended, waited_for, calls, go_on = [], [], itertools.count(), threading.Event()
 
     def forever():
         try:
@@ -208,10 +212,18 @@ def test_closing_the_stream_ends_the_plan(scenes):
         finally:
             ended.append(True)
 
-    stream = render(scenes.read, scenes.splits["train"], forever(), SIZE, 2)
-    next(stream)
+    def read(record):
+        if next(calls) >= 20:  # behind the tenth batch
+            waited_for.append(not go_on.wait(20))
+        return scenes.read(record)
+
+    stream = render(read, scenes.splits["train"], forever(), SIZE, 2)
+    for _ in range(10):
+        next(stream)
+    time.sleep(0.2)  # a dataset that read ahead would run by now
     stream.close()
-    assert ended
+    go_on.set()
+    assert ended and not any(waited_for)
 
 
 def test_tensorflow_takes_over_the_memory_of_a_batch(scenes, monkeypatch):

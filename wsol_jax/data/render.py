@@ -151,8 +151,10 @@ def _through_tf_data(batches: Iterator[Batch]) -> Iterator[Batch]:
 
     kinds = [array.dtype for array in END]
     stream = tf.data.Dataset.counter().map(lambda number: tf.numpy_function(next_or_end, [number], kinds))
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # `batches` would still run when it is closed
     try:
-        for arrays in stream.as_numpy_iterator():
+        for arrays in stream.with_options(options).as_numpy_iterator():
             batch = Batch(*arrays)
             if not len(batch.valid):
                 break
