@@ -4,29 +4,61 @@
 
 FOLDER has JPEGs, in folders or not; without it, 500 x 375 noise is written. Both sides decode with Pillow, resize a
 random crop to 224 pixels by the same call, mirror half of the crops and stack uint8 batches; they are measured in
-turns. Without torch ours is measured alone.
+turns. Without torch ours is measured alone. The cost of a photo is what a long run takes more than a short one, so
+that imports and the start of an iterator are not in it.
 
-`serial` is what holds Python's lock: the pipeline's processor time for photos and crops of 8 pixels, whose decoding
-and resizing cost next to nothing. It is a little more than the truth, and bounds photos/s on any number of cores.
+`locked` is the part during which a thread holds Python's lock, and bounds photos/s on any number of cores: every 4 ms
+of processor time the running thread is interrupted and counted, and whether it holds the lock. Other processes that
+want the cores do not count. It needs a C compiler, `cc`, and Linux 6.4, which interrupts the thread that runs.
 """
 
+import ctypes
 import math
 import os
 import random
 import resource
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import app, flags
 
 PHOTOS = flags.DEFINE_string("photos", "", "A folder of JPEGs.")
-BATCHES = flags.DEFINE_integer("batches", 4, "Batches of 64 in a round.")
+BATCHES = flags.DEFINE_integer("batches", 12, "Batches of 64 that a long run has more than a short one.")
 ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds of each side.")
 WORKERS = flags.DEFINE_integer("workers", 2, "Processes of the DataLoader.")
-BATCH, SIZE, TINY = 64, 224, 8
+BATCH, SIZE, FEWEST = 64, 224, 2
+INTERVAL = 0.004  # seconds of processor time
+
+COUNTER = """
+#include <signal.h>
+int PyGILState_Check(void);
+long seen, locked;
+static void count(int number) {
+    __atomic_add_fetch(&seen, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&locked, PyGILState_Check(), __ATOMIC_RELAXED);
+}
+void install(void) { signal(SIGPROF, count); }
+"""
+
+
+class Used(NamedTuple):
+    """What a run took, in seconds.
+
+    Attributes:
+        processor: of all processes.
+        locked: processor time of this process in which a thread held Python's lock.
+        wall: from start to end.
+    """
+
+    processor: float
+    locked: float
+    wall: float
 
 
 def main(_: list[str]) -> None:
@@ -36,20 +68,42 @@ def main(_: list[str]) -> None:
         files = (
             sorted(Path(PHOTOS.value).expanduser().rglob("*.jpg"))[:256] if PHOTOS.value else _write(folder, 500, 375)
         )
-        sides = {"ours": lambda: _ours(files, SIZE)}
-        tiny = _write(folder, TINY, TINY)
-        sides["ours, serial"] = lambda: _ours(tiny, TINY)
+        counter = _counter(folder)
+        sides = {"ours": lambda batches: _ours(files, batches)}
         try:
             import torch  # noqa: F401
 
-            sides["DataLoader"] = lambda: _loader(files)
+            sides["DataLoader"] = lambda batches: _loader(files, batches)
         except ImportError:
             print("torch is not installed: the DataLoader is left out")
         for run in sides.values():
-            _measured(run)  # imports
+            _used(run, FEWEST, counter)  # imports
         for name, run in [*sides.items()] * ROUNDS.value:
-            spent, rate = _measured(run)
-            print(f"{name}: {spent:.2f} ms of processor a photo, {rate:.0f} photos/s", flush=True)
+            few, many = (_used(run, batches, counter) for batches in (FEWEST, FEWEST + BATCHES.value))
+            photo = Used(*((more - less) / BATCH / BATCHES.value for less, more in zip(few, many, strict=True)))
+            spent = f"{1000 * photo.processor:.2f} ms of processor a photo, {1000 * photo.locked:.2f} of it locked"
+            print(f"{name}: {spent}, {1 / photo.wall:.0f} photos/s", flush=True)
+
+
+def _counter(folder: str) -> ctypes.CDLL:
+    """The compiled counter, which counts from now on."""
+    library = f"{folder}/counter.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=COUNTER, text=True, check=True)
+    counter = ctypes.CDLL(library)
+    counter.install()
+    signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+    return counter
+
+
+def _used(run: Callable[[int], Iterable], batches: int, counter: ctypes.CDLL) -> Used:
+    """What a run over some batches takes."""
+    seen, locked = (ctypes.c_long.in_dll(counter, name) for name in ("seen", "locked"))
+    seen.value = locked.value = 0
+    start, own, began = _processor(), time.process_time(), time.perf_counter()
+    count = sum(1 for _ in run(batches))
+    assert count == batches
+    share = locked.value / max(1, seen.value)
+    return Used(_processor() - start, (time.process_time() - own) * share, time.perf_counter() - began)
 
 
 def _write(folder: str, width: int, height: int) -> list[Path]:
@@ -64,19 +118,12 @@ def _write(folder: str, width: int, height: int) -> list[Path]:
     return files
 
 
-def _measured(run: Callable[[], Iterable]) -> tuple[float, float]:
-    """Milliseconds of processor a photo, of all processes, and photos per second."""
-    start, began = _processor(), time.perf_counter()
-    count = BATCH * sum(1 for _ in run())
-    return 1000 * (_processor() - start) / count, count / (time.perf_counter() - began)
-
-
 def _processor() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _ours(files: list[Path], size: int) -> Iterable:
+def _ours(files: list[Path], batches: int) -> Iterable:
     import numpy as np
 
     from wsol_jax.data import plan
@@ -84,19 +131,19 @@ def _ours(files: list[Path], size: int) -> Iterable:
     from wsol_jax.data.records import NO_BOXES, Record
     from wsol_jax.data.render import render
 
-    sizes = [(500, 375)] * len(files)  # for the plan, whatever the photos: crops of tiny ones would be tried too often
+    sizes = [(500, 375)] * len(files)  # for the plan, whatever the photos
     root = Path(os.path.commonpath([file.parent for file in files]))
     records = [Record(str(file.relative_to(root)), 0, sizes[0], NO_BOXES) for file in files]
     boxes, each_size = np.tile([0.2, 0.2, 0.8, 0.8], (len(files), 1)), np.array(sizes)
-    views = plan.training_views(0, sizes, boxes, "psol", (size, size), range(BATCH * BATCHES.value))
+    views = plan.training_views(0, sizes, boxes, "psol", (SIZE, SIZE), range(BATCH * batches))
 
     def target(views: plan.View) -> np.ndarray:
         return plan.target_box(boxes[views.index], each_size[views.index], views)
 
-    return render(PhotoFiles(root), records, views, size, BATCH, target)
+    return render(PhotoFiles(root), records, views, SIZE, BATCH, target)
 
 
-def _loader(files: list[Path]) -> Iterable:
+def _loader(files: list[Path], batches: int) -> Iterable:
     import numpy as np
     import torch
     from PIL import Image
@@ -104,7 +151,7 @@ def _loader(files: list[Path]) -> Iterable:
 
     class Photos(Dataset):
         def __len__(self) -> int:
-            return BATCH * BATCHES.value
+            return BATCH * batches
 
         def __getitem__(self, index: int):
             photo = Image.open(files[index % len(files)]).convert("RGB")

@@ -158,6 +158,16 @@ def test_a_stream_is_the_same_wherever_it_is_entered():
     same([views(positions=[at])[0] for at in reversed(range(40))], whole[::-1])
 
 
+def test_one_generator_that_starts_anew_draws_as_a_new_one_for_each_position():
+    def drawn(rng):
+        numbers = [rng.uniform(0.2, 1.0), rng.integers(0, 9), rng.random(), *rng.integers(0, 30, 2)]
+        return [*numbers, rng.integers(0, 7)]  # three draws of 32 bits: half of a number of 64 is left over
+
+    stream_at = plan._streams(np.uint64(7))
+    for position in (0, 5, 1, 2**40, 5):
+        assert drawn(stream_at(position)) == drawn(plan._stream(np.uint64(7), position))
+
+
 def test_seeds_differ():
     a, b = views(seed=0), views(seed=1)
     assert [v.index for v in a] != [v.index for v in b]

@@ -1,5 +1,9 @@
 """From views to batches: the pixels of Pillow and the published transforms, in order, for any number of processes."""
 
+import itertools
+import threading
+import time
+
 import numpy as np
 import pytest
 import tiny
@@ -41,6 +45,12 @@ def batches(scenes, rows=slice(0, 8), steps=range(6), target=None) -> list[Batch
 @pytest.mark.parametrize("size", [(335, 468), (297, 70), (64, 64)])
 def test_a_whole_photo_is_resized_as_pillow_does(size):
     np.testing.assert_array_equal(cut(photo(*size), plan.WHOLE, 48), resized(photo(*size), 48))
+
+
+def test_an_image_of_several_pieces_of_memory_is_resized_alike():
+    with pytest.raises(ValueError):
+        Image.new("RGB", (2100, 2100)).__arrow_c_array__()
+    np.testing.assert_array_equal(cut(photo(20, 30), plan.WHOLE, 2100), resized(photo(20, 30), 2100))
 
 
 @pytest.mark.parametrize("size", [(335, 468), (297, 70), (85, 324), (224, 224), (500, 375)])
@@ -181,6 +191,46 @@ def test_an_error_of_another_kind_is_not_hidden(scenes):
 
     with pytest.raises(RuntimeError, match="a mistake in a reader"):
         next(render(read, scenes.splits["train"], whole_views(2), SIZE, 2))
+
+
+def test_an_interruption_is_no_error_of_tensorflow(scenes, capfd):
+    def read(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(render(read, scenes.splits["train"], whole_views(2), SIZE, 2))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_closing_the_stream_ends_the_plan_while_later_photos_are_read(scenes):
+    ended, waited_for, calls, go_on = [], [], itertools.count(), threading.Event()
+
+    def forever():
+        try:
+            while True:
+                yield View(3, plan.WHOLE, False, True)
+        finally:
+            ended.append(True)
+
+    def read(record):
+        if next(calls) >= 20:  # behind the tenth batch
+            waited_for.append(not go_on.wait(20))
+        return scenes.read(record)
+
+    stream = render(read, scenes.splits["train"], forever(), SIZE, 2)
+    for _ in range(10):
+        next(stream)
+    time.sleep(0.2)  # a dataset that read ahead would run by now
+    stream.close()
+    go_on.set()
+    assert ended and not any(waited_for)
+
+
+def test_tensorflow_takes_over_the_memory_of_a_batch(scenes, monkeypatch):
+    aligned, made = rendering._aligned, []
+    monkeypatch.setattr(rendering, "_aligned", lambda shape: made.append(aligned(shape)) or made[-1])
+    batch = next(render(scenes.read, scenes.splits["train"], whole_views(3), 9, 3))
+    assert np.shares_memory(batch.image, made[0])
 
 
 @pytest.mark.parametrize(("window", "shape"), [(plan.WHOLE, (100, 150)), (np.array([0.5, 0.5, 1, 1]), (200, 300))])

@@ -1,16 +1,19 @@
 """From views to batches: threads read, crop and resize the photos, and tf.data hands on whole batches, in order.
 
 Decoding and resizing leave Python's lock. All that holds it is kept small: one task is a part of a batch, whose photos
-are drawn straight into the batch's array, and TensorFlow sees one element a batch.
+are drawn straight into the batch's array, and TensorFlow sees one element a batch, whose memory it takes over.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from wsol_jax import devices
@@ -20,6 +23,7 @@ from wsol_jax.data.records import Record
 
 OVERSAMPLED = 2  # pixels of a photo for each of the result, along a side, that decoding keeps at least
 BATCHES_AHEAD = 3  # that are read while one is used
+ALIGNMENT = 64  # bytes
 TINY = 1e-3  # of a photo's side: the narrowest window that the size to decode is computed for
 
 
@@ -45,6 +49,10 @@ class Batch(NamedTuple):
     valid: np.ndarray
 
 
+END = Batch(*(np.zeros(0, kind) for kind in (np.uint8, np.float32, bool, np.int32, np.float32, np.int32, bool)))
+"""What follows the last batch in tf.data."""
+
+
 def cut(photo: np.ndarray | Image.Image, window: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
     """Return a part of a photo, resized and perhaps mirrored, uint8 [size, size, 3].
 
@@ -59,8 +67,17 @@ def cut(photo: np.ndarray | Image.Image, window: np.ndarray, size: int, flip: bo
     whole = photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
     w, h = whole.size
     area = tuple(min(max(edge * side, 0.0), side) for edge, side in zip(window.tolist(), (w, h, w, h), strict=True))
-    image = np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR, box=area))
-    return image[:, ::-1] if flip else image
+    pixels = _pixels(whole.resize((size, size), Image.Resampling.BILINEAR, box=area))
+    return cv2.flip(pixels, 1) if flip else pixels
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of mode RGB, uint8 [h, w, 3]; numpy would have Pillow copy them under Python's lock."""
+    try:
+        stored = pa.array(image).values.to_numpy()  # Pillow's own memory, four bytes for each pixel
+    except ValueError:  # an image of more than 16 MB is in several pieces
+        return np.asarray(image)
+    return cv2.cvtColor(stored.reshape(image.height, image.width, 4), cv2.COLOR_RGBA2RGB)
 
 
 def render(
@@ -110,34 +127,40 @@ def render(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    return _through_tf_data(drawn, Batch(*(((batch_size, *shape), kind) for shape, kind in _shapes(size))))
+    return _through_tf_data(drawn())
 
 
-def _shapes(size: int) -> Batch:
-    """The shape of each array of a batch without its first axis, and its type."""
-    box, number = ((4,), np.float32), ((), np.int32)
-    return Batch(((size, size, 3), np.uint8), box, ((), bool), number, box, number, ((), bool))
-
-
-def _through_tf_data(batches: Callable[[], Iterator[Batch]], kinds: Batch) -> Iterator[Batch]:
+def _through_tf_data(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Yield batches by way of tf.data.
 
-    An error is raised in place of its batch, as it is: tf.data would turn it into many lines of its own.
+    An error is raised in place of its batch, as it is: tf.data would turn it into many lines of its own. Its
+    `from_generator` is not used: it has malloc give memory of 128 KiB or more back to Linux at once, in the whole
+    process, so that the pages of each photo are cleared anew.
     """
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
-    def until_error() -> Iterator[Batch]:
+    def next_or_end(_: int) -> Batch:
         try:
-            yield from batches()
-        except Exception as error:
+            return next(batches, END)
+        except BaseException as error:
             errors.append(error)
+            return END
 
-    specs = Batch(*(tf.TensorSpec(shape, kind) for shape, kind in kinds))
-    stream = tf.data.Dataset.from_generator(until_error, output_signature=specs)
-    yield from stream.as_numpy_iterator()
+    kinds = [array.dtype for array in END]
+    stream = tf.data.Dataset.counter().map(lambda number: tf.numpy_function(next_or_end, [number], kinds))
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # `batches` would still run when it is closed
+    try:
+        for arrays in stream.with_options(options).as_numpy_iterator():
+            batch = Batch(*arrays)
+            if not len(batch.valid):
+                break
+            yield batch
+    finally:
+        batches.close()
     if errors:
         raise errors[0]
 
@@ -148,8 +171,8 @@ def _photo(
     """The photo, or a smaller one that is enough for its window to be shown at `size`."""
     if not isinstance(read, PhotoFiles):
         return read(record)
-    shown = window[2:] - window[:2]
-    return read.at_least(record, tuple(OVERSAMPLED * size / np.maximum(shown, TINY)))
+    width, height = (window[2:] - window[:2]).tolist()
+    return read.at_least(record, (OVERSAMPLED * size / max(width, TINY), OVERSAMPLED * size / max(height, TINY)))
 
 
 def _blank(
@@ -164,7 +187,7 @@ def _blank(
     )
     boxes = np.zeros((len(views), 4)) if target is None else target(joined)
     return Batch(
-        image=np.empty((len(views), size, size, 3), np.uint8),
+        image=_aligned((len(views), size, size, 3)),
         window=joined.window.astype(np.float32),
         flip=joined.flip,
         label=np.array([records[view.index].label for view in views], np.int32),
@@ -172,3 +195,11 @@ def _blank(
         index=joined.index,
         valid=joined.valid,
     )
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """An empty uint8 array that begins at a multiple of 64 bytes: TensorFlow copies any other, under Python's lock."""
+    size = math.prod(shape)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].reshape(shape)
