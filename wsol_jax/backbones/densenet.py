@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from wsol_jax.backbones import convolutions, layers
 from wsol_jax.backbones.architecture import Architecture
+from wsol_jax.backbones.gradients import store_gradient
 
 
 class DenseLayer(nn.Module):
@@ -29,6 +30,7 @@ class DenseLayer(nn.Module):
         """Return features [b, h, w, d + growth] of features [b, h, w, d]."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
         norm = partial(layers.batch_norm, train=train, dtype=self.dtype)
+        x = store_gradient(x)
         y = conv(4 * self.growth, (1, 1), name="conv1")(layers.ReLU()(norm("norm1")(x)))
         y = conv(self.growth, (3, 3), padding=1, name="conv2")(layers.ReLU()(norm("norm2")(y)))
         return jnp.concatenate([x, y], axis=-1)
@@ -107,7 +109,8 @@ class DenseNet(nn.Module):
         def stage(name: str, x: jax.Array, train: bool) -> jax.Array:
             first, *others = self.stages[name]
             if name == "conv0":
-                x = nn.Conv(self.width, (7, 7), 2, padding=3, use_bias=False, dtype=self.dtype, name=first)(x)
+                conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, conv_general_dilated=convolutions.convolution)
+                x = conv(self.width, (7, 7), 2, padding=3, name=first)(x)
                 return layers.ReLU()(layers.batch_norm(*others, train, self.dtype)(x))
             if name == "norm5":
                 return layers.ReLU()(layers.batch_norm(first, train, self.dtype)(x))
