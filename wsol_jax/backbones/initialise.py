@@ -58,17 +58,23 @@ def initialise(key: jax.Array, module: nn.Module, image_shape: tuple[int, ...] =
 
 def shapes(module: nn.Module, image_shape: tuple[int, ...] = (1, 224, 224, 3)) -> Variables:
     """Return the tree of `initialise` with a jax.ShapeDtypeStruct for every leaf."""
-    return jax.tree.map(lambda leaf: leaf, _traced_shapes(module, image_shape))  # a tree of its own for every caller
+    try:
+        hash(module)
+    except TypeError:  # an attribute is a dict, for example
+        return _trace_shapes(module, image_shape)
+    return jax.tree.map(lambda leaf: leaf, _kept_shapes(module, image_shape))  # a tree of its own for every caller
 
 
-@lru_cache(maxsize=32)  # the stages of a run need those of the same networks, which take seconds to trace
-def _traced_shapes(module: nn.Module, image_shape: tuple[int, ...]) -> Variables:
+def _trace_shapes(module: nn.Module, image_shape: tuple[int, ...]) -> Variables:
     image, collections = jax.ShapeDtypeStruct(image_shape, jnp.float32), ("params", "batch_stats")
     return dict(
         jax.eval_shape(
             lambda key, image: module.init(key, image, train=False, mutable=collections), jax.random.key(0), image
         )
     )
+
+
+_kept_shapes = lru_cache(maxsize=32)(_trace_shapes)  # the stages of a run need those of the same networks
 
 
 def _fill(
