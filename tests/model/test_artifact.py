@@ -56,6 +56,7 @@ def exported(workdir, place, **options):
     return jax_export.deserialize(bytearray((place / "m.bin").read_bytes())), description
 
 
+@pytest.mark.long
 def test_score_maps_for_any_number_of_photos(maps, scenes, tmp_path):
     _, photos = scenes
     artifact, description = exported(maps, tmp_path)

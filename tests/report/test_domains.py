@@ -117,6 +117,7 @@ def page(workdir) -> str:
     return (workdir / "report" / "index.html").read_text()
 
 
+@pytest.mark.long
 def test_the_page_of_a_run(finished, workdirs):
     ours, _ = workdirs
     run(config(finished), ours)

@@ -67,6 +67,7 @@ def test_corrected_boxes_win_and_the_others_stay(first, tmp_path):
     assert delivered["score"][:3] == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_photos_without_an_object_are_not_learned(first, tmp_path, caplog):
     absl.logging.use_python_logging(quiet=True)
     caplog.set_level("INFO")

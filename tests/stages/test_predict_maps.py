@@ -95,6 +95,7 @@ def test_results_of_photos_have_the_metrics_of_the_run(finished):
     assert "center_gaussian/pxap/low" in metrics and "exact/max_box_acc/low" not in metrics
 
 
+@pytest.mark.long
 def test_the_classifier_of_another_run_draws_maps(finished, tmp_path):
     run(experiments.tiny(stages="classifier"), tmp_path / "psol")
     keys = {"predict.grad_cam_from": str(tmp_path / "psol"), "predict.grad_cam_stage": "layer3"}

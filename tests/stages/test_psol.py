@@ -157,6 +157,7 @@ def test_boxes_alone_and_classes_alone(records, tmp_path):
     assert not {"top1_loc", "gt_known_loc"} & set(metrics)
 
 
+@pytest.mark.long
 def test_a_localizer_of_other_photos_draws_boxes_on_these(tmp_path):
     there = experiments.tiny(**{"stages": "pseudo_boxes,localizer,predict", "pseudo.source": "truth"})
     run(there, tmp_path / "there")
@@ -304,6 +305,7 @@ def test_an_architectures_arguments_are_checked(tmp_path):
         run(config, tmp_path)
 
 
+@pytest.mark.long
 def test_photos_without_test_photos(tmp_path):
     experiments.write_folder(tmp_path / "data", train=9, test=1)
     config = experiments.tiny("psol_folder", **{"data.dir": str(tmp_path / "data"), "data.folder.test_fraction": 0.0})

@@ -160,6 +160,7 @@ def test_the_memory_survives_an_interruption(tmp_path):
     assert whole.memory.anchors.photos > 0
 
 
+@pytest.mark.long
 def test_training_ends_with_a_warning_of_the_missed_terms(tmp_path, caplog):
     """Eight real and seven fake target samples are all but one of sixteen pixels, which few photos have."""
     state = experiment(samples=8).train(tmp_path, tiny.mesh(1))
