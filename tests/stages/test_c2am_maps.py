@@ -98,7 +98,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_maps(finished, surroundi
         save(checkpoints, state)
         saved.append(int(state.step))
         if len(saved) == 2:
-            checkpoints.wait_until_finished()  # its thread would write on beside the next run of this process
+            checkpoints.wait_until_finished()  # its thread would still write during the next run
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save", fail_after_two)
