@@ -13,9 +13,12 @@ import tiny
 from jax import export as jax_export
 
 import wsol_jax
+from wsol_jax.backbones import convolutions, initialise
 from wsol_jax.backbones.initialise import shapes
 from wsol_jax.errors import InputError
 from wsol_jax.methods import METHODS
+from wsol_jax.methods.cam import of_network
+from wsol_jax.methods.drawings import DRAWINGS, Drawing, drawn
 from wsol_jax.model.export import batch_of
 from wsol_jax.model.model import View
 from wsol_jax.predictions.table import read_predictions
@@ -137,6 +140,12 @@ def test_an_export_for_another_platform(maps, tmp_path):
     assert (done.returncode, done.stderr) == (2, "error: m.bin is for tpu; this machine has cpu\n")
 
 
+def predict_with(method, side):
+    """The prediction of whole photos, as an artifact makes it."""
+    view = View((0.0, 0.0, 1.0, 1.0), side)
+    return lambda variables, image: method.predict(variables, batch_of(image, view), None)
+
+
 def symbolic(side, dtype):
     (batch,) = jax_export.symbolic_shape("b")
     return batch, jax.ShapeDtypeStruct((batch, side, side, 3), dtype)
@@ -157,9 +166,35 @@ def test_every_method_takes_any_number_of_photos(name):
     method = make_method("train", tiny.config("train", method=name), tiny.CLASSES)
     variables = {"params": {}, "batch_stats": {}} | shapes(method.module, (1, tiny.SIZE, tiny.SIZE, 3))
     batch, image = symbolic(tiny.SIZE, "uint8")
-
-    def predict(variables, image):
-        return method.predict(variables, batch_of(image, View((0.0, 0.0, 1.0, 1.0), tiny.SIZE)), None)
-
-    prediction = jax.eval_shape(predict, variables, image)
+    prediction = jax.eval_shape(predict_with(method, tiny.SIZE), variables, image)
     assert prediction.logits.shape == (batch, tiny.CLASSES) and prediction.map.shape[0] == batch
+
+
+@pytest.mark.parametrize("maps", small.first_alone([*DRAWINGS][1:]))
+def test_an_export_of_a_drawing_at_an_inner_stage(maps):
+    method = make_method("train", tiny.config("train"), tiny.CLASSES, Drawing(maps, "layer3"))
+    variables = initialise(jax.random.key(0), method.module, (1, tiny.SIZE, tiny.SIZE, 3))
+
+    @jax.jit
+    def draw(variables, image):
+        return predict_with(method, tiny.SIZE)(variables, image).map
+
+    exported = jax_export.export(draw, platforms=("cpu", "tpu"))(variables, symbolic(tiny.SIZE, "uint8")[1])
+    artifact = jax_export.deserialize(exported.serialize())
+    photos = np.random.default_rng(0).integers(0, 256, (3, tiny.SIZE, tiny.SIZE, 3), np.uint8)
+    expected = draw(variables, photos)
+    assert expected.shape == (3, 4, 4) and expected.max() > 0
+    np.testing.assert_allclose(artifact.call(variables, photos), expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arch", [arch for arch in small.NARROW if arch != "convnext_tiny"])  # which has no CAM
+def test_a_drawing_of_every_backbone_takes_any_number_of_photos(arch, monkeypatch):
+    monkeypatch.setattr(convolutions, "FEW_CHANNELS", 0)  # wider networks have the gradients of many channels
+    keys = tiny.config("train")
+    method = of_network(small.network(arch), keys)
+    first, side = next(iter(method.module.backbone.stages)), small.side(arch)
+    variables = {"params": {}, "batch_stats": {}} | shapes(method.module, (1, 112, 112, 3))
+    batch, image = symbolic(side, "uint8")
+    predict = predict_with(drawn(method, keys, Drawing("bagcam", first)), side)
+    assert jax.eval_shape(predict, variables, image).map.shape[0] == batch

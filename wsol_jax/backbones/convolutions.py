@@ -194,7 +194,7 @@ def _weights_of_shifts(
         return x.reshape(*x.shape[:3], features.shape[-1] // depth, -1)
 
     def product(position: jax.Array) -> jax.Array:
-        window = lax.dynamic_slice(padded, (0, *position, 0), (len(moving), *extent, moving.shape[-1]))
+        window = lax.dynamic_slice(padded, (0, *position, 0), (moving.shape[0], *extent, moving.shape[-1]))
         moved = window[:, :: strides[0], :: strides[1]]
         pair = (still, moved) if shift_gradient else (moved, still)
         return jnp.einsum("bhwgc,bhwgd->cgd", *map(by_group, pair))
