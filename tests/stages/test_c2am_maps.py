@@ -118,19 +118,38 @@ def test_maps_that_are_written_are_not_computed_again(finished, monkeypatch):
     run(config(), finished)
 
 
-def test_a_training_without_any_object_is_reported_and_flagged(finished, surroundings, tmp_path, monkeypatch, caplog):
-    empty = {
-        split: np.full((len(records), 4, 4), 0.9, np.float32) for split, records in surroundings.dataset.splits.items()
-    }
+def boxes_of(foreground, changes, context, monkeypatch):
+    """The boxes of training photos, where the network's maps are these, of every split as many as it has photos."""
+    splits = context.dataset.splits
     monkeypatch.setattr(c2am_maps, "_train", lambda *_: None)
     monkeypatch.setattr(c2am_maps, "load_variables", lambda _: {})
-    monkeypatch.setattr(c2am_maps, "_foreground", lambda method, variables, split, *_: empty[split])
-    with caplog.at_level("WARNING"):
-        run(config(), surroundings._replace(workdir=tmp_path))
-    assert "C2AM: no object in any of the 24 photos of train" in caplog.text
-    boxes = read_predictions(pseudo_boxes_file(tmp_path, "train"), surroundings.dataset.splits["train"])
+    monkeypatch.setattr(c2am_maps, "_foreground", lambda method, variables, split, *_: foreground[: len(splits[split])])
+    run(config(**changes), context)
+    return read_predictions(pseudo_boxes_file(context.workdir, "train"), splits["train"])
+
+
+def test_a_training_without_any_object_is_reported_and_flagged(surroundings, tmp_path, monkeypatch, caplog):
+    context = surroundings._replace(workdir=tmp_path)
+    boxes = boxes_of(np.full((24, 4, 4), 0.9, np.float32), {}, context, monkeypatch)
+    assert "C2AM: no object in 24 of the 24 photos of train" in caplog.text
     assert boxes.fallback.all()
     np.testing.assert_array_equal(boxes.box, np.tile([0, 0, 1, 1], (24, 1)))
+
+
+@pytest.mark.parametrize("threshold, low", [(0.5, 0.8), (0.3, 0.4)])
+def test_photos_that_are_object_everywhere_are_reported_and_flagged(
+    threshold, low, surroundings, tmp_path, monkeypatch, caplog
+):
+    foreground = np.zeros((24, 4, 4), np.float32)
+    foreground[:, 1:3, 1:3] = 0.9
+    foreground[:9] = np.random.default_rng(0).uniform(low, low + 0.08, (9, 4, 4))
+    context = surroundings._replace(workdir=tmp_path)
+    boxes = boxes_of(foreground, {"threshold": threshold}, context, monkeypatch)
+    assert "C2AM: no object in 9 of the 24 photos of train" in caplog.text
+    assert "C2AM: no object in 4 of the 4 photos of test" in caplog.text
+    np.testing.assert_array_equal(boxes.fallback, np.arange(24) < 9)
+    np.testing.assert_array_equal(boxes.box[:9], np.tile([0, 0, 1, 1], (9, 1)))
+    assert (boxes.score[:9] == 0).all() and (boxes.score[9:] > 0).all()
 
 
 def test_c2am_is_one_view_of_several(finished, surroundings, tmp_path):

@@ -81,7 +81,8 @@ def work(config: ConfigDict, batch_size: int, context: Context) -> list[Work]:
 def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each split with its heat maps, float32 [n, h, w], positive on the object; training photos first.
 
-    The network is trained before the first one; what is written is not computed again.
+    The network is trained before the first one; what is written is not computed again. The map of a photo that is
+    object everywhere is zero.
 
     Args:
         config: the keys of `pseudo.c2am`.
@@ -98,9 +99,10 @@ def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator
             share = border_share(maps)
             logging.info("C2AM: %.0f %% of the borders of training photos are above 0.5", 100 * share)
         heat = object_maps(maps, share) - np.float32(config.threshold)
-        empty = int((heat.max(axis=(1, 2)) <= 0).sum())
-        if empty == len(heat):
-            logging.warning("C2AM: no object in any of the %d photos of %s; their boxes are whole images", empty, split)
+        heat[heat.min(axis=(1, 2)) > 0] = 0  # an object without background has no box, as DDT's without a direction
+        if empty := int((heat.max(axis=(1, 2)) <= 0).sum()):
+            reason = "no cell is above the threshold, or every cell"
+            logging.warning("C2AM: no object in %d of the %d photos of %s: %s", empty, len(heat), split, reason)
         yield split, heat
 
 
