@@ -8,14 +8,17 @@ from configs.base import get_config
 from wsol_jax import boxes, devices
 from wsol_jax.backbones import trunk
 from wsol_jax.data import load_dataset
-from wsol_jax.data.records import NO_BOXES, Dataset
+from wsol_jax.data.records import NO_BOXES, Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.direct_boxes import compute, measure
+from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.pseudo.heat_maps import read_direction
 from wsol_jax.stages.context import Context
-from wsol_jax.stages.pseudo_boxes import run
+from wsol_jax.stages.pseudo_boxes import _report_classes, check_keys, run
 from wsol_jax.stages.workdir import heat_file, pseudo_boxes_file
+
+WITHOUT_BOX = "classes with whole images alone as pseudo boxes:"
 
 
 def tiny_config(**changes) -> ConfigDict:
@@ -90,7 +93,7 @@ def test_a_stage_that_was_cut_off_goes_on_from_the_next_class(scenes, mesh, tmp_
         )
 
 
-def test_a_class_with_one_photo_gets_the_whole_image_flagged(scenes, mesh, tmp_path):
+def test_a_class_with_one_photo_gets_the_whole_image_flagged(scenes, mesh, tmp_path, caplog):
     train = [r for r in scenes.splits["train"] if r.label != 1] + [scenes.splits["train"][1]]
     alone = scenes._replace(splits=scenes.splits | {"train": train})
     make_pseudo_boxes(tiny_config(), 0, alone, tmp_path, mesh)
@@ -99,6 +102,15 @@ def test_a_class_with_one_photo_gets_the_whole_image_flagged(scenes, mesh, tmp_p
     np.testing.assert_array_equal(found.box[-1], [0, 0, 1, 1])
     of_test = read_predictions(pseudo_boxes_file(tmp_path, "test"), scenes.splits["test"])
     np.testing.assert_array_equal(of_test.fallback, [r.label == 1 for r in scenes.splits["test"]])
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == f"{WITHOUT_BOX} 1 of 3, {scenes.classes[1]}"
+
+
+def test_many_classes_without_a_box_are_counted(caplog):
+    records = [Record(f"{i}.jpg", i % 13, (9, 9), NO_BOXES) for i in range(26)]
+    has_box = np.arange(26) == 14  # one of the two photos of class 1
+    _report_classes(records, Predictions(np.zeros((26, 4)), fallback=~has_box), [f"c{i}" for i in range(13)])
+    assert f"{WITHOUT_BOX} 12 of 13, c0, c2, c3, c4, c5, c6, c7, c8, c9, c10, ..." in caplog.text
 
 
 def test_the_truth_is_the_supervised_ceiling(scenes, mesh, tmp_path):
@@ -119,6 +131,13 @@ def test_boxes_come_from_a_file(scenes, mesh, tmp_path):
     make_pseudo_boxes(tiny_config(source=source), 0, scenes, tmp_path / "b", mesh)
     a, b = (read_predictions(pseudo_boxes_file(tmp_path / f, "train"), scenes.splits["train"]) for f in "ab")
     np.testing.assert_allclose(a.box, b.box)
+
+
+@pytest.mark.parametrize("source", ["truth", "ddt", "c2am", "boxes.parquet"])
+def test_a_drawing_without_a_run_of_score_maps_is_refused(source):
+    with pytest.raises(InputError, match=r"cam_maps is 'bagcam'; expected 'cam' unless cam_from names a run"):
+        check_keys(tiny_config(source=source, cam_maps="bagcam"), 1)
+    check_keys(tiny_config(source="cam", cam_from="W", cam_maps="bagcam"), 1)
 
 
 def test_a_layer_that_is_not_there_is_named(scenes, mesh, tmp_path):

@@ -39,6 +39,8 @@ from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.work import Work, forward_work
 from wsol_jax.stages.workdir import heat_file, identity_file, pseudo_boxes_file, pseudo_coco_file
 
+NAMED = 10  # classes of a warning
+
 
 def defaults() -> ConfigDict:
     """Return the keys of `pseudo` with their defaults: the published code of PSOL."""
@@ -87,6 +89,8 @@ def check_keys(config: ConfigDict, devices: int) -> None:
     checks.memory(config, "size", photos, f"a batch of {config.batch_size} photos of {config.size} pixels")
     checks.not_negative(config, "max_bytes")
     check_drawing(config, "cam_maps", "cam_stage", "cam_guided")
+    has_drawing = config.cam_maps == "cam" or bool(config.cam_from)
+    checks.require(config, "cam_maps", has_drawing, "'cam' unless cam_from names a run")
     checks.fraction(config, "cam_threshold")
     with checks.prefixed("c2am."):
         c2am_maps.check_keys(config.c2am, devices)
@@ -120,6 +124,19 @@ def run(config: ConfigDict, context: Context) -> None:
         if heat is not None:
             write_atomically(heat_file(context.workdir, split), partial(save_as, array=heat, dtype=np.float16))
             logging.info("pseudo boxes of %s: %d photos, %d whole images", split, len(records), boxes.fallback.sum())
+        if split == "train":
+            _report_classes(records, boxes, context.dataset.classes)
+
+
+def _report_classes(records: Sequence[Record], boxes: Predictions, classes: Sequence[str]) -> None:
+    """Name in one warning the classes all of whose training photos have no box but the whole image."""
+    fallback = np.zeros(len(records), bool) if boxes.fallback is None else boxes.fallback
+    shown = [(record.label, whole) for record, whole in zip(records, fallback, strict=True) if not record.is_empty]
+    labels = sorted({label for label, _ in shown if label >= 0} - {label for label, whole in shown if not whole})
+    if labels:
+        names = ", ".join(classes[label] for label in labels[:NAMED]) + ", ..." * (len(labels) > NAMED)
+        counts = len(labels), len(classes)
+        logging.warning("classes with whole images alone as pseudo boxes: %d of %d, %s", *counts, names)
 
 
 def check(config: ConfigDict, context: Context) -> None:
