@@ -7,6 +7,7 @@ import experiments
 import numpy as np
 import pytest
 
+import wsol_jax
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.objects import read_objects
@@ -89,5 +90,18 @@ def test_objects_are_evaluated_next_to_the_one_box(context):
 def test_without_maps_it_is_one_line(context):
     config = context.configs["pseudo_boxes"].copy_and_resolve_references()
     config.source = "truth"
-    with pytest.raises(InputError, match="objects: there are no maps"):
-        objects.STAGE.run(experiments.load().objects, context._replace(configs={"pseudo_boxes": config}))
+    for carry_out in (objects.STAGE.check, objects.STAGE.run):
+        with pytest.raises(InputError, match="there are no maps"):
+            carry_out(experiments.load().objects, context._replace(configs={"pseudo_boxes": config}))
+
+
+@pytest.mark.parametrize("stage", ["pseudo_boxes", "predict"])
+def test_one_source_of_maps_is_enough(stage, context):
+    objects.STAGE.check(experiments.load().objects, context._replace(configs={stage: context.configs[stage]}))
+
+
+def test_a_run_without_maps_is_refused_before_its_first_stage(tmp_path):
+    changes = {"stages": "pseudo_boxes,objects", "pseudo.source": "truth"}
+    with pytest.raises(InputError, match=r"^--config\.objects: there are no maps"):
+        wsol_jax.run(experiments.tiny(**changes), tmp_path)
+    assert not (tmp_path / "pseudo_boxes").exists()

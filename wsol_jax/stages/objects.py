@@ -32,6 +32,8 @@ from wsol_jax.threads import in_threads
 
 Cut = Callable[[np.ndarray], list[Region]]
 
+NO_MAPS = "there are no maps; expected pseudo.source ddt, c2am or cam, or predicted score maps"
+
 
 class Source(NamedTuple):
     """The maps of a split.
@@ -70,7 +72,7 @@ def run(config: ConfigDict, context: Context) -> None:
     """Write objects/: a table and a COCO JSON of the objects of every split that has maps."""
     sources = list(_sources(config.share, context))
     if not sources:
-        raise InputError("objects: there are no maps; expected pseudo.source ddt, c2am or cam, or predicted score maps")
+        raise InputError(f"objects: {NO_MAPS}")
     for source in sources:
         records = context.dataset.splits[source.split]
         objects = _objects(source, records, config.confidence)
@@ -79,13 +81,26 @@ def run(config: ConfigDict, context: Context) -> None:
         write_coco_objects(coco_file(table), records, objects, _labels(source.split, context), context.dataset.classes)
 
 
+def check(config: ConfigDict, context: Context) -> None:
+    """Raise InputError if there will be no maps; whether predictions are score maps is known once they are written."""
+    del config
+    if not _has_heat(context) and "predict" not in context.configs:
+        raise InputError(NO_MAPS)
+
+
+def _has_heat(context: Context) -> bool:
+    """Whether the pseudo boxes are cut from heat maps; next to corrected ones, photos have these boxes alone."""
+    pseudo = context.configs.get("pseudo_boxes")
+    return pseudo is not None and pseudo.source in (*COMPUTED, "cam")
+
+
 def _sources(share: float, context: Context) -> Iterator[Source]:
-    """The maps of this run, but no heat maps next to corrected pseudo boxes, whose photos have these boxes alone."""
+    """The maps of this run."""
     pseudo = context.configs.get("pseudo_boxes")
     for split, records in context.dataset.splits.items():
         heat = heat_file(context.workdir, split)
         activations = activations_file(predictions_file(context.workdir, split))
-        if pseudo and pseudo.source in (*COMPUTED, "cam") and heat.exists():
+        if _has_heat(context) and heat.exists():
             cut = partial(_heat_objects, config=pseudo, share=share)
             if pseudo.source == "cam":
                 cut = partial(scored_regions, threshold=pseudo.cam_threshold, share=share)
@@ -148,4 +163,5 @@ STAGE = Stage(
     inputs=("pseudo_boxes", "predict"),
     outputs=("objects",),
     run=run,
+    check=check,
 )
