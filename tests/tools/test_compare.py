@@ -18,14 +18,18 @@ PHOTOS = 40
 FILES = {"comparison.md", "comparison.csv", "comparison.pdf", "comparison.png", "means.tex", "differences.tex"}
 
 
-def finished(workdir, seed=0, method="cam", rate=0.5, photos=PHOTOS, unfinished=""):
+def finished(workdir, seed=0, method="cam", rate=0.5, photos=PHOTOS, unfinished="", pseudo_from=""):
     """The files of a run that a comparison reads, of photos whose boxes are right at a rate."""
     records = [Record(f"{i}.jpg", 0, (9, 9), np.array([[0, 0, 1, 0.5]])) for i in range(photos)]
     rng = np.random.default_rng([seed, round(100 * rate)])
     write(results_file(workdir, "test"), records, {"gt_known_loc": (rng.random(photos) < rate) * 1.0}, None)
     keys = {"train": {"method": method, "watch": 0}, "evaluate": {"threshold_step": 0.1, "resamples": seed + 1}}
     inputs: dict[str, str] = {"weights.pth": "digest"}
+    if pseudo_from:
+        keys["evaluate"]["pseudo_from"] = pseudo_from
     for stage, config in keys.items():
+        if "pseudo_from" in config:
+            inputs |= {f"{pseudo_from}/stages/pseudo_boxes.json": f"digest of {pseudo_from}"}
         one = identity.identify(ConfigDict(config), seed, inputs, {})
         identity.write(workdir, stage, one._replace(finished=stage != unfinished))
         inputs = {stage: one.fingerprint}
@@ -80,6 +84,16 @@ def test_names_and_one_group(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {"differences.tex"}
 
 
+def test_runs_of_one_name_may_have_other_inputs(tmp_path):
+    runs = [finished(tmp_path / f"cam_{i}", i, pseudo_from=f"runs/ddt_{i}") for i in range(3)]
+    assert compare(tmp_path, *(f"CAM={place}" for place in runs)) == 0
+    assert list(rows(tmp_path)) == ["CAM"] and rows(tmp_path)["CAM"]["n"] == "3"
+    line = "- the runs of CAM differ in evaluate.pseudo_from too: 'runs/ddt_0', 'runs/ddt_1', 'runs/ddt_2'"
+    assert line in (tmp_path / "out" / "comparison.md").read_text().replace("\\_", "_")
+    assert compare(tmp_path, *runs) == 0
+    assert list(rows(tmp_path)) == ["cam_0", "cam_1", "cam_2"]
+
+
 MISTAKES = {
     "other photos": (["A", "FEWER"], r"FEWER: its test photos are not those of .*A: it has 9 photos, and there are 40"),
     "not finished": (["A", "STOPPED"], "STOPPED: its stage train is not finished"),
@@ -95,6 +109,9 @@ MISTAKES = {
     "the same seed": (["A", "AGAIN"], "AGAIN has the seed 0 and the keys of .*A; expected runs that differ"),
     "twice": (["A", "A"], "A comes twice"),
     "one name": (["X=A", "X=HAS"], "both called X, but differ in train.method"),
+    "one name, an input": (["X=A", "X=INPUT"], "both called X, but differ in evaluate.pseudo_from, runs/ddt_1/stages"),
+    "one name, a key": (["X=INPUT", "X=KEY"], "both called X, but differ in evaluate.pseudo_from, .*train.method"),
+    "one name, a seed": (["X=INPUT", "X=TWIN"], "both called X, but differ in evaluate.pseudo_from"),
     "no metric": (["A", "--metrics=iou"], "no run has iou; expected some of gt_known_loc"),
 }
 
@@ -110,6 +127,9 @@ def place(tmp_path_factory):
     retrained = identity.read(place / "STALE", "train")._replace(fingerprint="another")
     identity.write(place / "STALE", "train", retrained)
     finished(place / "HAS", method="has")
+    finished(place / "INPUT", 1, pseudo_from="runs/ddt_1")
+    finished(place / "KEY", 2, method="has", pseudo_from="runs/ddt_2")
+    finished(place / "TWIN", 1, pseudo_from="runs/ddt_2")
     (place / "OUT").mkdir()
     results_file(place / "OLDER", "test").unlink()
     results_file(place / "OLDER", "test").parent.rmdir()

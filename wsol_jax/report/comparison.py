@@ -82,7 +82,8 @@ def markdown(comparison: Comparison) -> str:
     """Return both tables and the notes as Markdown."""
     head = (
         f"Percent of {comparison.photos} {comparison.split} photos: mean ± standard deviation over the n runs of a "
-        "group, which differ in their seed alone; in brackets, the 95 % bootstrap interval of the mean over photos.\n"
+        "group, which differ in their seed alone unless a note names more; in brackets, the 95 % bootstrap interval of "
+        "the mean over photos.\n"
     )
     parts = [head, to_markdown(means_table(comparison))]
     if len(comparison.summaries) > 1:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from wsol_jax.errors import InputError
@@ -14,6 +14,7 @@ from wsol_jax.stages.table import STAGES
 from wsol_jax.stages.workdir import config_file, results_file
 
 EVALUATE = "evaluate"
+NAMES_INPUT = ("_from", ".weights", ".source")  # ends of the keys that may name a run or a file
 WITHOUT_EFFECT = ("evaluate.resamples", "data.dir", "data.index", "data.unchanged")  # on the results of photos
 
 
@@ -82,6 +83,22 @@ def differing_keys(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> dict[
     """Return the keys of a recipe that differ from another one, with their values; None where it has no such key."""
     names = sorted(recipe.keys() | other.keys())
     return {name: recipe.get(name) for name in names if recipe.get(name) != other.get(name)}
+
+
+def differ_in_inputs_alone(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two recipes differ in nothing but the paths of the runs and files that their stages read."""
+    (keys, files), (other_keys, other_files) = _inputs(recipe), _inputs(other)
+    return all(
+        name in (keys & other_keys if name in recipe and name in other else files | other_files)
+        for name in differing_keys(recipe, other)
+    )
+
+
+def _inputs(recipe: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """The keys of a recipe that name a run or a file, and the files that were read of them."""
+    named = {key: str(value) for key, value in recipe.items() if key.endswith(NAMES_INPUT) and value}
+    read = {key: {name for name in recipe if PurePath(name).is_relative_to(value)} for key, value in named.items()}
+    return {key for key, files in read.items() if files}, set().union(*read.values())
 
 
 def _read_config(workdir: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
     wsol_jax compare RUN [RUN ...] --out=DIR
 
 RUN is the workdir of a finished run, or a pattern such as 'runs/cam_*'. Runs that differ in their seed alone are one
-group, called after its first workdir; NAME=RUN gives another name. The first group is the one that the others are
-compared with. DIR holds comparison.md, comparison.csv (all metrics), means.tex, differences.tex, and the figure as
-comparison.pdf and comparison.png.
+group, called after its first workdir; NAME=RUN gives another name, under which runs may also differ in the paths of the
+runs and files that they read, e.g. evaluate.pseudo_from. The first group is the one that the others are compared with.
+DIR holds comparison.md, comparison.csv (all metrics), means.tex, differences.tex, and the figure as comparison.pdf and
+comparison.png.
 """
 
 import glob
@@ -20,7 +21,13 @@ from wsol_jax.evaluation.groups import summarise
 from wsol_jax.evaluation.photo_results import statistic
 from wsol_jax.paths import to_path
 from wsol_jax.report.comparison import SHOWN, Comparison, Summaries, markdown, write_comparison
-from wsol_jax.stages.finished_runs import FinishedRun, differing_keys, read_run, require_same_photos
+from wsol_jax.stages.finished_runs import (
+    FinishedRun,
+    differ_in_inputs_alone,
+    differing_keys,
+    read_run,
+    require_same_photos,
+)
 from wsol_jax.tools.command_line import Parser, exit_code
 
 VALUE = 40  # characters of a value in a note
@@ -74,7 +81,7 @@ def compare(listed: Sequence[str], split: str, metrics: str, seed: int, resample
 
     Raises:
         InputError: a run is not finished, or on other photos; a seed comes twice in a group; a name stands for runs
-            that differ in more than the seed; no group has one of the metrics.
+            that differ in more than the seed and the paths of their inputs; no group has one of the metrics.
     """
     named = [Named(name, read_run(workdir, split)) for name, workdir in workdirs(listed)]
     require_same_photos([one.run for one in named], split)
@@ -110,14 +117,16 @@ def workdirs(listed: Sequence[str]) -> list[tuple[str, Path]]:
 
 
 def grouped(named: Sequence[Named]) -> Groups:
-    """Return the groups of runs that differ in their seed alone, by name, in the order of their first runs.
+    """Return the groups of runs, by name, in the order of their first runs.
+
+    Runs of a group differ in their seed alone or, with a name of the command line, in the paths of their inputs too.
 
     Raises:
         InputError: see `compare`.
     """
     groups: list[list[Named]] = []
     for one in named:
-        same = [group for group in groups if group[0].run.recipe == one.run.recipe and group[0].name == one.name]
+        same = [group for group in groups if _belongs(one, group)]
         if not same:
             groups.append([one])
             continue
@@ -140,13 +149,25 @@ def grouped(named: Sequence[Named]) -> Groups:
     return by_name
 
 
+def _belongs(one: Named, group: Sequence[Named]) -> bool:
+    first, seeds = group[0], {other.run.seed for other in group}
+    is_same = first.run.recipe == one.run.recipe
+    may_differ = bool(one.name) and one.run.seed not in seeds
+    is_alike = is_same or (may_differ and differ_in_inputs_alone(one.run.recipe, first.run.recipe))
+    return first.name == one.name and is_alike
+
+
 def notes(groups: Groups) -> list[str]:
-    """Return lines about the groups: their runs, seeds that others do not have, and the keys in which they differ."""
+    """Return lines about the groups: runs, differing inputs, seeds that others do not have, and differing keys."""
     lines, (first, of_first) = [], next(iter(groups.items()))
     for name, runs in groups.items():
         seeds = ", ".join(str(run.seed) for run in runs)
         line = f"{name}: n = {len(runs)}, {'seed' if len(runs) == 1 else 'seeds'} {seeds}"
         lines.append(line + (", no deviation" if len(runs) == 1 else ""))
+        of_runs = dict.fromkeys(key for run in runs for key in differing_keys(run.recipe, runs[0].recipe))
+        for key in (key for key in of_runs if all(key in run.recipe for run in runs)):  # a file is of some runs alone
+            values = ", ".join(_short(run.recipe[key]) for run in runs)
+            lines.append(f"the runs of {name} differ in {key} too: {values}")
         missing = [str(run.seed) for run in runs if run.seed not in {other.seed for other in of_first}]
         missing_there = [str(run.seed) for run in of_first if run.seed not in {other.seed for other in runs}]
         for group, seeds_of, other in ((name, missing, first), (first, missing_there, name)):
