@@ -5,14 +5,16 @@ import json
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from ml_collections import ConfigDict
 
 from wsol_jax.__main__ import run
+from wsol_jax.data import index
 from wsol_jax.data.records import Record
 from wsol_jax.evaluation.photo_results import write
 from wsol_jax.stages import identity
-from wsol_jax.stages.workdir import results_file
+from wsol_jax.stages.workdir import photos_file, results_file
 
 PHOTOS = 40
 FILES = {"comparison.md", "comparison.csv", "comparison.pdf", "comparison.png", "means.tex", "differences.tex"}
@@ -37,6 +39,16 @@ def finished(workdir, seed=0, method="cam", rate=0.5, photos=PHOTOS, unfinished=
     (workdir / "config.json").write_text(json.dumps({"stages": "train,evaluate,report", "data": data}))
     (workdir / "metrics.json").write_text("{}")
     return str(workdir)
+
+
+def check_content(workdir, content):
+    """Write what a run knows of the files of its photos: the first one's content, and nothing of the others'."""
+    paths = [f"{i}.jpg" for i in range(PHOTOS)]
+    texts = {name: [""] * PHOTOS for name in ("content", "first", "reason")}
+    texts["content"] = [content, *texts["content"][1:]]
+    columns = {name: pa.array(column, pa.string()) for name, column in texts.items()}
+    known = index.read_table(None, dict.fromkeys(texts, pa.string()))
+    index.write_table(photos_file(workdir), known, paths, np.zeros((PHOTOS, 3), np.int64), columns)
 
 
 def compare(tmp_path, *arguments):
@@ -94,8 +106,16 @@ def test_runs_of_one_name_may_have_other_inputs(tmp_path):
     assert list(rows(tmp_path)) == ["cam_0", "cam_1", "cam_2"]
 
 
+def test_photos_are_the_same_files_as_far_as_that_is_known(place, tmp_path):
+    assert compare(tmp_path, str(place / "CHECKED"), str(place / "HAS")) == 0
+    finished(tmp_path / "copy", 1)
+    check_content(tmp_path / "copy", "a")
+    assert compare(tmp_path, str(place / "CHECKED"), str(tmp_path / "copy")) == 0
+
+
 MISTAKES = {
     "other photos": (["A", "FEWER"], r"FEWER: its test photos are not those of .*A: it has 9 photos, and there are 40"),
+    "other pixels": (["CHECKED", "CHANGED"], r"not those of .*CHECKED: 0\.jpg is a file with other content; expected"),
     "not finished": (["A", "STOPPED"], "STOPPED: its stage train is not finished"),
     "stale": (["A", "STALE"], "STALE: its stage evaluate is older than train"),
     "no run": (["A", "OUT"], "OUT has no config.json; expected the workdir of a run"),
@@ -130,6 +150,9 @@ def place(tmp_path_factory):
     finished(place / "INPUT", 1, pseudo_from="runs/ddt_1")
     finished(place / "KEY", 2, method="has", pseudo_from="runs/ddt_2")
     finished(place / "TWIN", 1, pseudo_from="runs/ddt_2")
+    for name, seed in (("CHECKED", 0), ("CHANGED", 1)):
+        finished(place / name, seed)
+        check_content(place / name, "ab"[seed])
     (place / "OUT").mkdir()
     results_file(place / "OLDER", "test").unlink()
     results_file(place / "OLDER", "test").parent.rmdir()

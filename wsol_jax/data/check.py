@@ -119,6 +119,17 @@ def unreadable_photos(cache: Path, root: Path) -> dict[str, str]:
     return {path: reason for path, reason in reasons if (root / path).is_file()}
 
 
+def photo_contents(cache: Path, paths: Sequence[str]) -> np.ndarray:
+    """Return a digest of the content of n photo files as a check last found them, bytes [n]; b'' where none did.
+
+    Args:
+        cache: of `check_photos`.
+        paths: of the photos, relative to the dataset's root.
+    """
+    known = _read_cache(cache)
+    return _column(known, "content", index.rows_of(known, paths))
+
+
 def _check(
     read: PhotoFiles,
     records: Sequence[Record],

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from wsol_jax.data.check import photo_contents
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.maps import BY_PSEUDO, VALIDATED, Chosen
 from wsol_jax.evaluation.photo_results import PhotoResults, first_difference, read
 from wsol_jax.stages import identity
 from wsol_jax.stages.map_runs import read_metrics
 from wsol_jax.stages.table import STAGES
-from wsol_jax.stages.workdir import config_file, results_file
+from wsol_jax.stages.workdir import config_file, photos_file, results_file
 
 EVALUATE = "evaluate"
 NAMES_INPUT = ("_from", ".weights", ".source")  # ends of the keys that may name a run or a file
@@ -26,6 +29,7 @@ class FinishedRun(NamedTuple):
         seed: of the run.
         recipe: key -> value, and file -> digest, of everything else that the results depend on.
         results: of the photos of one split.
+        content: of the files of these photos, see `check.photo_contents`.
         step: between the thresholds of a map.
         chosen: the thresholds of validation photos, for another split, and those of pseudo boxes.
     """
@@ -34,6 +38,7 @@ class FinishedRun(NamedTuple):
     seed: int
     recipe: dict[str, Any]
     results: PhotoResults
+    content: np.ndarray
     step: float
     chosen: Chosen
 
@@ -53,12 +58,13 @@ def read_run(workdir: Path, split: str) -> FinishedRun:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*.parquet")))
         raise InputError(f"{workdir} has no {split} photos; expected one of its splits, {there}")
-    evaluated = stages[EVALUATE]
+    evaluated, results = stages[EVALUATE], read(file)
     return FinishedRun(
         workdir,
         evaluated.seed,
         _recipe(config, stages),
-        read(file),
+        results,
+        photo_contents(photos_file(workdir), results.image),
         evaluated.config["threshold_step"],
         _chosen(read_metrics(workdir), split),
     )
@@ -67,16 +73,25 @@ def read_run(workdir: Path, split: str) -> FinishedRun:
 def require_same_photos(runs: Sequence[FinishedRun], split: str) -> None:
     """Raise InputError, with the first difference, unless all runs are evaluated on the same photos.
 
+    Files of which a workdir does not know the content, such as generated scenes, count as the same.
+
     Args:
         runs: at least one.
         split: their split.
     """
     for run in runs[1:]:
-        if difference := first_difference(runs[0].results, run.results):
+        if difference := first_difference(runs[0].results, run.results) or _other_content(runs[0], run):
             raise InputError(
                 f"{run.workdir}: its {split} photos are not those of {runs[0].workdir}: {difference}; expected runs "
                 "on the same photos"
             )
+
+
+def _other_content(one: FinishedRun, other: FinishedRun) -> str:
+    """The first of the same photos whose files differ, in words; '' without one."""
+    is_known = (one.content != b"") & (other.content != b"")
+    differing = np.flatnonzero(is_known & (one.content != other.content))
+    return f"{one.results.image[differing[0]]} is a file with other content" if len(differing) else ""
 
 
 def differing_keys(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
