@@ -18,6 +18,8 @@ from absl import app, flags, logging
 CLASSES = flags.DEFINE_integer("classes", 1000, "How many.")
 PER_CLASS = flags.DEFINE_integer("per_class", 1300, "Photos of each.")
 CHANNELS = flags.DEFINE_integer("channels", 8, "Of the features; VGG16's last map has 512.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 130, "Photos in a chunk; pseudo.batch_size is 16.")
+MAX_BYTES = flags.DEFINE_integer("max_bytes", 2**31, "Of features that are kept; those of the other photos pass twice.")
 CELLS = 14  # a side
 
 
@@ -33,7 +35,7 @@ def main(_: list[str]) -> None:
 
     logging.set_verbosity(logging.ERROR)
     config = get_config().pseudo
-    config.batch_size = 130
+    config.batch_size, config.max_bytes = BATCH_SIZE.value, MAX_BYTES.value
 
     @jax.jit
     def features(index: jax.Array) -> jax.Array:

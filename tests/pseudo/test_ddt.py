@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsol_jax import boxes
 from wsol_jax.errors import InputError
-from wsol_jax.pseudo import ddt
+from wsol_jax.pseudo import ddt, moments
 from wsol_jax.pseudo.ddt import Chunk, Direction
 from wsol_jax.pseudo.regions import heat_box
 
@@ -114,6 +114,25 @@ def test_photos_without_room_pass_twice_and_are_counted():
     assert logged == ["6 of 10 photos exceed pseudo.max_bytes and pass twice"]
     assert len(passes) == 3 + 2
     np.testing.assert_allclose(kept[3], find(features, np.zeros(10, int), "max_loading")[0][2], atol=1e-6)
+
+
+def test_moments_are_added_chunk_by_chunk_and_do_not_pile_up_on_the_devices():
+    dimensions, scatters = 37, []
+    features = blobs(40, dimensions)
+
+    def forward(image):
+        scatters.append(sum(array.shape == (dimensions, dimensions) for array in jax.live_arrays()))
+        return image
+
+    rules = dict(batch_size=4, sign="max_loading", max_bytes=0, fetch=np.asarray, log=lambda line: None)
+    ((_, direction, _, _),) = ddt.find_directions(forward, reader(features), np.zeros(40, int), done=(), **rules)
+    assert len(scatters) == 2 * 10 and max(scatters) <= 1
+    total = moments.empty(dimensions)
+    for start in range(0, 40, 4):
+        total = moments.merge(total, jax.jit(moments.of)(features[start : start + 4], np.ones(4, np.float32)))
+    expected = ddt.principal_direction(total, 40, "max_loading")
+    np.testing.assert_array_equal(direction.mean, expected.mean)
+    np.testing.assert_array_equal(abs(direction.direction), abs(expected.direction))
 
 
 def test_eight_devices_find_what_one_finds():

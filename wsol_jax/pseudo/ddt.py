@@ -1,7 +1,8 @@
 """Deep descriptor transformation (Wei et al. 2019; PSOL, section 3.2.1): heat maps along the first principal direction.
 
-Each photo goes through the network once. Its features stay on the devices while their moments are summed; when the last
-photo of a group has passed, the first principal direction is computed and the same features are projected on it.
+Each photo goes through the network once. Its features stay on the devices, and their moments are added to its group's;
+when the last photo of a group has passed, the first principal direction is computed and the same features are projected
+on it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -125,8 +126,25 @@ class _Piece(NamedTuple):
 
     index: np.ndarray
     rows: np.ndarray
-    moments: Moments
     features: jax.Array | None
+
+
+class _Passed(NamedTuple):
+    """The photos of a group that have passed.
+
+    Attributes:
+        pieces: their shares of the chunks.
+        total: the moments of all pieces but the last, on this host.
+        last: those of the last piece, on the devices; they are added while the devices work on the next chunk.
+    """
+
+    pieces: list[_Piece]
+    total: Moments
+    last: Moments
+
+    def all_moments(self, fetch: Callable[[jax.Array], np.ndarray]) -> Moments:
+        """Return the moments of all pieces, on this host."""
+        return moments.merge(self.total, Moments(*(fetch(x) for x in self.last)))
 
 
 def find_directions(
@@ -160,19 +178,15 @@ def find_directions(
     order = np.argsort(groups, kind="stable")
     chunks = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
     needed = [chunk for chunk in chunks if not set(groups[chunk].tolist()) <= set(done)]
-    unfinished: dict[int, list[_Piece]] = {}
+    unfinished: dict[int, _Passed] = {}
     for chunk in read(np.concatenate(needed)) if needed else ():
         features = forward(chunk.image)
         present = [g for g in np.unique(groups[chunk.index[chunk.valid]]).tolist() if g not in done]
         for group in [g for g in unfinished if g < present[0]]:
             yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, log)
         for group in present:
-            pieces = unfinished.setdefault(group, [])
             rows = chunk.valid & (groups[chunk.index] == group)
-            room = features.nbytes * (1 + len(pieces)) <= max_bytes
-            pieces.append(
-                _Piece(chunk.index, rows, _moments(features, rows.astype(np.float32)), features if room else None)
-            )
+            unfinished[group] = _with_chunk(unfinished.get(group), chunk, rows, features, max_bytes, fetch)
     for group in list(unfinished):
         yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, log)
 
@@ -180,17 +194,26 @@ def find_directions(
 _moments = jax.jit(moments.of)
 
 
-def _finish(
-    pieces: list[_Piece], forward: Forward, read: Reader, sign: str, fetch: Callable, log: Callable[[str], None]
-) -> tuple[Direction, np.ndarray, np.ndarray]:
-    members = np.concatenate([p.index[p.rows] for p in pieces])
-    total = moments.empty(pieces[0].moments.mean.shape[0])
-    for piece in pieces:
-        total = moments.merge(total, Moments(*(fetch(x) for x in piece.moments)))
-    direction = principal_direction(total, len(members), sign)
+def _with_chunk(
+    before: _Passed | None, chunk: Chunk, rows: np.ndarray, features: jax.Array, max_bytes: int, fetch: Callable
+) -> _Passed:
+    """The photos of a group that have passed, with those of one more chunk."""
+    last = _moments(features, rows.astype(np.float32))
+    pieces = before.pieces if before else []
+    total = before.all_moments(fetch) if before else moments.empty(features.shape[-1])
+    room = features.nbytes * (1 + len(pieces)) <= max_bytes
+    pieces.append(_Piece(chunk.index, rows, features if room else None))
+    return _Passed(pieces, total, last)
 
-    kept = [(p.features, p.rows) for p in pieces if p.features is not None]
-    dropped = [p.index[p.rows] for p in pieces if p.features is None]
+
+def _finish(
+    group: _Passed, forward: Forward, read: Reader, sign: str, fetch: Callable, log: Callable[[str], None]
+) -> tuple[Direction, np.ndarray, np.ndarray]:
+    members = np.concatenate([p.index[p.rows] for p in group.pieces])
+    direction = principal_direction(group.all_moments(fetch), len(members), sign)
+
+    kept = [(p.features, p.rows) for p in group.pieces if p.features is not None]
+    dropped = [p.index[p.rows] for p in group.pieces if p.features is None]
     if dropped:
         again = np.concatenate(dropped)
         log(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
