@@ -1,11 +1,13 @@
 """Photos of more than 8 bits: one black and one white for a whole dataset."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from absl import logging
 from PIL import Image
 
-from wsol_jax.data import depth, load_dataset
+from wsol_jax.data import depth, index, load_dataset, photos, ranges
 from wsol_jax.data.records import digest
 from wsol_jax.errors import InputError
 
@@ -86,6 +88,50 @@ def test_a_key_replaces_what_the_photos_hold(load, caplog):
 def test_a_dataset_of_usual_photos_is_not_read(load, caplog):
     load({"a.png": np.zeros((4, 5), np.uint8)})
     assert "more than 8 bits" not in caplog.text
+
+
+def save_pairs(folder, white):
+    """Two photos of integers and two of floats; the brightest of each kind has `white` in it."""
+    for number in (1, 2):
+        Image.fromarray((RAMP * white / number).astype(np.uint16)).save(folder / f"{number}.png")
+        Image.fromarray((RAMP * white / number).astype(np.float32)).save(folder / f"{number}.tif")
+
+
+def test_ranges_are_read_once_and_again_when_a_file_changes(tmp_path, data_config, monkeypatch):
+    read, original, folder = [], photos.extremes, tmp_path / "photos" / "a"
+    monkeypatch.setattr(photos, "extremes", lambda path: read.append(path.name) or original(path))
+    monkeypatch.setattr(index, "SETTLED", 0)
+    folder.mkdir(parents=True)
+    save_pairs(folder, 4000)
+
+    def load(**changes):
+        read.clear()
+        keys = {"folder.test_fraction": 0.0, "index": str(tmp_path / "index.parquet")} | changes
+        records = load_dataset(data_config("folder", folder.parent, keys), seed=0).splits["train"]
+        return depth.levels_of_dataset(records, (0.0, 0.0)), sorted(read), digest(records)
+
+    every = ["1.png", "1.tif", "2.png", "2.tif"]
+    levels, names, first = load()
+    assert levels == {"integers": (0, 4095), "floats": (0, 4095)} and names == every
+    assert load() == (levels, [], first)
+    assert load(index="") == (levels, every, first)
+    Image.fromarray((RAMP * 1000).astype(np.uint16)).save(folder / "1.png")
+    assert load(unchanged=True) == (levels, [], first)
+    assert load()[:2] == (levels | {"integers": (0, 2047)}, ["1.png"])
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:-30])  # its header remains
+    for _ in range(2):
+        assert load()[:2] == (levels | {"integers": (0, 1023)}, ["2.png"])  # there is none to keep
+
+
+@pytest.mark.parametrize("wrong", [{"low": 5.0, "high": 4.0}, {"high": float("inf")}, {"low": float("nan")}])
+def test_a_range_that_cannot_be_is_read_again(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr(index, "SETTLED", 0)
+    save_pairs(tmp_path, 4000)
+    table = tmp_path / "index.ranges.parquet"
+    expected = ranges.read_ranges(tmp_path, ["1.png"], table)
+    known = pq.read_table(table)
+    pq.write_table(pa.Table.from_pylist([known.to_pylist()[0] | wrong], known.schema), table)
+    np.testing.assert_array_equal(ranges.read_ranges(tmp_path, ["1.png"], table), expected)
 
 
 def test_levels_count_in_a_digest(load):

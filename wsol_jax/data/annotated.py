@@ -7,10 +7,11 @@ than 8 bits are treated alike in all of them.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax.data import annotations, depth, frames, index, masks, photos, turns
+from wsol_jax.data import annotations, depth, frames, index, masks, photos, ranges, turns
 from wsol_jax.data.headers import Header, read_headers
 from wsol_jax.data.records import Annotated, Record
 from wsol_jax.errors import InputError
@@ -30,6 +31,8 @@ def to_records(
 ) -> dict[str, list[Record]]:
     """Return the records of every split, in their order. Headers are read, no pixels of usual photos.
 
+    Photos of more than 8 bits are decoded where the table of their ranges does not know them, see `ranges`.
+
     Args:
         root: of the dataset.
         splits: split -> its photos.
@@ -44,15 +47,15 @@ def to_records(
     """
     items = [item for of_split in splits.values() for item in of_split]
     headers: list[Header | None] = [None] * len(items)
+    table = index.index_file(config.index, root)
     if has_photos:
-        table = index.index_file(config.index, root)
         headers = read_headers(root, [i.path for i in items], "photo headers", table, config.unchanged)
     mask_paths = [path for i in items for path in (*i.masks, i.ignore) if path is not None] if has_mask_files else []
     sizes = masks.mask_sizes(root, list(dict.fromkeys(mask_paths)))
     if not has_photos:
         items = [_sized(item, sizes) for item in items]
     turn_of = turns.choose(items, headers, sizes, config.annotation_frame)
-    levels = _levels(root, items, headers, config)
+    levels = _levels(root, items, headers, table, config)
     made: list[Record | InputError] = []
     for item, header, turn in zip(items, headers, turn_of, strict=True):
         try:
@@ -108,15 +111,13 @@ def _size_of(header: Header, turn: int) -> tuple[int, int]:
 
 
 def _levels(
-    root: Path, items: Sequence[Annotated], headers: Sequence[Header | None], config: ConfigDict
+    root: Path, items: Sequence[Annotated], headers: Sequence[Header | None], table: Path | None, config: ConfigDict
 ) -> dict[str, depth.Levels]:
-    def extremes(position: int) -> tuple[float, float] | None:
-        try:
-            return photos.extremes(photos.inside(root, items[position].path))
-        except InputError:
-            return None
+    def ranges_of(positions: Sequence[int]) -> np.ndarray:
+        paths = [items[position].path for position in positions]
+        return ranges.read_ranges(root, paths, ranges.ranges_file(table), config.unchanged)
 
-    return depth.levels_of([header.depth if header else "" for header in headers], extremes, config.levels)
+    return depth.levels_of([header.depth if header else "" for header in headers], ranges_of, config.levels)
 
 
 def _kept(

@@ -10,8 +10,6 @@ from PIL import Image
 
 from wsol_jax.data.frames import ORIENTATION, turned
 from wsol_jax.data.records import Record
-from wsol_jax.progress import track
-from wsol_jax.threads import in_threads
 
 Levels = tuple[float, float]
 """The levels of black and white."""
@@ -125,14 +123,15 @@ def levels_of_dataset(records: Iterable[Record], chosen: Levels) -> dict[str, Le
 
 
 def levels_of(
-    kinds: Sequence[str], extremes: Callable[[int], tuple[float, float] | None], chosen: Levels
+    kinds: Sequence[str], ranges_of: Callable[[Sequence[int]], np.ndarray], chosen: Levels
 ) -> dict[str, Levels]:
     """Return kind -> the levels of black and white of the dataset's photos of that kind, and log them.
 
     Args:
         kinds: of n photos, '' for those of 8 bits.
-        extremes: position -> the lowest and the highest sample of a photo, None for one that cannot be decoded.
-        chosen: the levels of all kinds; where both are equal, all photos are read to compute them.
+        ranges_of: positions of m photos -> the lowest and the highest sample of each, float64 [m, 2], NaN for one that
+            cannot be decoded.
+        chosen: the levels of all kinds; where both are equal, those of the photos' ranges.
     """
     present = sorted({each for each in kinds if each})
     if chosen[0] != chosen[1]:
@@ -140,13 +139,13 @@ def levels_of(
     found = {}
     for of_kind in present:
         positions = [position for position, each in enumerate(kinds) if each == of_kind]
-        read = track(in_threads(extremes, positions), len(positions), "levels of black and white")
-        ranges = [each for each in read if each is not None]
-        low, high = min((r[0] for r in ranges), default=0.0), max((r[1] for r in ranges), default=255.0)
+        ranges = ranges_of(positions)
+        ranges = ranges[~np.isnan(ranges[:, 0])]
+        low, high = (float(ranges[:, 0].min()), float(ranges[:, 1].max())) if len(ranges) else (0.0, 255.0)
         found[of_kind] = common_levels(low, high, of_kind)
         logging.warning(
             "%d photos have %s of more than 8 bits, from %g to %g; black is %g and white is %g in all of them; "
-            "--config.data.levels=%g,%g keeps that without reading them again, or give others",
+            "--config.data.levels=%g,%g keeps that whatever photos are added, or give others",
             *(len(positions), of_kind, low, high, *found[of_kind], *found[of_kind]),
         )
     return found
