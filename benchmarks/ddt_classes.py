@@ -2,8 +2,8 @@
 
     python benchmarks/ddt_classes.py --classes=1000 --per_class=1300 --channels=8
 
-The features are random, of 14 x 14 cells; the statistics and heat maps are written as by the stage. Prints the peak
-memory before and after, and the seconds of processor, of all threads.
+The features are random; the statistics and heat maps are written as by the stage. Prints the peak memory before and
+after, and the seconds of processor, of all threads.
 """
 
 import resource
@@ -20,7 +20,7 @@ PER_CLASS = flags.DEFINE_integer("per_class", 1300, "Photos of each.")
 CHANNELS = flags.DEFINE_integer("channels", 8, "Of the features; VGG16's last map has 512.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 130, "Photos in a chunk; pseudo.batch_size is 16.")
 MAX_BYTES = flags.DEFINE_integer("max_bytes", 2**31, "Of features that are kept; those of the other photos pass twice.")
-CELLS = 14  # a side
+CELLS = flags.DEFINE_integer("cells", 14, "Of a side of the features.")
 
 
 def main(_: list[str]) -> None:
@@ -40,7 +40,7 @@ def main(_: list[str]) -> None:
     @jax.jit
     def features(index: jax.Array) -> jax.Array:
         keys = jax.vmap(lambda photo: jax.random.fold_in(jax.random.key(0), photo))(index)
-        return jax.vmap(lambda key: jax.random.normal(key, (CELLS, CELLS, CHANNELS.value)))(keys)
+        return jax.vmap(lambda key: jax.random.normal(key, (CELLS.value, CELLS.value, CHANNELS.value)))(keys)
 
     def read(indices: np.ndarray) -> Iterator[Chunk]:
         for start in range(0, len(indices), config.batch_size):
@@ -52,7 +52,7 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="wsol_jax_ddt_") as folder:
         files = [Path(folder) / f"{group}.npz" for group in range(CLASSES.value)]
         heat = fit_heat_maps(features, read, groups, files, config)
-        assert heat.shape == (len(groups), CELLS, CELLS) and np.isfinite(heat[::1000]).all()
+        assert heat.shape == (len(groups), CELLS.value, CELLS.value) and np.isfinite(heat[::1000]).all()
     print(f"peak memory: {before:.2f} GB before, {_peak():.2f} after; {time.process_time():.0f} s of processor")
 
 

@@ -7,6 +7,7 @@ import small
 import tiny
 from ml_collections import ConfigDict
 
+from wsol_jax import arrays
 from wsol_jax.errors import InputError
 from wsol_jax.methods.c2am import c2am
 from wsol_jax.predictions.table import read_predictions
@@ -110,6 +111,14 @@ def test_a_training_that_was_cut_off_ends_with_the_same_maps(finished, surroundi
     for split in context.dataset.splits:
         mine, whole = (np.load(foreground_file(c.workdir, split)) for c in (context, finished))
         np.testing.assert_array_equal(mine, whole)
+
+
+def test_many_maps_stay_in_files(finished, monkeypatch):
+    monkeypatch.setattr(arrays, "IN_MEMORY", 0)
+    monkeypatch.setattr(c2am_maps, "AT_ONCE", 10)
+    for split, heat in c2am_maps.heat_maps(config().c2am, 8, finished):
+        assert isinstance(heat.base, np.memmap)
+        np.testing.assert_array_equal(heat.astype(np.float16), np.load(heat_file(finished.workdir, split)))
 
 
 def test_maps_that_are_written_are_not_computed_again(finished, monkeypatch):

@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from wsol_jax import arrays, run
 from wsol_jax import boxes as box_maths
-from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.stages import pseudo_boxes
 from wsol_jax.tools.convert_weights import convert
 
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
@@ -93,6 +94,23 @@ def test_boxes_of_another_runs_maps_are_learned_from(score_maps, records, tmp_pa
         heat = np.load(tmp_path / "pseudo_boxes" / f"heat_{split}.npy").astype(np.float64)
         low, high = (f(activations, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
         np.testing.assert_allclose(heat, (activations - low) / (high - low), atol=1e-3)
+
+
+def test_heat_of_many_maps_stays_in_files(score_maps, tmp_path, monkeypatch):
+    run(of_maps(score_maps), tmp_path / "in_memory")
+    mapped = []
+
+    def save_as(file, array, dtype):
+        mapped.append(isinstance(array.base, np.memmap))
+        arrays.save_as(file, array, dtype)
+
+    monkeypatch.setattr(pseudo_boxes, "save_as", save_as)
+    monkeypatch.setattr(arrays, "IN_MEMORY", 0)
+    run(of_maps(score_maps), tmp_path / "in_files")
+    assert mapped == [True, True]
+    for name in ("heat_train.npy", "heat_test.npy", "boxes.parquet", "boxes_test.parquet"):
+        both = [(tmp_path / folder / "pseudo_boxes" / name).read_bytes() for folder in ("in_memory", "in_files")]
+        assert both[0] == both[1], name
 
 
 def test_a_higher_threshold_draws_smaller_boxes_of_maps(score_maps, records, tmp_path):

@@ -13,10 +13,9 @@ def border_share(maps: np.ndarray) -> float:
     Args:
         maps: float [n, h, w], in 0..1.
     """
-    above = maps > EVEN
-    border = np.ones(above.shape[1:], bool)
+    border = np.ones(maps.shape[1:], bool)
     border[1:-1, 1:-1] = False
-    return float(above[:, border].mean())
+    return float((maps[:, border] > EVEN).mean())
 
 
 def object_maps(maps: np.ndarray, share: float) -> np.ndarray:

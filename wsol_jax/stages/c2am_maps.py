@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks, devices, processes
-from wsol_jax.arrays import read_array
+from wsol_jax.arrays import AT_ONCE, read_array, scratch
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data.plan import WHOLE
 from wsol_jax.files import write_atomically
@@ -98,8 +99,7 @@ def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator
         if share is None:
             share = border_share(maps)
             logging.info("C2AM: %.0f %% of the borders of training photos are above 0.5", 100 * share)
-        heat = object_maps(maps, share) - np.float32(config.threshold)
-        heat[heat.min(axis=(1, 2)) > 0] = 0  # an object without background has no box, as DDT's without a direction
+        heat = _heat(maps, share, config.threshold, context.workdir)
         if empty := int((heat.max(axis=(1, 2)) <= 0).sum()):
             reason = "no cell is above the threshold, or every cell"
             logging.warning("C2AM: no object in %d of the %d photos of %s: %s", empty, len(heat), split, reason)
@@ -122,10 +122,21 @@ def _foreground(
             batch_size=batch_size,
             name=f"C2AM {split}",
             mesh=context.mesh,
+            folder=context.workdir,
         ).map
         write_atomically(file, lambda out: np.save(out, maps))
     processes.wait_for_first()
-    return read_array(file, (len(records), None, None))
+    return read_array(file, (len(records), None, None), mapped=True)
+
+
+def _heat(maps: np.ndarray, share: float, threshold: float, folder: Path) -> np.ndarray:
+    """Heat maps of probabilities [n, h, w], see `heat_maps`; many of them in a mapped file."""
+    heat = scratch(folder, maps.shape, np.float32)
+    for start in range(0, len(maps), AT_ONCE):
+        part = object_maps(maps[start : start + AT_ONCE], share) - np.float32(threshold)
+        part[part.min(axis=(1, 2)) > 0] = 0  # an object without background has no box, as DDT's without a direction
+        heat[start : start + AT_ONCE] = part
+    return heat
 
 
 def _train(method: Method, config: ConfigDict, context: Context) -> None:

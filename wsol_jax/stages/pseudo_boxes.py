@@ -17,7 +17,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
-from wsol_jax.arrays import save_as
+from wsol_jax.arrays import save_as, scratch
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.score_maps import score_map
@@ -251,8 +251,9 @@ def _score_map_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
         activations = predict_split(
             network, split, context, geometry="resize", batch_size=config.batch_size, of_own_class=True
         ).map
-        # In the type of the file, a quarter of the memory of what `score_map` returns.
-        heat = np.stack([score_map(one, one.shape[::-1]).astype(np.float16) for one in activations])
+        heat = scratch(context.workdir, activations.shape, np.float16)  # as in the file that it is written to
+        for i, one in enumerate(activations):
+            heat[i] = score_map(one, one.shape[::-1])
         yield _cut_out(split, partial(scored_boxes, threshold=config.cam_threshold), activations, heat)
 
 
