@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+import jax
 import pytest
 
 from wsol_jax import processes
@@ -17,6 +18,37 @@ def test_one_process_is_the_first_and_waits_for_nothing():
     with processes.first_goes_ahead():
         assert processes.from_first(lambda: {"a": [1]}) == {"a": [1]}
     assert processes.is_set_anywhere(True) and not processes.is_set_anywhere(False)
+
+
+class Late:
+    """JAX's coordination, as the first of three processes sees it: the others come after many slices of waiting."""
+
+    def __init__(self):
+        self.values, self.slices = {}, 0
+
+    def key_value_set(self, key, value):
+        self.values[key] = value
+
+    def blocking_key_value_get(self, key, milliseconds):
+        assert milliseconds <= 500  # signals are handled in between
+        if key not in self.values:
+            self.slices += 1
+            if self.slices % 100 == 0:
+                self.values[key] = "here"
+            raise jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED: GetKeyValue() timed out")
+        return self.values[key]
+
+
+def test_all_processes_are_waited_for_without_a_limit(monkeypatch):
+    coordination = Late()
+    monkeypatch.setattr(processes.global_state, "client", coordination)
+    monkeypatch.setattr(processes.global_state, "num_processes", 3)
+    processes.barrier()
+    assert coordination.slices == 200
+    assert sorted(key.rpartition("/")[2] for key in coordination.values) == ["0", "1", "2"]
+    before = set(coordination.values)
+    processes.barrier()
+    assert coordination.slices == 400 and not before & set(list(coordination.values)[3:])
 
 
 def test_values_that_json_does_not_keep_apart_are_equal():

@@ -27,7 +27,6 @@ STOPPED = 75
 """The exit code after SIGTERM (EX_TEMPFAIL of sysexits.h): the same command continues from the last checkpoint."""
 
 _SLICE = 500  # milliseconds between two chances for a signal to be handled
-_AT_ONCE = 600_000  # milliseconds in which all processes reach a point before which none of them has long work
 _leftovers: list[Callable[[], object]] = []  # see `removed_on_leaving`
 _calls = itertools.count()  # names the calls, which are the same ones in the same order in every process
 
@@ -48,9 +47,13 @@ def is_first() -> bool:
 
 
 def barrier() -> None:
-    """Return once all processes are here, none of which has long work to do before; see `wait_for_first`."""
-    if global_state.client is not None:
-        global_state.client.wait_at_barrier(f"wsol_jax/{next(_calls)}", _AT_ONCE)
+    """Return once all processes are here, however long that takes; see `wait_for_first`."""
+    if global_state.client is None:
+        return
+    name = f"wsol_jax/{next(_calls)}"
+    global_state.client.key_value_set(f"{name}/{number()}", "here")
+    for other in range(count()):
+        _wait_for(f"{name}/{other}")
 
 
 def from_first(decide: Callable[[], Value]) -> Value:
@@ -142,7 +145,7 @@ def leave(code: int) -> NoReturn:
 
 
 def _wait_for(name: str) -> str:
-    """The value that the first process gives to a name, once it does; a process that has died ends the others."""
+    """The value of a name, once a process gives it one; a process that has died ends the others, see `tools.ends`."""
     while True:
         try:
             return global_state.client.blocking_key_value_get(name, _SLICE)

@@ -23,7 +23,7 @@ AWAY = """
 """
 
 FAILS = """
-    import sys
+    import sys, time
     from jax.experimental import multihost_utils
     from wsol_jax import InputError, processes
     from wsol_jax.tools.distributed import run_together
@@ -31,6 +31,8 @@ FAILS = """
     def command(arguments):
         processes.require_equal("before", {"same": arguments})
         assert processes.from_first(processes.number) == 0
+        time.sleep(processes.number())  # longer than one slice of the first one's wait
+        processes.barrier()
         if arguments == ["differ"]:
             processes.require_equal("after", {"number": processes.number()})
         elif arguments == ["fail"] and processes.is_first():

@@ -140,6 +140,7 @@ def _plan(config: ConfigDict, workdir: Path, dataset: Dataset | None = None, is_
     extended, to_do = _decide(config, contexts, wanted, workdir)
     for name in to_do:
         _check(name, config, contexts[name])
+    processes.barrier()  # nothing is computed or removed before all processes have checked everything
     return Plan(config, workdir, dataset, contexts, wanted, to_do, extended)
 
 
@@ -170,7 +171,6 @@ def _decide(
 def carry_out(plan: Plan) -> dict[str, float]:
     """Run the stages that a plan has left to do; return the contents of metrics.json, {} before there is one."""
     config, workdir = plan.config, plan.workdir
-    processes.barrier()  # nothing is removed before all processes have checked everything
     records = [record for of_split in plan.dataset.splits.values() for record in of_split]
     _write_json(config_file(workdir), json.loads(config.to_json()))
     _write_json(classes_file(workdir), list(plan.dataset.classes))
