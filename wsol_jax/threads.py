@@ -11,8 +11,13 @@ Result = TypeVar("Result")
 AT_ONCE = 4096  # items submitted at a time, so that the results of a long sequence are never held all at once
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use, of a shared machine perhaps a few."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], at_once: int = AT_ONCE) -> Iterator[Result]:
-    """Yield the results of a function for every item, computed by one thread for each core.
+    """Yield the results of a function for every item, computed by one thread for each core, see `cores`.
 
     Args:
         function: item -> result; runs in several threads at once.
@@ -22,7 +27,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], at_onc
     Yields:
         The results, in the order of the items.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(items), at_once):
             yield from pool.map(function, items[start : start + at_once])
 

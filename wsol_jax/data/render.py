@@ -5,7 +5,6 @@ are drawn straight into the batch's array, and TensorFlow sees one element a bat
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -20,6 +19,7 @@ from wsol_jax import devices
 from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import Record
+from wsol_jax.threads import cores
 
 OVERSAMPLED = 2  # pixels of a photo for each of the result, along a side, that decoding keeps at least
 BATCHES_AHEAD = 3  # that are read while one is used
@@ -109,7 +109,7 @@ def render(
             row[:] = cut(_photo(read, records[view.index], view.window, size), view.window, size, bool(view.flip))
 
     def drawn() -> Iterator[Batch]:
-        threads = os.cpu_count() or 1
+        threads = cores()
         pool, rows = ThreadPoolExecutor(threads, "render"), -(-batch_size // threads)
 
         def begun() -> Iterator[tuple[Batch, list[Future]]]:
