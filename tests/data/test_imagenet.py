@@ -1,8 +1,11 @@
+import threading
+
 import numpy as np
 import pytest
 from absl import logging
 
-from wsol_jax.data import load_dataset
+from wsol_jax import threads
+from wsol_jax.data import imagenet, load_dataset
 from wsol_jax.data.xml_boxes import read_xml
 from wsol_jax.errors import InputError
 
@@ -148,3 +151,15 @@ def test_boxes_of_other_synsets_are_counted(root, data_config, caplog):
     load_dataset(data_config("imagenet", root, {"imagenet.boxes": "boxes"}), seed=0)
     assert "1 boxes are of another synset than their photo's and are left out" in caplog.text
     assert "1 photos have no box of their synset" in caplog.text
+
+
+def test_many_annotations_are_read_at_once_and_stay_with_their_photos(root, data_config, monkeypatch):
+    """A store answers late: each of two files is read while the other one is not done."""
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    both, original = threading.Barrier(2, timeout=60), imagenet.read_xml
+    monkeypatch.setattr(imagenet, "read_xml", lambda file: both.wait() is None or original(file))
+    test = load_dataset(data_config("imagenet", root, {"imagenet.boxes": "boxes"}), seed=0).splits["test"]
+    assert [(record.path, record.label, len(record.boxes)) for record in test] == [
+        ("val/v1.JPEG", 1, 2),
+        ("val/v2.JPEG", 0, 1),
+    ]

@@ -1,6 +1,7 @@
 """ILSVRC: train/SYNSET/*.JPEG, val/ with or without such folders, and the boxes of the validation photos."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from absl import logging
@@ -15,6 +16,7 @@ from wsol_jax.data.walk import photos_below
 from wsol_jax.data.xml_boxes import read_xml
 from wsol_jax.errors import InputError
 from wsol_jax.paths import within
+from wsol_jax.threads import in_threads
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
@@ -42,10 +44,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     elif config.imagenet.boxes and not boxes.is_dir():
         raise InputError(f"--config.data.imagenet.boxes: there is no file or folder {boxes}")
     elif config.imagenet.boxes:
-        left_out = Counter()
-        splits["test"] = [_annotated(name, boxes, synsets, left_out) for name in photo_names(root, root / "val")]
-        for what, count in (+left_out).items():  # without those that are 0
-            logging.warning("%s: %d %s", boxes, count, what)
+        splits["test"] = _with_xml(root, boxes, synsets)
     elif (root / "val").is_dir():
         splits["test"] = _in_class_folders(root, "val", synsets)
     if config.imagenet.blacklist:
@@ -78,10 +77,23 @@ def _label(synset: str, synsets: dict[str, int], where: object) -> int:
     return synsets[synset]
 
 
-def _annotated(name: str, folder: Path, synsets: dict[str, int], left_out: Counter) -> Annotated:
-    """A validation photo with its XML; its class is that of its folder, or the one synset of its boxes.
+def _with_xml(root: Path, boxes: Path, synsets: dict[str, int]) -> list[Annotated]:
+    """The validation photos with their XML, of which many files are read at once: a store answers late."""
+    items, left_out = [], Counter()
+    for item, of_photo in in_threads(
+        partial(_annotated, folder=boxes, synsets=synsets), photo_names(root, root / "val")
+    ):
+        items.append(item)
+        left_out.update(of_photo)
+    for what, count in (+left_out).items():  # without those that are 0
+        logging.warning("%s: %d %s", boxes, count, what)
+    return items
 
-    What the XML has besides the boxes of this class is counted in `left_out`.
+
+def _annotated(name: str, folder: Path, synsets: dict[str, int]) -> tuple[Annotated, Counter]:
+    """A validation photo with its XML, and the number of what else the XML has than boxes of the photo's class.
+
+    The class is that of its folder, or the one synset of its boxes.
     """
     file = folder / f"{Path(name).stem}.xml"
     parents = name.split("/")[1:-1]
@@ -94,11 +106,13 @@ def _annotated(name: str, folder: Path, synsets: dict[str, int], left_out: Count
         synset = parents[0] if parents else of_boxes.pop()
         label = _label(synset, synsets, file)
     except InputError as error:
-        return Annotated(name, label, wrong=str(error))
+        return Annotated(name, label, wrong=str(error)), Counter()
     own = [box for other, box in objects if other == synset]
-    left_out["boxes are of another synset than their photo's and are left out"] += len(objects) - len(own)
-    left_out["photos have no box of their synset"] += not own
-    return Annotated(name, label, size, own)
+    left_out = {
+        "boxes are of another synset than their photo's and are left out": len(objects) - len(own),
+        "photos have no box of their synset": int(not own),
+    }
+    return Annotated(name, label, size, own), Counter(left_out)
 
 
 IMAGENET = Reader(

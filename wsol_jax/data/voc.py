@@ -1,6 +1,7 @@
 """PASCAL VOC, and any folder whose photos have XML files with boxes, as labelling tools write them."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -14,6 +15,7 @@ from wsol_jax.data.reader import Reader
 from wsol_jax.data.records import Annotated, Dataset
 from wsol_jax.data.xml_boxes import read_xml
 from wsol_jax.errors import InputError
+from wsol_jax.threads import in_threads
 
 
 def load(config: ConfigDict, seed: int) -> Dataset:
@@ -54,13 +56,11 @@ def _read_split(root: Path, split: str, keys: ConfigDict) -> list[tuple[Annotate
     else:
         raise InputError(f"--config.data.voc.{split}: there is no list or folder {place}; expected '' for none")
     found, without = [], Counter()
-    for name in names:
-        try:
-            size, objects = _read_objects(root, name, keys.annotations)
-        except InputError as error:
-            found.append((Annotated(name, -1, wrong=str(error)), ""))
-            continue
-        if label := label_of(objects, keys.label):
+    read = in_threads(partial(_objects_or_error, root, folder=keys.annotations), names)
+    for name, (size, objects, error) in zip(names, read, strict=True):
+        if error:
+            found.append((Annotated(name, -1, wrong=error), ""))
+        elif label := label_of(objects, keys.label):
             found.append((annotated(name, -1, label, size, objects), label))
         else:
             without[reason_without(objects)] += 1
@@ -70,10 +70,14 @@ def _read_split(root: Path, split: str, keys: ConfigDict) -> list[tuple[Annotate
     return found
 
 
-def _read_objects(root: Path, photo: str, folder: str) -> tuple[tuple[int, int] | None, list[Object]]:
-    file = photos.inside(root, photo).with_suffix(".xml")
-    size, objects = read_xml(photos.inside(root, folder) / file.name if folder else file)
-    return size, [Object(name, box) for name, box in objects]
+def _objects_or_error(root: Path, photo: str, folder: str) -> tuple[tuple[int, int] | None, list[Object], str]:
+    """The size and the objects in the XML of a photo, and why they cannot be read, or ''."""
+    try:
+        file = photos.inside(root, photo).with_suffix(".xml")
+        size, objects = read_xml(photos.inside(root, folder) / file.name if folder else file)
+    except InputError as error:
+        return None, [], str(error)
+    return size, [Object(name, box) for name, box in objects], ""
 
 
 def _listed(root: Path, file: Path, images: str) -> list[str]:
