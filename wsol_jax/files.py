@@ -26,10 +26,6 @@ def user_folder(name: str) -> Path:
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file, whole or not at all; of the processes of a run only the first one does.
 
-    The content of a remote file is in memory until it is sent, at once.
-
-    Several runs, also on different hosts, may write the same file at once; one of their versions remains, whole.
-
     Args:
         path: the file; its folder is created if it does not exist.
         write: writes the content into the open binary file that it receives.
@@ -37,8 +33,25 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: it cannot be written; the error names it, and nothing is left.
     """
-    if not processes.is_first():
-        return
+    if processes.is_first():
+        write_in_each_process(path, write)
+
+
+def write_in_each_process(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file, whole or not at all, in every process that calls this: it may be one of a host's own disk.
+
+    The content of a remote file is in memory until it is sent, at once.
+
+    Several processes, also of several runs and on different hosts, may write the same file at once; one of their
+    versions remains, whole.
+
+    Args:
+        path: as in `write_atomically`.
+        write: as in `write_atomically`.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
     if isinstance(path, RemotePath):
         content = io.BytesIO()
         write(content)

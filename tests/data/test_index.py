@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from wsol_jax import processes
 from wsol_jax.data import headers, index, load_dataset
 from wsol_jax.data.records import digest
 
@@ -75,6 +76,18 @@ def test_records_are_the_same_with_and_without_an_index(root, tmp_path, read, da
     loads = [load_dataset(data_config("folder", root, {"index": name}), 0) for name in ("", "auto", "auto")]
     assert len({digest(dataset.splits["train"]) for dataset in loads}) == 1
     assert len(list((tmp_path / "cache").rglob("*.parquet"))) == 1
+
+
+def test_another_host_keeps_its_own_table_and_writes_none_that_may_be_shared(
+    root, tmp_path, read, data_config, monkeypatch
+):
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        load_dataset(data_config("folder", root, {"index": "auto"}), 0)
+    assert sorted(read) == ["0.jpg", "1.jpg", "2.jpg", "2.jpg", "3.jpg"]  # 2.jpg has no header to keep
+    load_dataset(data_config("folder", root, {"index": str(tmp_path / "shared.parquet")}), 0)
+    assert not (tmp_path / "shared.parquet").exists()
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"orientation": 9}, {"depth": "é"}])

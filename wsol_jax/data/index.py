@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from absl import logging
 
-from wsol_jax.files import user_folder, write_atomically
+from wsol_jax.files import user_folder, write_atomically, write_in_each_process
 from wsol_jax.paths import StoreError, readable, to_path
 from wsol_jax.threads import in_parts
 
@@ -39,8 +39,13 @@ def index_file(name: str, root: Path) -> Path | None:
         root: of the dataset.
     """
     if name == AUTO:
-        return user_folder("photos") / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
+        return _folder_of_host() / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
     return to_path(name).expanduser() if name else None
+
+
+def _folder_of_host() -> Path:
+    """The folder of the tables 'auto', which each host has on its own disk unless its users' folders are shared."""
+    return user_folder("photos")
 
 
 def stamps(root: Path, paths: Sequence[str]) -> np.ndarray:
@@ -128,7 +133,7 @@ def compare(
 def write_table(
     file: Path, known: pa.Table, paths: Sequence[str], stamp: np.ndarray, columns: Mapping[str, pa.Array]
 ) -> None:
-    """Write a table of n files, with the rows of other files that it had.
+    """Write a table of n files, with the rows of other files that it had; of 'auto', every process writes its host's.
 
     Args:
         file: the table; if it cannot be written, a line of the log reports it.
@@ -141,7 +146,8 @@ def write_table(
     table = pa.table({"path": pa.array(paths, pa.string()), **of_stamp, **columns})
     others = pc.invert(pc.is_in(known.column("path"), value_set=table.column("path")))
     table = pa.concat_tables([table, known.filter(others)])
+    write = write_in_each_process if file.parent == _folder_of_host() else write_atomically
     try:
-        write_atomically(file, lambda out: pq.write_table(table, out, compression="zstd"))
+        write(file, lambda out: pq.write_table(table, out, compression="zstd"))
     except OSError as error:
         logging.warning("what was read of the photos is not kept: %s", error)
