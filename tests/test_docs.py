@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib.util
 import json
+import os
 import pkgutil
 import re
 import shlex
@@ -16,6 +17,7 @@ from types import ModuleType
 import experiments
 import pytest
 import test_floors
+from jax._src.clusters.slurm_cluster import SlurmCluster
 from ml_collections import ConfigDict
 
 import launch
@@ -204,6 +206,28 @@ def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value.to_dict() if isinstance(value, ConfigDict) else value
+
+
+SLURM = next(block for block in blocks(DOCS / "scaling.md", "bash") if "#SBATCH" in block)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 75])
+def test_the_job_of_slurm_ends_with_the_code_of_the_run_and_is_queued_again_after_sigterm(code, tmp_path):
+    for name, content in {"srun": f"exit {code}", "scontrol": f'echo "$@" > {tmp_path}/called'}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{content}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "12"}
+    assert subprocess.run(["bash", "-c", SLURM], env=environment, check=False).returncode == code
+    called = tmp_path / "called"
+    assert (called.read_text() if called.exists() else "") == ("requeue 12\n" if code == 75 else "")
+
+
+def test_slurm_gives_each_process_the_gpu_that_jax_takes(monkeypatch):
+    """JAX takes the GPU of the process's number on its node, so that all have to see all of them."""
+    monkeypatch.setenv("SLURM_LOCALID", "5")
+    assert SlurmCluster.get_local_process_id() == 5
+    counts = dict(re.findall(r"--(\S+)-per-node=(\d+)", SLURM))
+    assert counts["gpus"] == counts["ntasks"] and "--gpus-per-task" not in SLURM
 
 
 def test_architecture_has_the_floors():
