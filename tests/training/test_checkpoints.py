@@ -53,6 +53,28 @@ def folder(saved, tmp_path):
     return Path(shutil.copytree(saved, tmp_path / "checkpoints"))
 
 
+PARTS = {
+    "params": "parameters",
+    "batch_stats": "batch statistics",
+    "memory": "numbers of the method's memory",
+    "opt_state": "numbers of the optimiser",
+}
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+@pytest.mark.parametrize("field", PARTS)
+def test_a_number_that_is_not_finite_in_any_part_of_a_state_is_not_written(field, number, states, tmp_path):
+    """Adam's second moments, for example, can be infinite while the parameters are not."""
+    leaves, structure = jax.tree.flatten(getattr(states[0], field))
+    which = max(i for i, leaf in enumerate(leaves) if np.issubdtype(leaf.dtype, np.floating))
+    leaves[which] = leaves[which].at[(-1,) * leaves[which].ndim].set(number)
+    state = states[0]._replace(**{field: jax.tree.unflatten(structure, leaves)})
+    expected = f"^w: {PARTS[field]} are not finite after step 2; lower learning_rate$"
+    with pytest.raises(InputError, match=expected):
+        written(tmp_path / "w" / "checkpoints", state)
+    assert steps_in(tmp_path / "w" / "checkpoints") == []
+
+
 def test_the_last_of_two_comes_back(saved, states):
     assert steps_in(saved) == ["4", "6"]
     tiny.assert_trees_equal(restore(open_checkpoints(saved), states[0], tiny.mesh(1)), states[-1])

@@ -19,6 +19,14 @@ from wsol_jax.methods.method import Variables
 from wsol_jax.paths import RemotePath, to_path
 from wsol_jax.training.step import TrainState
 
+_PARTS = {
+    "parameters": "params",
+    "batch statistics": "batch_stats",
+    "numbers of the method's memory": "memory",
+    "numbers of the optimiser": "opt_state",
+}
+"""The parts of a state that must be finite, as errors name them."""
+
 
 def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
     """Return the manager of a folder's checkpoints, of which it keeps the last ones; it removes incomplete ones.
@@ -58,20 +66,26 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState) -> None:
         state: may be donated to the next step afterwards.
 
     Raises:
-        InputError: the network is not finite, or this checkpoint or the one before cannot be written; earlier ones are
-            untouched.
+        InputError: a number of the state is not finite, or this checkpoint or the one before cannot be written; earlier
+            ones are untouched.
     """
-    step, is_finite = jax.device_get((state.step, _is_finite(state.params, state.batch_stats)))
-    if not is_finite:
+    step, is_finite = jax.device_get((state.step, _is_finite(state)))
+    if not all(is_finite.values()):
+        what = next(what for what, field in _PARTS.items() if not is_finite[field])
         name = checkpoints.directory.parent.name
-        raise InputError(f"{name}: parameters are not finite after step {step}; lower learning_rate")
+        raise InputError(f"{name}: {what} are not finite after step {step}; lower learning_rate")
     with _named(f"a checkpoint cannot be written to {checkpoints.directory}", "the one before it is kept"):
         checkpoints.save(int(step), args=ocp.args.StandardSave(state))
 
 
 @jax.jit
-def _is_finite(params: Any, batch_stats: Any) -> jax.Array:
-    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((params, batch_stats))]).all()
+def _is_finite(state: TrainState) -> dict[str, jax.Array]:
+    """Of each part of a state, whether all of its numbers are finite."""
+    leaves = {field: jax.tree.leaves(getattr(state, field)) for field in _PARTS.values()}
+    return {
+        field: jnp.array([jnp.isfinite(leaf).all() for leaf in of_part], bool).all()
+        for field, of_part in leaves.items()
+    }
 
 
 def finish(checkpoints: ocp.CheckpointManager) -> None:
