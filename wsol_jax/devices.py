@@ -4,6 +4,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -114,9 +115,27 @@ def across(mesh: Mesh) -> AbstractContextManager[None]:
     return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
+def gather(tree: Tree, mesh: Mesh) -> Tree:
+    """Start to copy arrays, whose rows are on the devices of several processes, to all devices; return the copies.
+
+    `fetch` then waits for nothing that the devices begin later. The arrays of a single process are returned as they
+    are.
+
+    Args:
+        tree: of arrays.
+        mesh: the devices of all processes.
+    """
+    return tree if jax.process_count() == 1 else _everywhere(tree, mesh)
+
+
+@partial(jax.jit, static_argnums=1)
+def _everywhere(tree: Tree, mesh: Mesh) -> Tree:
+    return jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
 def fetch(array: jax.Array) -> np.ndarray:
-    """Return a whole array on this host, wherever its rows are."""
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    """Return a whole array on this host, wherever its rows are; one of `gather` is there as soon as it is computed."""
+    return np.asarray(array if array.is_fully_replicated else multihost_utils.process_allgather(array, tiled=True))
 
 
 def require_order(index: jax.Array, expected: Sequence[int]) -> None:

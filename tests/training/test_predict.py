@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from wsol_jax import devices
+from wsol_jax import devices, processes
 from wsol_jax.data import plan
 from wsol_jax.data.render import Batch, cut
 from wsol_jax.errors import InputError
@@ -16,7 +16,7 @@ from wsol_jax.training.predict import predict_photos
 WINDOW = plan.test_window("center_crop", 224 / 256)
 
 
-def predicted(experiment, records, batch_size, devices_used=1):
+def predicted(experiment, records, batch_size, devices_used=1, **changes):
     return predict_photos(
         experiment.method,
         experiment.variables,
@@ -27,6 +27,7 @@ def predicted(experiment, records, batch_size, devices_used=1):
         batch_size=batch_size,
         name="test",
         mesh=tiny.mesh(devices_used),
+        **changes,
     )
 
 
@@ -76,19 +77,33 @@ def test_what_is_no_number_stops_at_once_with_photo_and_network(value, experimen
 
 
 def test_the_devices_have_work_while_results_come_back(experiment, monkeypatch):
-    """Two more batches are begun before the first one's results are fetched."""
+    """Two more batches are begun, with the transfers of their results, before the first one's results are fetched."""
     order = []
-    begin, fetch = predict.predict_batch, devices.require_order
+    begin, gather, fetch = predict.predict_batch, devices.gather, devices.require_order
 
     def noted_begin(*arguments):
         order.append("begin")
         return begin(*arguments)
+
+    def noted_gather(*arguments):
+        order.append("gather")
+        return gather(*arguments)
 
     def noted_fetch(*arguments):
         order.append("fetch")
         fetch(*arguments)
 
     monkeypatch.setattr(predict, "predict_batch", noted_begin)
+    monkeypatch.setattr(devices, "gather", noted_gather)
     monkeypatch.setattr(devices, "require_order", noted_fetch)
     predicted(experiment, experiment.dataset.splits["test"], 2)
-    assert order == ["begin"] * 3 + ["fetch", "begin"] * 2 + ["fetch"] * 3
+    begun = ["begin", "gather"]
+    assert order == begun * 3 + ["fetch", *begun] * 2 + ["fetch"] * 3
+
+
+def test_another_process_than_the_first_keeps_nothing_that_only_the_first_one_needs(experiment, monkeypatch):
+    kept = []
+    monkeypatch.setattr(predict, "scratch", lambda *arguments: kept.append(arguments))
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    assert predicted(experiment, experiment.dataset.splits["test"], 4, in_first_only=True) is None
+    assert kept == []

@@ -1,5 +1,6 @@
 """Two processes with four devices each, or as many as $WSOL_PROCESSES, have the results of one with eight."""
 
+from functools import partial
 from pathlib import Path
 
 import compiling
@@ -37,10 +38,13 @@ def work(folder: Path, file: Path, mesh: Mesh) -> None:
     batches = [batch for batch in experiment.batches(range(5), mesh)]
     results = {name: np.stack([getattr(batch, name) for batch in batches]) for name in batches[0]._fields}
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    results["box"] = predict_photos(
-        experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
+    predict = partial(
+        predict_photos, experiment.method, variables, experiment.dataset, experiment.dataset.splits["test"],
         window=plan.test_window("center_crop", 224 / 256), size=tiny.SIZE, batch_size=8, name="test", mesh=mesh,
-    ).box  # fmt: skip
+    )  # fmt: skip
+    results["box"] = predict().box
+    in_first = predict(in_first_only=True)
+    results["box_in_first"] = np.zeros(0) if in_first is None else in_first.box
     rows = interleaved_rows() if jax.process_count() > 1 else {}
     np.savez(file, **results, **rows, **directions(experiment.dataset, mesh))
 
@@ -67,7 +71,10 @@ def interleaved_rows() -> dict[str, np.ndarray]:
     devices.require_order(on_devices, range(8))
     with pytest.raises(ValueError, match="the rows of a batch are those of photos"):
         devices.require_order(on_devices, [1, 0, 2])
-    return {"rows": rows, "fetched": devices.fetch(on_devices)}
+    whole = devices.gather({"rows": on_devices, "double": 2 * on_devices}, permuted())
+    assert not on_devices.is_fully_replicated and all(array.is_fully_replicated for array in whole.values())
+    np.testing.assert_array_equal(devices.fetch(whole["double"]), 2 * devices.fetch(whole["rows"]), strict=True)
+    return {"rows": rows, "fetched": devices.fetch(on_devices), "gathered": devices.fetch(whole["rows"])}
 
 
 def directions(dataset: Dataset, mesh: Mesh) -> dict[str, np.ndarray]:
@@ -118,6 +125,7 @@ def test_rows_of_a_permuted_mesh_come_back_in_order(two):
     np.testing.assert_array_equal(np.concatenate([part["rows"] for part in two[1]]), np.arange(8))
     for part in two[1]:
         np.testing.assert_array_equal(part["fetched"], np.arange(8))
+        np.testing.assert_array_equal(part["gathered"], np.arange(8))
 
 
 def test_the_first_five_losses_agree(one, two):
@@ -130,6 +138,9 @@ def test_every_process_knows_every_prediction(one, two):
     assert one[1]["box"].shape == (10, 4)
     for part in two[1]:
         np.testing.assert_allclose(part["box"], one[1]["box"], atol=1e-4)
+    for number, part in enumerate([one[1], *two[1]]):  # the first of several, as the only one, keeps all
+        expected = part["box"] if number < 2 else np.zeros(0)
+        np.testing.assert_array_equal(part["box_in_first"], expected, strict=True)
 
 
 def test_directions_agree(one, two):

@@ -112,7 +112,7 @@ def _foreground(
     """P of whole photos, float32 [n, h, w], as the network gives it."""
     records, file = context.dataset.splits[split], foreground_file(context.workdir, split)
     if not processes.from_first(file.exists):
-        maps = predict_photos(
+        prediction = predict_photos(
             method,
             variables,
             context.dataset,
@@ -123,8 +123,9 @@ def _foreground(
             name=f"C2AM {split}",
             mesh=context.mesh,
             folder=context.workdir,
-        ).map
-        write_atomically(file, lambda out: np.save(out, maps))
+            in_first_only=True,
+        )
+        write_atomically(file, lambda out: np.save(out, prediction.map))
     processes.wait_for_first()
     return read_array(file, (len(records), None, None), mapped=True)
 

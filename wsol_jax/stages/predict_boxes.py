@@ -3,8 +3,10 @@
 import numpy as np
 from ml_collections import ConfigDict
 
+from wsol_jax import processes
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
+from wsol_jax.methods.method import Prediction
 from wsol_jax.paths import to_path
 from wsol_jax.predictions.coco import write_coco
 from wsol_jax.predictions.predictions import Predictions, join, top_classes
@@ -24,9 +26,12 @@ def run(config: ConfigDict, context: Context) -> None:
     """
     for split in chosen_splits(config.splits, context):
         records, table = context.dataset.splits[split], predictions_file(context.workdir, split)
-        predictions = _predict(split, config, context)
-        write_predictions(table, records, predictions)
-        write_coco(coco_file(table), records, predictions, context.dataset.classes)
+        of_box, of_classes = _of_networks(split, config, context)
+        if processes.is_first():
+            predictions = _joined(split, of_box, of_classes, config, context)
+            write_predictions(table, records, predictions)
+            write_coco(coco_file(table), records, predictions, context.dataset.classes)
+        processes.wait_for_first()  # here, and not through the devices in the predictions of the next split
 
 
 def check(config: ConfigDict, context: Context) -> None:
@@ -80,24 +85,30 @@ def _own(stage: str, context: Context) -> Trained | None:
     return trained(names[0], context.configs[names[0]], context.workdir) if names else None
 
 
-def _predict(split: str, config: ConfigDict, context: Context) -> Predictions:
+def _of_networks(split: str, config: ConfigDict, context: Context) -> tuple[Prediction | None, Prediction | None]:
+    """The predictions of the localizer and of the classifier, in the first process; None where there is none."""
+    localizer = None if config.boxes_from else _localizer(config, context)
+    classifier = None if config.classes_from else _own("classifier", context)
+    keys = {"geometry": config.test_geometry, "batch_size": config.batch_size, "in_first_only": True}
+    of_box = predict_split(localizer, split, context, **keys, mirror=config.mirror) if localizer else None
+    if localizer == classifier and not config.ten_crop:
+        return of_box, of_box
+    return of_box, predict_split(classifier, split, context, **keys, ten_crops=config.ten_crop) if classifier else None
+
+
+def _joined(
+    split: str, of_box: Prediction | None, of_classes: Prediction | None, config: ConfigDict, context: Context
+) -> Predictions:
+    """The box and the classes of each photo, of networks or files; the logits are written."""
     records, box, classes = context.dataset.splits[split], None, None
-    localizer, classifier = _localizer(config, context), _own("classifier", context)
-    geometry = {"geometry": config.test_geometry, "batch_size": config.batch_size}
-    of_both = None
     if config.boxes_from:
         box = read_predictions(to_path(config.boxes_from), records, ("box",))
-    elif localizer:
-        of_both = predict_split(localizer, split, context, **geometry, mirror=config.mirror)
-        box = Predictions(of_both.box.astype(np.float64), box_confidence(of_both))
+    elif of_box is not None:
+        box = Predictions(of_box.box.astype(np.float64), box_confidence(of_box))
     if config.classes_from:
         classes = read_predictions(to_path(config.classes_from), records, ("top5_class",))
-    elif classifier:
-        is_joint = of_both is not None and localizer == classifier and not config.ten_crop
-        prediction = of_both if is_joint else None
-        if prediction is None:
-            prediction = predict_split(classifier, split, context, **geometry, ten_crops=config.ten_crop)
+    elif of_classes is not None:
         file = logits_file(predictions_file(context.workdir, split))
-        write_atomically(file, lambda out: np.save(out, prediction.logits))
-        classes = top_classes(prediction.logits)
+        write_atomically(file, lambda out: np.save(out, of_classes.logits))
+        classes = top_classes(of_classes.logits)
     return join(box, classes)

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from wsol_jax import processes
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.paths import to_path
@@ -47,6 +48,7 @@ def run(config: ConfigDict, context: Context) -> None:
         logging.info("predict: %s", describe(network.checkpoints.parent))
     for split in chosen_splits(config.splits, context):
         _predict(network, split, config, context)
+        processes.wait_for_first()  # here, and not through the devices in the predictions of the next split
 
 
 def check(config: ConfigDict, context: Context) -> None:
@@ -73,8 +75,16 @@ def _network(config: ConfigDict, context: Context) -> Trained:
 def _predict(network: Trained, split: str, config: ConfigDict, context: Context) -> None:
     records, table = context.dataset.splits[split], predictions_file(context.workdir, split)
     prediction = predict_split(
-        network, split, context, geometry=config.test_geometry, batch_size=config.batch_size, of_own_class=True
+        network,
+        split,
+        context,
+        geometry=config.test_geometry,
+        batch_size=config.batch_size,
+        of_own_class=True,
+        in_first_only=True,
     )
+    if prediction is None:
+        return
     cut = partial(scored_boxes, threshold=config.box_threshold)
     boxes = Predictions(*cut_boxes(cut, prediction.map, f"boxes, {split}"))
     if config.classes_from:

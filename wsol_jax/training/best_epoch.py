@@ -25,7 +25,7 @@ BEST = "best"
 SIDE = 224  # of the maps that are compared, pixels
 
 Select = Callable[[Variables], float]
-"""Variables with 'memory' -> the metric that selects, the larger the better."""
+"""Variables with 'memory' -> the metric that selects, the larger the better; NaN in other processes than the first."""
 
 
 def make_select(
@@ -55,7 +55,10 @@ def make_select(
             name="photos that select",
             mesh=mesh,
             of_own_class=True,
+            in_first_only=True,
         )
+        if prediction is None:
+            return np.nan
 
         def of_record(i: int) -> np.ndarray:
             return score_map(prediction.map[i], (SIDE, SIDE))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from wsol_jax import devices
+from wsol_jax import devices, processes
 from wsol_jax.arrays import scratch
 from wsol_jax.data import plan
 from wsol_jax.data.records import Dataset, Record
@@ -31,10 +31,11 @@ def predict_photos(
     mesh: Mesh,
     of_own_class: bool = False,
     folder: Path | None = None,
-) -> Prediction:
+    in_first_only: bool = False,
+) -> Prediction | None:
     """Return the predictions for photos, numpy arrays of n rows in the order of the records.
 
-    The devices have two batches to work on while the results of a third come back.
+    The devices have two batches to work on while the results of a third come back, also those of other processes.
 
     Args:
         method: the trained method.
@@ -48,6 +49,7 @@ def predict_photos(
         mesh: the devices.
         of_own_class: maps are those of the photos' labels, where they have one, and not of the most probable classes.
         folder: of the files of large arrays, see `arrays.scratch`.
+        in_first_only: the other processes than the first keep nothing, and None is returned there.
 
     Raises:
         InputError: a prediction is not finite.
@@ -55,13 +57,16 @@ def predict_photos(
     batches = devices.prefetch(batches_of(dataset, records, window, size, batch_size, mesh), mesh)
     variables = devices.replicate(variables, mesh)
     begun = devices.ahead(
-        (batch.index, predict_batch(method.predict, mesh, of_own_class, variables, batch)) for batch in batches
+        devices.gather((batch.index, predict_batch(method.predict, mesh, of_own_class, variables, batch)), mesh)
+        for batch in batches
     )
     starts = range(0, len(records), batch_size)
     whole = None
     for start, (index, prediction) in zip(track(starts, len(records), name, weight=batch_size), begun, strict=True):
         expected = range(start, min(start + batch_size, len(records)))
         devices.require_order(index, expected)
+        if in_first_only and not processes.is_first():
+            continue
         piece = jax.tree.map(lambda array: devices.fetch(array)[: len(expected)], prediction)  # noqa: B023
         require_finite(piece, [records[i] for i in expected], name)
         if whole is None:
