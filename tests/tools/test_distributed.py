@@ -4,14 +4,17 @@ import os
 import re
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import compiling
 import pytest
 import tiny
+from jax._src.lib import _jax
 
 from wsol_jax.errors import InputError
 from wsol_jax.processes import STOPPED
+from wsol_jax.tools import joining
 from wsol_jax.tools.distributed import run_together
 
 AWAY = """
@@ -19,6 +22,7 @@ AWAY = """
     from wsol_jax.tools import distributed, joining
 
     joining.SECONDS_FOR_COORDINATOR = int(sys.argv.pop())
+    joining.SECONDS_FOR_ANSWER = 1
     sys.exit(distributed.run_together(sys.argv[1:], print))
 """
 
@@ -147,15 +151,40 @@ def by_hand(address: str, number: int) -> list[str]:
     return [f"--coordinator={address}", "--num_processes=2", f"--process_id={number}"]
 
 
-def test_a_coordinator_that_is_not_there_is_one_line():
-    address = tiny.free_address()
-    process = tiny.python(AWAY, *by_hand(address, 1), 1, XLA_FLAGS=compiling.FLAGS)
-    out, err = process.communicate(timeout=100)
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_coordinator_that_is_not_there_is_one_line(is_taken):
+    """Another program at its port accepts connections, and is silent."""
+    with socket.create_server(("localhost", 0)) as other:
+        address = f"localhost:{other.getsockname()[1]}" if is_taken else tiny.free_address()
+        process = tiny.python(AWAY, *by_hand(address, 1), 1, XLA_FLAGS=compiling.FLAGS)
+        out, err = process.communicate(timeout=100)
     assert (process.returncode, out) == (2, b"")
     assert err.decode() == (
-        f"error: process 1 waited 1 s for process 0 at {address}, where nothing answers; expected its host and a port "
-        "that no firewall closes\n"
+        f"error: process 1 waited 1 s for process 0 at {address}, where nothing answers, or another program; expected "
+        "its host and a port that no firewall closes\n"
     )
+
+
+def test_a_coordinator_is_known_by_its_answer():
+    address = tiny.free_address()
+    assert not joining._is_coordinator(address) and not joining._is_coordinator(None)
+    service = _jax.get_distributed_runtime_service(f"[::]:{address.rpartition(':')[2]}", 2)
+    try:
+        assert joining._is_coordinator(address)
+    finally:
+        service.shutdown()
+
+
+def test_another_program_that_answers_is_no_coordinator():
+    with socket.create_server(("localhost", 0)) as other:
+
+        def greet() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        assert not joining._is_coordinator(f"localhost:{other.getsockname()[1]}")
 
 
 def test_a_port_that_is_taken_is_one_line(capsys):

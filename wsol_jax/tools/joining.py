@@ -21,7 +21,9 @@ from wsol_jax.tools import heartbeats
 from wsol_jax.tools.ends import End, end_with_others, stopped
 
 SECONDS_FOR_COORDINATOR = 40  # until process 0 answers
+SECONDS_FOR_ANSWER = 15  # of its port, then
 SECONDS_FOR_ALL = 300  # until every process is there
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # the frame of HTTP/2 that each side sends first, here an empty one
 
 
 def connect(flags: argparse.Namespace) -> None:
@@ -117,9 +119,11 @@ def _end_start_in_time(events: socket.socket) -> None:
     if _is_over(events, SECONDS_FOR_COORDINATOR):
         return
     address = global_state.coordinator_address
-    line = f"process {processes.number()} waited {SECONDS_FOR_COORDINATOR} s for process 0 at {address}, where "
-    if not _answers(address):
-        line += "nothing answers; expected its host and a port that no firewall closes"
+    if not _is_coordinator(address):
+        line = (
+            f"process {processes.number()} waited {SECONDS_FOR_COORDINATOR} s for process 0 at {address}, where "
+            "nothing answers, or another program; expected its host and a port that no firewall closes"
+        )
     elif _is_over(events, SECONDS_FOR_ALL - SECONDS_FOR_COORDINATOR):
         return
     else:
@@ -145,10 +149,13 @@ def _end_start(end: End) -> NoReturn:
     processes.leave(end.code)
 
 
-def _answers(address: str | None) -> bool:
+def _is_coordinator(address: str | None) -> bool:
+    """Whether a server of gRPC, as JAX's coordination is one, answers at an address."""
     host, _, port = (address or "").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        with socket.create_connection((host.strip("[]"), int(port)), SECONDS_FOR_ANSWER) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
+            answer = connection.makefile("rb").read(len(_SETTINGS))
     except (OSError, ValueError):
         return False
-    return True
+    return answer[3:4] == _SETTINGS[3:4]
