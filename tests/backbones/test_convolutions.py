@@ -3,9 +3,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from wsol_jax import devices
 from wsol_jax.backbones.convolutions import convolution, max_pool
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -119,6 +121,24 @@ def test_convolution_of_a_batch_spread_over_devices_is_that_of_one_device(case):
     for mine, expected in zip(compiled(spread, k), jax.jit(gradient(ours))(x, k), strict=True):
         np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-5 * np.abs(np.asarray(expected)).max())
     assert "all-gather" not in compiled.as_text()  # each device keeps to its own photos
+
+
+@pytest.mark.parametrize("case", ["depthwise", "wide", "wide, stride 2", "narrowing", "large"])
+def test_devices_add_their_weight_gradients_once_and_in_no_loop(case):
+    """With other processes, XLA's CPU devices mix up the sums of a loop with those of other operations."""
+    ours, _, (x, k) = both(case)
+    x, mesh = jnp.concatenate([x] * 4), tiny.mesh(8)
+
+    def gradients(x, k):
+        with devices.across(mesh):
+            return gradient(ours)(x, k)
+
+    spread = jax.device_put(x, devices.sharded(mesh)), devices.replicate(k, mesh)
+    compiled = jax.jit(gradients).lower(*spread).compile()
+    for mine, expected in zip(compiled(*spread), jax.jit(gradient(ours))(x, k), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-5 * np.abs(np.asarray(expected)).max())
+    others, entry = compiled.as_text().split("\nENTRY ")
+    assert "all-reduce(" not in others and entry.count("all-reduce(") == 1
 
 
 POOLS = {  # input [h, w], window, stride, padding

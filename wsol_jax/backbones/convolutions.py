@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from wsol_jax import devices
+
 FEW_CHANNELS = 32
 """Of a kernel's input: below them, as for photos, lax's weight gradient is quicker on CPU than matrix products."""
 
@@ -121,17 +123,16 @@ def _with_gradients(
 ) -> jax.Array:
     """The convolution `general`, its gradients by functions (features, kernel, gradient) -> gradient, or its own."""
 
-    def forward(features: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        return general(features, kernel), (features, kernel)
-
     def pulled_back(features: jax.Array, kernel: jax.Array, gradient: jax.Array) -> jax.Array:
         return jax.vjp(lambda features: general(features, kernel), features)[1](gradient)[0]
 
     def backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return (of_features or pulled_back)(*saved, gradient), of_kernel(*saved, gradient)
+        # One sum over the devices: of sums in the loop of `of_kernel` and others, XLA's processes on CPU mix up some.
+        of_devices = devices.per_shard(lambda x, g, k: of_kernel(x, k, g)[None], [saved[0], gradient], [saved[1]])
+        return (of_features or pulled_back)(*saved, gradient), of_devices.sum(axis=0)
 
     convolve = jax.custom_vjp(general)
-    convolve.defvjp(forward, backward)
+    convolve.defvjp(lambda features, kernel: (general(features, kernel), (features, kernel)), backward)
     return convolve(features, kernel)
 
 
