@@ -1,5 +1,6 @@
 """SGD, against PyTorch's recursion written out by hand."""
 
+import jax
 import numpy as np
 import optax
 import pytest
@@ -91,6 +92,14 @@ def test_epochs_may_hold_a_fraction_of_a_step():
 
 def test_a_run_shorter_than_the_first_decay_keeps_its_rate():
     assert rates(3, 2.0, epochs=0.5, decay_every=10.0) == [0.1] * 3
+
+
+def test_the_rate_of_poly_is_c2ams_and_zero_after_its_last_step():
+    """A training may have a step more than its rates: of 10.2 there are eleven. optax's own is NaN there."""
+    for steps in range(1, 60):
+        rate = jax.jit(learning_rate(config(epochs=1.0, schedule="poly"), steps + 0.2))
+        expected = [0.1 * (1 - step / steps) ** 0.9 for step in range(steps)] + [0.0]
+        np.testing.assert_allclose(rate(np.arange(steps + 1)), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

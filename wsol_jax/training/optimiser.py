@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -28,7 +29,8 @@ def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
     if config.schedule == "cosine":
         return optax.cosine_decay_schedule(config.learning_rate, steps)
     if config.schedule == "poly":
-        return optax.polynomial_schedule(config.learning_rate, 0.0, POLY_POWER, steps)
+        # optax rounds 1 - step / steps below 0 where a training has a step more, and the power of that is NaN.
+        return lambda step: config.learning_rate * jnp.maximum(1 - step / steps, 0) ** POLY_POWER
     if not config.decay_every:
         return optax.constant_schedule(config.learning_rate)
     epochs = np.arange(config.decay_every - config.decay_early, config.epochs, config.decay_every)
