@@ -127,7 +127,7 @@ def _with_gradients(
         return jax.vjp(lambda features: general(features, kernel), features)[1](gradient)[0]
 
     def backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        # One sum over the devices: of sums in the loop of `of_kernel` and others, XLA's processes on CPU mix up some.
+        # One sum over the devices and none in the loop of `of_kernel`, which processes on CPU mix up with other sums.
         of_devices = devices.per_shard(lambda x, g, k: of_kernel(x, k, g)[None], [saved[0], gradient], [saved[1]])
         return (of_features or pulled_back)(*saved, gradient), of_devices.sum(axis=0)
 

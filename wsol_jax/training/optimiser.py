@@ -29,7 +29,7 @@ def learning_rate(config: ConfigDict, steps_per_epoch: float) -> optax.Schedule:
     if config.schedule == "cosine":
         return optax.cosine_decay_schedule(config.learning_rate, steps)
     if config.schedule == "poly":
-        # optax rounds 1 - step / steps below 0 where a training has a step more, and the power of that is NaN.
+        # Compiled, 1 - step / steps may be just below 0 in a step more than `steps`; optax's power of it is NaN.
         return lambda step: config.learning_rate * jnp.maximum(1 - step / steps, 0) ** POLY_POWER
     if not config.decay_every:
         return optax.constant_schedule(config.learning_rate)
