@@ -27,8 +27,8 @@ def main(_: list[str]) -> None:
     import numpy as np
 
     from wsol_jax import boxes
+    from wsol_jax.data.drawing import OVERSAMPLED, cut
     from wsol_jax.data.plan import WHOLE
-    from wsol_jax.data.render import OVERSAMPLED, cut
 
     logging.disable()
     with tempfile.TemporaryDirectory() as folder:

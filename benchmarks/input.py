@@ -4,8 +4,8 @@
 
 FOLDER has JPEGs, in folders or not; without it, 500 x 375 noise is written. Both sides decode with Pillow, resize a
 random crop to 224 pixels by the same call, mirror half of the crops and stack uint8 batches; they are measured in
-turns. Without torch ours is measured alone. The cost of a photo is what a long run takes more than a short one, so
-that imports and the start of an iterator are not in it.
+turns, ours with threads and with processes. Without torch ours is measured alone. The cost of a photo is what a long
+run takes more than a short one, so that imports and the start of an iterator are not in it.
 
 `locked` is the part during which a thread holds Python's lock, and bounds photos/s on any number of cores: every 4 ms
 of processor time the running thread is interrupted and counted, and whether it holds the lock. Other processes that
@@ -31,7 +31,7 @@ from absl import app, flags
 PHOTOS = flags.DEFINE_string("photos", "", "A folder of JPEGs.")
 BATCHES = flags.DEFINE_integer("batches", 12, "Batches of 64 that a long run has more than a short one.")
 ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds of each side.")
-WORKERS = flags.DEFINE_integer("workers", 2, "Processes of the DataLoader.")
+WORKERS = flags.DEFINE_integer("workers", 2, "Processes of the DataLoader, and of ours beside its threads.")
 BATCH, SIZE, FEWEST = 64, 224, 2
 INTERVAL = 0.004  # seconds of processor time
 
@@ -69,7 +69,10 @@ def main(_: list[str]) -> None:
             sorted(Path(PHOTOS.value).expanduser().rglob("*.jpg"))[:256] if PHOTOS.value else _write(folder, 500, 375)
         )
         counter = _counter(folder)
-        sides = {"ours": lambda batches: _ours(files, batches)}
+        sides = {
+            "ours, threads": lambda batches: _ours(files, batches, 0),
+            "ours, processes": lambda batches: _ours(files, batches, WORKERS.value),
+        }
         try:
             import torch  # noqa: F401
 
@@ -123,7 +126,7 @@ def _processor() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _ours(files: list[Path], batches: int) -> Iterable:
+def _ours(files: list[Path], batches: int, workers: int) -> Iterable:
     import numpy as np
 
     from wsol_jax.data import plan
@@ -140,7 +143,7 @@ def _ours(files: list[Path], batches: int) -> Iterable:
     def target(views: plan.View) -> np.ndarray:
         return plan.target_box(boxes[views.index], each_size[views.index], views)
 
-    return render(PhotoFiles(root), records, views, SIZE, BATCH, target)
+    return render(PhotoFiles(root, workers=workers), records, views, SIZE, BATCH, target)
 
 
 def _loader(files: list[Path], batches: int) -> Iterable:

@@ -9,12 +9,13 @@ import pytest
 import tiny
 from PIL import Image
 
-from wsol_jax.data import load_dataset, plan
+from wsol_jax.data import drawing, load_dataset, plan
 from wsol_jax.data import render as rendering
+from wsol_jax.data.drawing import cut
 from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import NO_BOXES, Record
-from wsol_jax.data.render import Batch, cut, render
+from wsol_jax.data.render import Batch, render
 from wsol_jax.errors import InputError
 
 SIZE = 24
@@ -238,7 +239,7 @@ def test_scaled_photos_keep_twice_the_pixels_that_are_shown(tmp_path, monkeypatc
     coarse = Image.fromarray(photo(60, 40))
     coarse.resize((600, 400), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=95)
     records, decoded = [Record("a.jpg", 0, (600, 400), NO_BOXES)], []
-    monkeypatch.setattr(rendering, "cut", lambda pixels, *more: decoded.append(np.shape(pixels)) or cut(pixels, *more))
+    monkeypatch.setattr(drawing, "cut", lambda pixels, *more: decoded.append(np.shape(pixels)) or cut(pixels, *more))
     images = [
         next(render(PhotoFiles(tmp_path, is_exact), records, [View(0, window, False, True)], 48, 1)).image.astype(int)
         for is_exact in (True, False)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
+from wsol_jax.data.drawing import cut
 from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
-from wsol_jax.data.render import cut
 from wsol_jax.errors import InputError
 from wsol_jax.methods.localizer import features_of, on_features
 from wsol_jax.paths import to_path

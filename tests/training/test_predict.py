@@ -8,7 +8,8 @@ import tiny
 
 from wsol_jax import devices, processes
 from wsol_jax.data import plan
-from wsol_jax.data.render import Batch, cut
+from wsol_jax.data.drawing import cut
+from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.training import predict
 from wsol_jax.training.predict import predict_photos

@@ -30,10 +30,12 @@ class PhotoFiles(NamedTuple):
     Attributes:
         root: the folder.
         is_exact: False allows `at_least` to decode a JPEG at a part of its size.
+        workers: the number of processes that draw them for a batch; 0 for threads of this process.
     """
 
     root: Path
     is_exact: bool = True
+    workers: int = 0
 
     def __call__(self, record: Record) -> np.ndarray:
         """Return the record's photo, see `read_photo`."""

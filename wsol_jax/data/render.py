@@ -1,4 +1,4 @@
-"""From views to batches: threads read, crop and resize the photos, and tf.data hands on whole batches, in order.
+"""From views to batches: threads or processes draw the photos, and tf.data hands on whole batches, in order.
 
 Decoding and resizing leave Python's lock. All that holds it is kept small: one task is a part of a batch, whose photos
 are drawn straight into the batch's array, and TensorFlow sees one element a batch, whose memory it takes over.
@@ -7,24 +7,23 @@ are drawn straight into the batch's array, and TensorFlow sees one element a bat
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import pyarrow as pa
-from PIL import Image
 
 from wsol_jax import devices
+from wsol_jax.data.drawing import draw
 from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import Record
+from wsol_jax.data.workers import Draw, workers
 from wsol_jax.threads import cores
 
-OVERSAMPLED = 2  # pixels of a photo for each of the result, along a side, that decoding keeps at least
 BATCHES_AHEAD = 3  # that are read while one is used
 ALIGNMENT = 64  # bytes
-TINY = 1e-3  # of a photo's side: the narrowest window that the size to decode is computed for
 
 
 class Batch(NamedTuple):
@@ -53,33 +52,6 @@ END = Batch(*(np.zeros(0, kind) for kind in (np.uint8, np.float32, bool, np.int3
 """What follows the last batch in tf.data."""
 
 
-def cut(photo: np.ndarray | Image.Image, window: np.ndarray, size: int, flip: bool = False) -> np.ndarray:
-    """Return a part of a photo, resized and perhaps mirrored, uint8 [size, size, 3].
-
-    The resizing is Pillow's antialiased bilinear, which both published code bases use.
-
-    Args:
-        photo: uint8 [h, w, 3], or Pillow's image of mode RGB.
-        window: [4], the part, normalised xyxy.
-        size: side of the result, pixels.
-        flip: whether it is mirrored left to right.
-    """
-    whole = photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
-    w, h = whole.size
-    area = tuple(min(max(edge * side, 0.0), side) for edge, side in zip(window.tolist(), (w, h, w, h), strict=True))
-    pixels = _pixels(whole.resize((size, size), Image.Resampling.BILINEAR, box=area))
-    return cv2.flip(pixels, 1) if flip else pixels
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    """The pixels of an image of mode RGB, uint8 [h, w, 3]; numpy would have Pillow copy them under Python's lock."""
-    try:
-        stored = pa.array(image).values.to_numpy()  # Pillow's own memory, four bytes for each pixel
-    except ValueError:  # an image of more than 16 MB is in several pieces
-        return np.asarray(image)
-    return cv2.cvtColor(stored.reshape(image.height, image.width, 4), cv2.COLOR_RGBA2RGB)
-
-
 def render(
     read: Callable[[Record], np.ndarray],
     records: Sequence[Record],
@@ -104,30 +76,37 @@ def render(
         InputError: for the first photo that has become unreadable, in place of its batch.
     """
 
-    def draw(image: np.ndarray, views: Sequence[View]) -> None:
-        for row, view in zip(image, views, strict=True):
-            row[:] = cut(_photo(read, records[view.index], view.window, size), view.window, size, bool(view.flip))
-
     def drawn() -> Iterator[Batch]:
-        threads = cores()
-        pool, rows = ThreadPoolExecutor(threads, "render"), -(-batch_size // threads)
+        with _drawing(read) as (draw, threads):
+            pool, rows = ThreadPoolExecutor(threads, "render"), -(-batch_size // threads)
 
-        def begun() -> Iterator[tuple[Batch, list[Future]]]:
-            planned = iter(views)
-            while len(some := list(islice(planned, batch_size))) == batch_size:
-                batch = _blank(some, records, size, target)
-                parts = [slice(start, start + rows) for start in range(0, batch_size, rows)]
-                yield batch, [pool.submit(draw, batch.image[part], some[part]) for part in parts]
+            def begun() -> Iterator[tuple[Batch, list[Future]]]:
+                planned = iter(views)
+                while len(some := list(islice(planned, batch_size))) == batch_size:
+                    shown = [records[view.index] for view in some]
+                    batch = _blank(some, shown, size, target)
+                    parts = [slice(start, start + rows) for start in range(0, batch_size, rows)]
+                    yield batch, [pool.submit(draw, shown[part], some[part], batch.image[part]) for part in parts]
 
-        try:
-            for batch, parts in devices.ahead(begun(), BATCHES_AHEAD):
-                for part in parts:
-                    part.result()
-                yield batch
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            try:
+                for batch, parts in devices.ahead(begun(), BATCHES_AHEAD):
+                    for part in parts:
+                        part.result()
+                    yield batch
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     return _through_tf_data(drawn())
+
+
+@contextmanager
+def _drawing(read: Callable[[Record], np.ndarray]) -> Iterator[tuple[Draw, int]]:
+    """Yield the function that draws photos, and the number of threads that shall call it."""
+    if isinstance(read, PhotoFiles) and read.workers:
+        with workers(read, read.workers) as draw_elsewhere:
+            yield draw_elsewhere, read.workers
+    else:
+        yield partial(draw, read), cores()
 
 
 def _through_tf_data(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -165,18 +144,8 @@ def _through_tf_data(batches: Iterator[Batch]) -> Iterator[Batch]:
         raise errors[0]
 
 
-def _photo(
-    read: Callable[[Record], np.ndarray], record: Record, window: np.ndarray, size: int
-) -> np.ndarray | Image.Image:
-    """The photo, or a smaller one that is enough for its window to be shown at `size`."""
-    if not isinstance(read, PhotoFiles):
-        return read(record)
-    width, height = (window[2:] - window[:2]).tolist()
-    return read.at_least(record, (OVERSAMPLED * size / max(width, TINY), OVERSAMPLED * size / max(height, TINY)))
-
-
 def _blank(
-    views: Sequence[View], records: Sequence[Record], size: int, target: Callable[[View], np.ndarray] | None
+    views: Sequence[View], shown: Sequence[Record], size: int, target: Callable[[View], np.ndarray] | None
 ) -> Batch:
     """A batch whose images are still to be drawn."""
     joined = View(
@@ -190,7 +159,7 @@ def _blank(
         image=_aligned((len(views), size, size, 3)),
         window=joined.window.astype(np.float32),
         flip=joined.flip,
-        label=np.array([records[view.index].label for view in views], np.int32),
+        label=np.array([record.label for record in shown], np.int32),
         target=boxes.astype(np.float32),
         index=joined.index,
         valid=joined.valid,

@@ -11,7 +11,8 @@ from PIL import Image
 
 from wsol_jax import boxes, devices
 from wsol_jax.data.depth import Levels
-from wsol_jax.data.render import Batch, cut
+from wsol_jax.data.drawing import cut
+from wsol_jax.data.render import Batch
 from wsol_jax.errors import InputError
 from wsol_jax.methods import method as methods
 from wsol_jax.methods.method import Variables

@@ -18,7 +18,8 @@ from wsol_jax.stages.workdir import config_file, photos_file, results_file
 
 EVALUATE = "evaluate"
 NAMES_INPUT = ("_from", ".weights", ".source")  # ends of the keys that may name a run or a file
-WITHOUT_EFFECT = ("evaluate.resamples", "data.dir", "data.index", "data.unchanged")  # on the results of photos
+WITHOUT_EFFECT = ("evaluate.resamples", *(f"data.{key}" for key in ("dir", "index", "unchanged", "workers")))
+"""The keys without effect on the results of photos."""
 
 
 class FinishedRun(NamedTuple):
