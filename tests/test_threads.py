@@ -7,10 +7,14 @@ import time
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
-from wsol_jax.data import plan
+from wsol_jax.data import photos, plan
+from wsol_jax.data.photos import PhotoFiles
+from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.data.render import render
-from wsol_jax.threads import cores, in_parts, in_threads
+from wsol_jax.paths import to_path
+from wsol_jax.threads import IN_A_STORE, cores, in_parts, in_threads, readers
 
 
 @pytest.fixture
@@ -46,6 +50,22 @@ def test_photos_are_drawn_by_one_thread_for_each_core(one_core):
     views = plan.evaluation_views(np.arange(8), plan.test_window("resize", 1.0), 8, slice(0, 8))
     assert len(list(render(read, records, views, tiny.SIZE, 8))) == 1
     assert len(drawing) == 1
+
+
+def test_files_of_a_store_are_read_by_many_threads(one_core, tmp_path, monkeypatch):
+    assert readers(tmp_path) == 1
+    root, together = to_path("gs://bucket/photos"), threading.Barrier(8, timeout=20)
+    assert readers(root) == IN_A_STORE
+
+    def blank(*_, **__):
+        together.wait()  # for all eight
+        return Image.new("RGB", (4, 4))
+
+    monkeypatch.setattr(photos, "load_photo", blank)
+    views = plan.evaluation_views(np.arange(8), plan.WHOLE, 8, slice(0, 8))
+    records = [Record(f"{i}.jpg", 0, (4, 4), NO_BOXES) for i in range(8)]
+    (batch,) = render(PhotoFiles(root), records, views, 4, 8)
+    assert batch.index.tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 1000])
