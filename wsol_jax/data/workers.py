@@ -17,7 +17,6 @@ from queue import SimpleQueue
 import cv2
 import numpy as np
 
-import wsol_jax
 from wsol_jax.data.drawing import draw
 from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
@@ -59,7 +58,7 @@ def workers(read: PhotoFiles, count: int) -> Iterator[Draw]:
 
 def _start(read: PhotoFiles) -> subprocess.Popen:
     """A new process, which imports while this one goes on."""
-    places = [str(Path(wsol_jax.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     worker = subprocess.Popen(
         [sys.executable, "-m", "wsol_jax.data.workers"],
         stdin=subprocess.PIPE,
