@@ -18,6 +18,9 @@ import tiny
 from ml_collections import ConfigDict
 
 import wsol_jax
+from wsol_jax.errors import InputError
+from wsol_jax.stages import pseudo_boxes
+from wsol_jax.tools.distributed import run_together
 from wsol_jax.training.log import WATCH, read_log
 
 pytestmark = pytest.mark.long
@@ -37,6 +40,14 @@ WORK = """
 
     test_run_in_processes.work(Path(sys.argv[4]), sys.argv[5:])
     jax.distributed.shutdown()
+"""
+
+
+FAILS = """
+    import sys
+    import test_run_in_processes
+
+    sys.exit(test_run_in_processes.fail(sys.argv[1:]))
 """
 
 
@@ -194,3 +205,23 @@ def test_metrics_of_networks_trained_anew_agree(name, folders):
             assert one[metric] == two[metric], metric
         else:
             np.testing.assert_allclose(two[metric], one[metric], atol=0.01, err_msg=metric)
+
+
+def fail(flags: list[str]) -> int:
+    """Run in one of several processes, until the first one cannot cut the boxes."""
+
+    def cut_boxes(*_: object) -> None:
+        raise InputError("no box can be cut")
+
+    pseudo_boxes.cut_boxes = cut_boxes
+    return run_together(flags, lambda workdir: wsol_jax.run(config("psol"), *workdir))
+
+
+def test_an_error_where_boxes_are_cut_ends_the_processes_that_cut_none(tmp_path):
+    flags = [f"--coordinator={tiny.free_address()}", "--num_processes=2", tmp_path / "w"]
+    environment = {"cwd": Path(__file__).parent, "XLA_FLAGS": compiling.flags(4)}
+    started = [tiny.python(FAILS, *flags, f"--process_id={i}", **environment) for i in range(2)]
+    last = [process.communicate(timeout=500)[1].decode().splitlines()[-1] for process in started]
+    assert last == ["error: no box can be cut", "process 0: error: no box can be cut"]
+    assert [process.returncode for process in started] == [2, 2]
+    assert not (tmp_path / "w" / "pseudo_boxes" / "boxes.parquet").exists()
