@@ -32,7 +32,6 @@ from wsol_jax.training.watch import Watch
 ROOT = Path(__file__).parent.parent
 SIZE = 64
 CLASSES = 3
-PROCESSES = int(os.environ.get("WSOL_PROCESSES", "2"))  # of tests of several
 
 NARROW = {
     "resnet50": dict(depths=(1, 1, 1, 1), width=8),

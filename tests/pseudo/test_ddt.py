@@ -193,6 +193,8 @@ class TestOrientation:
             ("max_plus_min", [1.0, -5.0], -1.0),
             ("max_plus_min", [2.0, -2.0], 1.0),
             ("max_projection", [0.0, 0.0], 1.0),
+            ("max_projection", [2.0, -2.0], 1.0),  # of equals the first
+            ("max_projection", [-2.0, 2.0], -1.0),
         ],
     )
     def test_rule(self, rule, heat, expected):

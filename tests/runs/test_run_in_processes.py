@@ -1,10 +1,12 @@
-"""PSOL, its heads on kept features, C2AM, DA-WSOL and BagCAM in two processes, or as many as $WSOL_PROCESSES.
+"""PSOL, its heads on kept features, C2AM, DA-WSOL, BagCAM and boxes of score maps in two processes, some in four.
 
 All have the results of one process with as many devices.
 """
 
 import json
 import shutil
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import compiling
@@ -16,12 +18,16 @@ import tiny
 from ml_collections import ConfigDict
 
 import wsol_jax
-from wsol_jax.training.log import read_log
+from wsol_jax.errors import InputError
+from wsol_jax.stages import pseudo_boxes
+from wsol_jax.tools.distributed import run_together
+from wsol_jax.training.log import WATCH, read_log
 
 pytestmark = pytest.mark.long
 
 RUNS = {"psol": "base", "heads": "psol_birds25", "dawsol": "dawsol_birds25"}
-DRAWN = "bagcam"  # of DA-WSOL's network
+DRAWN, OF_MAPS = "bagcam", "cam"  # of DA-WSOL's network: other maps, and pseudo boxes of its maps
+CARRIED_OUT = {2: (*RUNS, DRAWN, OF_MAPS), 4: ("heads",)}  # in so many processes
 OF_TRAINED = shutil.ignore_patterns("predictions", "metrics.json", "curves.json", "results", "report")
 
 WORK = """
@@ -32,8 +38,16 @@ WORK = """
     jax.distributed.initialize(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     import test_run_in_processes
 
-    test_run_in_processes.work(Path(sys.argv[4]))
+    test_run_in_processes.work(Path(sys.argv[4]), sys.argv[5:])
     jax.distributed.shutdown()
+"""
+
+
+FAILS = """
+    import sys
+    import test_run_in_processes
+
+    sys.exit(test_run_in_processes.fail(sys.argv[1:]))
 """
 
 
@@ -53,49 +67,86 @@ def config(name: str) -> ConfigDict:
     else:
         keys.train.epochs = 2 * keys.train.epochs
         keys.train.dawsol.update(start_epoch=-1, samples=2)  # from the first step, with enough pixels in a photo
+        keys.train.watch = 4
     if name == DRAWN:
         keys.predict.maps = DRAWN
     return keys
 
 
-def work(folder: Path) -> None:
-    """Run all from the start, and from networks that one process has trained."""
-    for name in RUNS:
-        wsol_jax.run(config(name), folder / name)
-    for name in (*RUNS, DRAWN):
-        wsol_jax.run(config(name), folder / f"{name}_trained")
+def of_maps(network: Path) -> ConfigDict:
+    """Pseudo boxes alone, of the maps of DA-WSOL's network."""
+    keys = {"data.name": "scenes", "stages": "pseudo_boxes", "pseudo.source": "cam", "pseudo.cam_from": str(network)}
+    return experiments.tiny(**keys)
+
+
+def work(folder: Path, names: Sequence[str]) -> None:
+    """Carry out runs from the start, and from networks that one process has trained."""
+    for name in names:
+        if name in RUNS:
+            wsol_jax.run(config(name), folder / name)
+        keys = of_maps(folder / "dawsol_trained") if name == OF_MAPS else config(name)
+        wsol_jax.run(keys, folder / f"{name}_trained")
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
     for name in RUNS:
-        wsol_jax.run(config(name), one / name)
-    shutil.copytree(one / "dawsol", one / DRAWN, ignore=OF_TRAINED)
-    for name in (*RUNS, DRAWN):
-        shutil.copytree(one / name, two / f"{name}_trained", ignore=OF_TRAINED)
-    wsol_jax.run(config(DRAWN), one / DRAWN)
-    address, count = tiny.free_address(), tiny.PROCESSES
-    here, flags = Path(__file__).parent, compiling.flags(8 // count)
-    started = [tiny.python(WORK, address, count, i, two, cwd=here, XLA_FLAGS=flags) for i in range(count)]
-    for process in started:
-        _, errors = process.communicate(timeout=900)
-        assert process.returncode == 0, errors.decode()
-    return one, two
+        wsol_jax.run(config(name), folder / name)
+    shutil.copytree(folder / "dawsol", folder / DRAWN, ignore=OF_TRAINED)
+    wsol_jax.run(config(DRAWN), folder / DRAWN)
+    wsol_jax.run(of_maps(folder / "dawsol"), folder / OF_MAPS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_processes(one, tmp_path_factory):
+    """A function of a number of processes that returns the folder of their runs, which are carried out once."""
+
+    @cache
+    def carried_out(count: int) -> Path:
+        folder, names = tmp_path_factory.mktemp("several"), CARRIED_OUT[count]
+        for name in {*names} - {OF_MAPS}:
+            shutil.copytree(one / name, folder / f"{name}_trained", ignore=OF_TRAINED)
+        here, flags, address = Path(__file__).parent, compiling.flags(8 // count), tiny.free_address()
+        started = [
+            tiny.python(WORK, address, count, i, folder, *names, cwd=here, XLA_FLAGS=flags) for i in range(count)
+        ]
+        for process in started:
+            _, errors = process.communicate(timeout=900)
+            assert process.returncode == 0, errors.decode()
+        return folder
+
+    return carried_out
+
+
+@pytest.fixture
+def folders(request, one, in_processes):
+    """The folders of one process, and of `request.param` processes."""
+    return one, in_processes(request.param)
+
+
+def of_runs(arguments: str, cases: Iterable[tuple]) -> pytest.MarkDecorator:
+    """Parametrise a test by folders and the cases, which begin with the name of a run, of runs that are in them."""
+    cases = [(count, *case) for case in cases for count, names in CARRIED_OUT.items() if case[0] in names]
+    return pytest.mark.parametrize(f"folders, {arguments}", cases, indirect=["folders"])
+
+
+EACH = [(name,) for name in RUNS]
 
 
 def metrics(workdir: Path) -> dict[str, float]:
     return json.loads((workdir / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("name", RUNS)
+@of_runs("name", EACH)
 def test_there_are_the_same_files_and_no_unfinished_ones(name, folders):
     one, two = folders
     assert experiments.files(one / name) == experiments.files(two / name) == experiments.files(two / f"{name}_trained")
     assert not [path for path in two.rglob("*") if ".part" in path.name or "tmp" in path.name]
 
 
-@pytest.mark.parametrize("name", ["psol", "heads"])
+@of_runs("name", [("psol",), ("heads",)])
 def test_pseudo_boxes_are_the_same(name, folders):
     tables = [pq.read_table(folder / name / "pseudo_boxes" / "boxes.parquet").to_pydict() for folder in folders]
     assert tables[0]["image"] == tables[1]["image"]
@@ -113,14 +164,14 @@ TRAINED = [
 ]
 
 
-@pytest.mark.parametrize("name, stage, steps", TRAINED)
+@of_runs("name, stage, steps", TRAINED)
 def test_the_first_losses_agree(name, stage, steps, folders):
     losses = [[line["loss"] for line in read_log(folder / name / stage)] for folder in folders]
     assert len(losses[0]) == steps
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*RUNS, DRAWN])
+@of_runs("name", [*EACH, (DRAWN,)])
 def test_a_trained_network_has_the_same_predictions_bit_for_bit(name, folders):
     one, two = (folder / suffix for folder, suffix in zip(folders, (name, f"{name}_trained"), strict=True))
     for file in sorted((one / "predictions").iterdir()):
@@ -128,7 +179,24 @@ def test_a_trained_network_has_the_same_predictions_bit_for_bit(name, folders):
     assert metrics(one) == metrics(two)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@of_runs("name", [(OF_MAPS,)])
+def test_boxes_and_heat_of_a_networks_maps_are_the_same_bit_for_bit(name, folders):
+    one, two = (folder / suffix for folder, suffix in zip(folders, (name, f"{name}_trained"), strict=True))
+    files = [path.relative_to(one) for path in (one / "pseudo_boxes").iterdir()]
+    assert len(files) == 6
+    for file in files:
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+@of_runs("name", [("dawsol",)])
+def test_the_same_is_watched(name, folders):
+    one, two = ({line["step"]: line for line in read_log(folder / name / "model", WATCH)} for folder in folders)
+    assert list(one) == list(two) == [0, 2, 3, 4]
+    for step, line in one.items():
+        assert two[step] == pytest.approx(line, rel=1e-3), step
+
+
+@of_runs("name", EACH)
 def test_metrics_of_networks_trained_anew_agree(name, folders):
     one, two = (metrics(folder / name) for folder in folders)
     assert one.keys() == two.keys()
@@ -137,3 +205,23 @@ def test_metrics_of_networks_trained_anew_agree(name, folders):
             assert one[metric] == two[metric], metric
         else:
             np.testing.assert_allclose(two[metric], one[metric], atol=0.01, err_msg=metric)
+
+
+def fail(flags: list[str]) -> int:
+    """Run in one of several processes, until the first one cannot cut the boxes."""
+
+    def cut_boxes(*_: object) -> None:
+        raise InputError("no box can be cut")
+
+    pseudo_boxes.cut_boxes = cut_boxes
+    return run_together(flags, lambda workdir: wsol_jax.run(config("psol"), *workdir))
+
+
+def test_an_error_where_boxes_are_cut_ends_the_processes_that_cut_none(tmp_path):
+    flags = [f"--coordinator={tiny.free_address()}", "--num_processes=2", tmp_path / "w"]
+    environment = {"cwd": Path(__file__).parent, "XLA_FLAGS": compiling.flags(4)}
+    started = [tiny.python(FAILS, *flags, f"--process_id={i}", **environment) for i in range(2)]
+    last = [process.communicate(timeout=500)[1].decode().splitlines()[-1] for process in started]
+    assert last == ["error: no box can be cut", "process 0: error: no box can be cut"]
+    assert [process.returncode for process in started] == [2, 2]
+    assert not (tmp_path / "w" / "pseudo_boxes" / "boxes.parquet").exists()

@@ -7,7 +7,7 @@ import small
 import tiny
 from ml_collections import ConfigDict
 
-from wsol_jax import arrays
+from wsol_jax import arrays, processes
 from wsol_jax.errors import InputError
 from wsol_jax.methods.c2am import c2am
 from wsol_jax.predictions.table import read_predictions
@@ -125,6 +125,15 @@ def test_maps_that_are_written_are_not_computed_again(finished, monkeypatch):
     monkeypatch.setattr(c2am_maps, "predict_photos", None)
     monkeypatch.setattr(feature_training, "keep_features", None)
     run(config(), finished)
+
+
+def test_another_process_than_the_first_keeps_no_maps(finished, monkeypatch):
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    for name in ("read_array", "scratch"):
+        monkeypatch.setattr(c2am_maps, name, None)
+    monkeypatch.setattr(feature_training, "keep_features", None)
+    found = dict(c2am_maps.heat_maps(config().c2am, 8, finished))
+    assert found == {"train": None, "test": None}
 
 
 def boxes_of(foreground, changes, context, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.base import get_config
-from wsol_jax import boxes, devices
+from wsol_jax import boxes, devices, processes
 from wsol_jax.backbones import trunk
 from wsol_jax.data import load_dataset
 from wsol_jax.data.records import NO_BOXES, Dataset, Record
@@ -14,6 +14,7 @@ from wsol_jax.evaluation.direct_boxes import compute, measure
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions
 from wsol_jax.pseudo.heat_maps import read_direction
+from wsol_jax.stages import heat_views, pseudo_boxes
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.pseudo_boxes import _report_classes, check_keys, run
 from wsol_jax.stages.workdir import heat_file, pseudo_boxes_file
@@ -91,6 +92,32 @@ def test_a_stage_that_was_cut_off_goes_on_from_the_next_class(scenes, mesh, tmp_
         assert pq.read_table(tmp_path / "cut" / "pseudo_boxes" / name).equals(
             pq.read_table(tmp_path / "whole" / "pseudo_boxes" / name)
         )
+
+
+@pytest.mark.parametrize("views", [{}, {"a": {}, "b": {"size": 96}}])
+def test_another_process_than_the_first_cuts_no_boxes(views, scenes, mesh, tmp_path, monkeypatch):
+    config = tiny_config(views=ConfigDict(views))
+    make_pseudo_boxes(config, 0, scenes, tmp_path, mesh)
+    for file in [*tmp_path.rglob("boxes*.parquet"), *tmp_path.rglob("heat*.npy"), *tmp_path.rglob("0001_*.npz")]:
+        file.unlink()
+    left = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(pseudo_boxes, "cut_boxes", None)
+    monkeypatch.setattr(heat_views, "fuse", None)
+    make_pseudo_boxes(config, 0, scenes, tmp_path, mesh)
+    assert sorted(tmp_path.rglob("*")) == left
+
+
+def test_another_process_than_the_first_waits_for_the_boxes_of_each_splits_score_maps(
+    scenes, mesh, tmp_path, monkeypatch
+):
+    order = []
+    for name in ("_check", "_score_maps"):
+        monkeypatch.setattr(pseudo_boxes, name, lambda *_: None)
+    monkeypatch.setattr(pseudo_boxes, "predict_split", lambda _, split, *__, **___: order.append(split))
+    monkeypatch.setattr(processes, "wait_for_first", lambda: order.append("wait"))
+    make_pseudo_boxes(tiny_config(source="cam", cam_from="W"), 0, scenes, tmp_path, mesh)
+    assert order == ["train", "wait", "test", "wait"] and not list(tmp_path.iterdir())
 
 
 def test_a_class_with_one_photo_gets_the_whole_image_flagged(scenes, mesh, tmp_path, caplog):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from wsol_jax import devices
 from wsol_jax.data.drawing import cut
 from wsol_jax.data.kept_views import box_in_view, kept_view, kept_views
 from wsol_jax.errors import InputError
@@ -61,6 +62,31 @@ def test_an_interrupted_computation_continues_with_the_same_rows(spatial, whole,
     monkeypatch.undo()
     assert (tmp_path / "cut.rows").read_text() == str(2 * BATCH)
     np.testing.assert_array_equal(keep(spatial, tmp_path / "cut.npy").features, whole)
+
+
+def test_the_devices_have_work_while_features_are_written(spatial, whole, tmp_path, monkeypatch):
+    """Two more batches are begun before the first one is fetched, and a row counts as done once it is written."""
+    order, gather, fetch = [], devices.gather, devices.fetch
+
+    def noted_gather(*arguments):
+        order.append("begin")
+        return gather(*arguments)
+
+    def noted_fetch(array):
+        order.extend(["fetch"] * (array.ndim == 4))
+        return fetch(array)
+
+    def noted_count(file, write):
+        stop, rows = BATCH * (order.count("count") + 1), np.load(file.with_suffix(".npy"), mmap_mode="r")
+        np.testing.assert_array_equal(rows, np.where(np.arange(len(rows))[:, None, None, None] < stop, whole, 0))
+        order.append("count")
+
+    monkeypatch.setattr(devices, "gather", noted_gather)
+    monkeypatch.setattr(devices, "fetch", noted_fetch)
+    monkeypatch.setattr(kept_features, "write_atomically", noted_count)
+    keep(spatial, tmp_path / "features.npy")
+    done = ["fetch", "count"]
+    assert order == ["begin"] * 3 + [*done, "begin"] * 6 + done * 3
 
 
 def test_a_file_of_other_photos_is_computed_anew(spatial, whole, tmp_path):

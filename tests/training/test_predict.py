@@ -102,9 +102,9 @@ def test_the_devices_have_work_while_results_come_back(experiment, monkeypatch):
     assert order == begun * 3 + ["fetch", *begun] * 2 + ["fetch"] * 3
 
 
-def test_another_process_than_the_first_keeps_nothing_that_only_the_first_one_needs(experiment, monkeypatch):
+def test_another_process_than_the_first_keeps_nothing(experiment, monkeypatch):
     kept = []
     monkeypatch.setattr(predict, "scratch", lambda *arguments: kept.append(arguments))
     monkeypatch.setattr(processes, "is_first", lambda: False)
-    assert predicted(experiment, experiment.dataset.splits["test"], 4, in_first_only=True) is None
+    assert predicted(experiment, experiment.dataset.splits["test"], 4) is None
     assert kept == []

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tiny
 
-from wsol_jax import run
+from wsol_jax import processes, run
 from wsol_jax.errors import InputError
+from wsol_jax.training import watch as watching
 from wsol_jax.training.log import WATCH, read_log
-from wsol_jax.training.watch import Seen, measure, object_share
+from wsol_jax.training.watch import Seen, make_watch, measure, object_share, watched
 
 
 def test_a_cell_is_as_much_object_as_its_known_pixels():
@@ -39,6 +40,17 @@ def test_purity_is_the_share_of_object_in_a_set():
     values = measure(*seen(assignment), 0)
     assert values["purity_real"] == 100 and values["purity_fake"] == pytest.approx(200 / 3)
     assert "purity_universum" not in values
+
+
+def test_another_process_than_the_first_measures_nothing_and_waits(monkeypatch):
+    experiment, waits = tiny.experiment("train", "vgg_gap", method="cam"), []
+    records = watched(2, experiment.dataset)
+    of_epoch = make_watch(experiment.method, records, experiment.config, experiment.dataset, seed=0, mesh=tiny.mesh(1))
+    monkeypatch.setattr(processes, "wait_for_first", lambda: waits.append("waits"))
+    assert {"foreground", "gap_foreground"} <= set(of_epoch(experiment.variables)) and waits == ["waits"]
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(watching, "measure", None)
+    assert of_epoch(experiment.variables) == {} and waits == ["waits"] * 2
 
 
 @pytest.mark.long

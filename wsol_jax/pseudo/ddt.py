@@ -7,12 +7,15 @@ on it.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsol_jax import processes
+from wsol_jax.arrays import scratch
 from wsol_jax.errors import InputError
 from wsol_jax.pseudo import moments
 from wsol_jax.pseudo.moments import Moments
@@ -90,7 +93,8 @@ def orientation(rule: str, direction: np.ndarray, heat: np.ndarray) -> float:
     if rule == "max_loading":
         extreme = direction[np.abs(direction).argmax()]
     elif rule == "max_projection":
-        extreme = heat.ravel()[np.abs(heat).argmax()]
+        ends = sorted((heat.argmin(), heat.argmax()))
+        extreme = max(heat.ravel()[ends], key=abs)  # of equals the first in the order of the cells
     else:
         extreme = heat.max() + heat.min()
     return -1.0 if extreme < 0 else 1.0
@@ -158,8 +162,11 @@ def find_directions(
     max_bytes: int,
     fetch: Callable[[jax.Array], np.ndarray],
     log: Callable[[str], None],
+    folder: Path | None = None,
 ) -> Iterator[tuple[int, Direction, np.ndarray, np.ndarray]]:
-    """Yield each group's direction and heat maps, as soon as its last photo has passed.
+    """Yield each group's direction and heat maps, as soon as its last photo has passed, in the first process alone.
+
+    The others take part in the work of the devices, and keep no heat maps.
 
     Args:
         forward: the network.
@@ -171,6 +178,7 @@ def find_directions(
         max_bytes: of features to keep on the devices for a group; the photos beyond pass twice.
         fetch: array on the devices -> array on this host.
         log: is called with a line that counts photos that pass twice.
+        folder: of the file of a group's many heat maps, see `arrays.scratch`.
 
     Yields:
         group, its direction, the indices [m] of its photos in order, their heat maps float32 [m, h, w].
@@ -183,12 +191,12 @@ def find_directions(
         features = forward(chunk.image)
         present = [g for g in np.unique(groups[chunk.index[chunk.valid]]).tolist() if g not in done]
         for group in [g for g in unfinished if g < present[0]]:
-            yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, log)
+            yield from _finish(group, unfinished.pop(group), forward, read, sign, fetch, log, folder)
         for group in present:
             rows = chunk.valid & (groups[chunk.index] == group)
             unfinished[group] = _with_chunk(unfinished.get(group), chunk, rows, features, max_bytes, fetch)
     for group in list(unfinished):
-        yield group, *_finish(unfinished.pop(group), forward, read, sign, fetch, log)
+        yield from _finish(group, unfinished.pop(group), forward, read, sign, fetch, log, folder)
 
 
 _moments = jax.jit(moments.of)
@@ -207,27 +215,44 @@ def _with_chunk(
 
 
 def _finish(
-    group: _Passed, forward: Forward, read: Reader, sign: str, fetch: Callable, log: Callable[[str], None]
-) -> tuple[Direction, np.ndarray, np.ndarray]:
-    members = np.concatenate([p.index[p.rows] for p in group.pieces])
-    direction = principal_direction(group.all_moments(fetch), len(members), sign)
+    group: int,
+    passed: _Passed,
+    forward: Forward,
+    read: Reader,
+    sign: str,
+    fetch: Callable,
+    log: Callable[[str], None],
+    folder: Path | None,
+) -> Iterator[tuple[int, Direction, np.ndarray, np.ndarray]]:
+    members = np.concatenate([p.index[p.rows] for p in passed.pieces])
+    direction = principal_direction(passed.all_moments(fetch), len(members), sign)
 
-    kept = [(p.features, p.rows) for p in group.pieces if p.features is not None]
-    dropped = [p.index[p.rows] for p in group.pieces if p.features is None]
+    kept = [(p.features, p.rows) for p in passed.pieces if p.features is not None]
+    dropped = [p.index[p.rows] for p in passed.pieces if p.features is None]
     if dropped:
         again = np.concatenate(dropped)
         log(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
         kept = chain(kept, ((forward(c.image), c.valid) for c in read(again)))
-    heat = np.concatenate([_heat_maps(f, [direction] * len(rows), fetch)[rows] for f, rows in kept])
+    heat, filled = None, 0
+    for features, rows in kept:
+        maps = _heat_maps(features, [direction] * len(rows), fetch)[rows]
+        if processes.is_first():
+            heat = scratch(folder, (len(members), *maps.shape[1:]), maps.dtype) if heat is None else heat
+            heat[filled : filled + len(maps)] = maps
+            filled += len(maps)
 
-    turn = np.float32(orientation(sign, direction.direction, heat))
-    return direction._replace(direction=direction.direction * turn), members, heat * turn
+    if processes.is_first():
+        turn = np.float32(orientation(sign, direction.direction, heat))
+        heat *= turn
+        yield group, direction._replace(direction=direction.direction * turn), members, heat
 
 
 def apply_directions(
     forward: Forward, read: Reader, groups: np.ndarray, known: dict[int, Direction], fetch: Callable
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield heat maps of other photos of known groups, e.g. test photos by their class's statistics (PSOL, Table 1).
+
+    They are yielded in the first process alone, see `find_directions`.
 
     Args:
         forward: the network.
@@ -252,7 +277,9 @@ def apply_directions(
                     f"{features.shape[-1]}; delete the folder ddt, and the same command computes them again"
                 )
         directions = [known.get(int(g), nothing) for g in groups[chunk.index]]
-        yield chunk.index[chunk.valid], _heat_maps(features, directions, fetch)[chunk.valid]
+        maps = _heat_maps(features, directions, fetch)
+        if processes.is_first():
+            yield chunk.index[chunk.valid], maps[chunk.valid]
 
 
 def _heat_maps(features: jax.Array, directions: Sequence[Direction], fetch: Callable) -> np.ndarray:

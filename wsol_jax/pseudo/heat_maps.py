@@ -85,7 +85,7 @@ def make_reader(
 
 def fit_heat_maps(
     forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path], config: ConfigDict
-) -> np.ndarray:
+) -> np.ndarray | None:
     """Compute the statistics of groups of training photos, and the photos' heat maps.
 
     The statistics of a group are written as soon as they are known, with its heat maps: a run that was cut off
@@ -99,34 +99,46 @@ def fit_heat_maps(
         config: `batch_size`, `sign` and `max_bytes` of `pseudo`.
 
     Returns:
-        Heat maps float32 [n, h, w], many of them in a mapped file, see `arrays.scratch`.
+        Heat maps float32 [n, h, w], many of them in a mapped file, see `arrays.scratch`; None in other processes than
+        the first, which take part in the work of the devices alone.
     """
-    present = np.unique(groups).tolist()
+    present, folder = np.unique(groups).tolist(), files[0].parent
     done = set(processes.from_first(lambda: [group for group in present if files[group].exists()]))
     if done:
         logging.info("DDT: %d groups are already done", len(done))
     rules = {"batch_size": config.batch_size, "sign": config.sign, "max_bytes": config.max_bytes}
-    for group, direction, _, heat in ddt.find_directions(
-        forward, read, groups, done=done, fetch=devices.fetch, log=logging.info, **rules
-    ):
-        write_atomically(files[group], lambda f, d=direction, h=heat: np.savez(f, **d._asdict(), heat=h))
-    processes.wait_for_first()
+    rules |= {"fetch": devices.fetch, "log": logging.info, "folder": folder}
     heat = None
-    for group in present:
-        (maps,) = read_arrays(files[group], ["heat"])
+    for group, direction, members, maps in ddt.find_directions(forward, read, groups, done=done, **rules):
+        write_atomically(files[group], lambda f, d=direction, m=maps: np.savez(f, **d._asdict(), heat=m))
+        heat = _with_maps(heat, members, maps, len(groups), folder)
+    for group in sorted(done) if processes.is_first() else ():
         members = np.flatnonzero(groups == group)
-        side = maps.shape[1:] if heat is None else heat.shape[1:]
-        if maps.ndim != 3 or maps.dtype.kind != "f" or len(maps) != len(members) or maps.shape[1:] != side:
-            wanted = ", ".join(map(str, (len(members), *side)))
-            raise InputError(
-                f"{files[group]} has maps {maps.dtype} {list(maps.shape)}; expected float32 [{wanted}]; {AGAIN}"
-            )
-        heat = scratch(files[group].parent, (len(groups), *side), np.float32) if heat is None else heat
-        heat[members] = maps
+        maps = _read_maps(files[group], len(members), None if heat is None else heat.shape[1:])
+        heat = _with_maps(heat, members, maps, len(groups), folder)
     return heat
 
 
-def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path]) -> np.ndarray:
+def _read_maps(file: Path, count: int, side: tuple[int, ...] | None) -> np.ndarray:
+    """The heat maps of `count` photos of a group, of other groups' height and width; None for any."""
+    (maps,) = read_arrays(file, ["heat"])
+    side = maps.shape[1:] if side is None else side
+    if maps.ndim != 3 or maps.dtype.kind != "f" or maps.shape != (count, *side):
+        wanted = ", ".join(map(str, (count, *side)))
+        raise InputError(f"{file} has maps {maps.dtype} {list(maps.shape)}; expected float32 [{wanted}]; {AGAIN}")
+    return maps
+
+
+def _with_maps(heat: np.ndarray | None, index: np.ndarray, maps: np.ndarray, count: int, folder: Path) -> np.ndarray:
+    """The heat maps of `count` photos with those of the photos `index`; for None they are of zeros before."""
+    heat = scratch(folder, (count, *maps.shape[1:]), np.float32) if heat is None else heat
+    heat[index] = maps
+    return heat
+
+
+def apply_heat_maps(
+    forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, files: Sequence[Path]
+) -> np.ndarray | None:
     """Compute heat maps of other photos by the statistics of their groups (PSOL, Table 1).
 
     Args:
@@ -136,7 +148,7 @@ def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, 
         files: of the statistics, by group; a group without a file has heat maps of zeros.
 
     Returns:
-        Heat maps float32 [n, h, w].
+        Heat maps float32 [n, h, w], as of `fit_heat_maps`.
     """
     groups_with_files = processes.from_first(lambda: [group for group, file in enumerate(files) if file.exists()])
     known = {group: read_direction(files[group]) for group in groups_with_files if group in groups}
@@ -144,8 +156,7 @@ def apply_heat_maps(forward: ddt.Forward, read: ddt.Reader, groups: np.ndarray, 
         known = {-1: read_direction(files[groups_with_files[0]])}
     heat = None
     for index, maps in ddt.apply_directions(forward, read, groups, known, devices.fetch):
-        heat = scratch(files[0].parent, (len(groups), *maps.shape[1:]), np.float32) if heat is None else heat
-        heat[index] = maps
+        heat = _with_maps(heat, index, maps, len(groups), files[0].parent)
     return heat
 
 

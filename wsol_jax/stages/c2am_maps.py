@@ -79,11 +79,12 @@ def work(config: ConfigDict, batch_size: int, context: Context) -> list[Work]:
     return [*loops, maps]
 
 
-def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator[tuple[str, np.ndarray]]:
+def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator[tuple[str, np.ndarray | None]]:
     """Yield each split with its heat maps, float32 [n, h, w], positive on the object; training photos first.
 
     The network is trained before the first one; what is written is not computed again. The map of a photo that is
-    object everywhere is zero.
+    object everywhere is zero. Other processes than the first take part in the work of the devices alone: there the maps
+    are None.
 
     Args:
         config: the keys of `pseudo.c2am`.
@@ -96,6 +97,9 @@ def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator
     share = None
     for split in ("train", *(split for split in context.dataset.splits if split != "train")):
         maps = _foreground(method, variables, split, config.map_size, batch_size, context)
+        if maps is None:
+            yield split, None
+            continue
         if share is None:
             share = border_share(maps)
             logging.info("C2AM: %.0f %% of the borders of training photos are above 0.5", 100 * share)
@@ -108,8 +112,8 @@ def heat_maps(config: ConfigDict, batch_size: int, context: Context) -> Iterator
 
 def _foreground(
     method: Method, variables: Variables, split: str, size: int, batch_size: int, context: Context
-) -> np.ndarray:
-    """P of whole photos, float32 [n, h, w], as the network gives it."""
+) -> np.ndarray | None:
+    """P of whole photos, float32 [n, h, w], as the network gives it, in the first process."""
     records, file = context.dataset.splits[split], foreground_file(context.workdir, split)
     if not processes.from_first(file.exists):
         prediction = predict_photos(
@@ -123,11 +127,9 @@ def _foreground(
             name=f"C2AM {split}",
             mesh=context.mesh,
             folder=context.workdir,
-            in_first_only=True,
         )
         write_atomically(file, lambda out: np.save(out, prediction.map))
-    processes.wait_for_first()
-    return read_array(file, (len(records), None, None), mapped=True)
+    return read_array(file, (len(records), None, None), mapped=True) if processes.is_first() else None
 
 
 def _heat(maps: np.ndarray, share: float, threshold: float, folder: Path) -> np.ndarray:

@@ -92,12 +92,12 @@ def make_networks(
     return networks
 
 
-def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.ndarray]]:
+def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.ndarray | None]]:
     """Yield each split with its heat maps, float32 [n, h, w], those of several views fused; training photos first.
 
     Other photos have heat maps by the statistics of their groups' training photos (PSOL, Table 1). A view passes over
     all photos once; what is written of it is not computed again. C2AM's maps are above zero where they are above its
-    threshold.
+    threshold. Other processes than the first take part in the work of the devices alone: there the maps are None.
     """
     splits = ("train", *(split for split in context.dataset.splits if split != "train"))
     networks, of_views = make_networks(config, context, logging.info), {split: [] for split in splits}
@@ -108,12 +108,14 @@ def heat_maps(config: ConfigDict, context: Context) -> Iterator[tuple[str, np.nd
             of_view = ((split, _view_heat(name, view, networks[name], split, context)) for split in splits)
         for split, heat in of_view:
             of_views[split].append(heat)
+            processes.wait_for_first()  # here, and not through the devices in the work of the next split
     for split in splits:
-        yield split, fuse(of_views.pop(split), context.workdir)
+        of_split = of_views.pop(split)
+        yield split, fuse(of_split, context.workdir) if processes.is_first() else None
 
 
-def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, context: Context) -> np.ndarray:
-    """A view's heat maps [n, h, w] of a split."""
+def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, context: Context) -> np.ndarray | None:
+    """A view's heat maps [n, h, w] of a split, in the first process."""
     records = context.dataset.splits[split]
     by_class = view.group == "class" and all(record.label >= 0 for record in context.dataset.splits["train"])
     group_names = context.dataset.classes if by_class else ["dataset"]
@@ -129,5 +131,4 @@ def _view_heat(name: str, view: ConfigDict, forward: Forward, split: str, contex
     if not processes.from_first(kept.exists):
         heat = apply_heat_maps(forward, read, groups, files)
         write_atomically(kept, lambda file: np.save(file, heat))
-    processes.wait_for_first()
-    return read_array(kept, (len(records), None, None), mapped=True)
+    return read_array(kept, (len(records), None, None), mapped=True) if processes.is_first() else None

@@ -196,7 +196,6 @@ def predict_split(
     ten_crops: bool = False,
     mirror: bool = False,
     of_own_class: bool = False,
-    in_first_only: bool = False,
 ) -> Prediction | None:
     """Predict for every photo of a split.
 
@@ -209,10 +208,9 @@ def predict_split(
         ten_crops: average the classes over ten crops of each photo, see `ten_crop`.
         mirror: average the box with that of the mirror image, see `mirrored`.
         of_own_class: maps are those of the photos' labels, not of the most probable classes.
-        in_first_only: the other processes than the first keep nothing.
 
     Returns:
-        A Prediction of numpy arrays, in the order of the split's records; None where nothing is kept.
+        A Prediction of numpy arrays, in the order of the split's records; None in other processes than the first.
     """
     ready = make_ready(network, len(context.dataset.classes), geometry, ten_crops, mirror)
     return predict_photos(
@@ -227,7 +225,6 @@ def predict_split(
         mesh=context.mesh,
         of_own_class=of_own_class,
         folder=context.workdir,
-        in_first_only=in_first_only,
     )
 
 

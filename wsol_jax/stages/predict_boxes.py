@@ -89,7 +89,7 @@ def _of_networks(split: str, config: ConfigDict, context: Context) -> tuple[Pred
     """The predictions of the localizer and of the classifier, in the first process; None where there is none."""
     localizer = None if config.boxes_from else _localizer(config, context)
     classifier = None if config.classes_from else _own("classifier", context)
-    keys = {"geometry": config.test_geometry, "batch_size": config.batch_size, "in_first_only": True}
+    keys = {"geometry": config.test_geometry, "batch_size": config.batch_size}
     of_box = predict_split(localizer, split, context, **keys, mirror=config.mirror) if localizer else None
     if localizer == classifier and not config.ten_crop:
         return of_box, of_box

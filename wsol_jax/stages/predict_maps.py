@@ -81,7 +81,6 @@ def _predict(network: Trained, split: str, config: ConfigDict, context: Context)
         geometry=config.test_geometry,
         batch_size=config.batch_size,
         of_own_class=True,
-        in_first_only=True,
     )
     if prediction is None:
         return

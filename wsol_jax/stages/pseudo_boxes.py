@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from wsol_jax import checks
+from wsol_jax import checks, processes
 from wsol_jax.arrays import save_as, scratch
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
@@ -214,7 +214,7 @@ def _computing(config: ConfigDict, context: Context, corrections: Corrections | 
 
 
 def _computed(config: ConfigDict, context: Context, corrections: Corrections | None) -> Iterator[Boxes]:
-    """The boxes of each split, from the source of the configuration."""
+    """The boxes of each split, from the source of the configuration; those of maps in the first process alone."""
     splits, source = context.dataset.splits, _computing(config, context, corrections)
     if source in COMPUTED:
         yield from _heat_boxes(config, context)
@@ -232,7 +232,8 @@ def _heat_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """Boxes of the heat maps of DDT, or of C2AM, with their confidences."""
     cut = partial(heat_boxes, threshold=config.threshold, size=config.size, levels=config.threshold_levels)
     for split, heat in heat_maps(config, context):
-        yield _cut_out(split, cut, heat, heat)
+        if heat is not None:
+            yield _cut_out(split, cut, heat, heat)
 
 
 def _score_maps(config: ConfigDict) -> Trained:
@@ -248,13 +249,16 @@ def _score_map_boxes(config: ConfigDict, context: Context) -> Iterator[Boxes]:
     """
     network = _score_maps(config)
     for split in context.dataset.splits:
-        activations = predict_split(
+        prediction = predict_split(
             network, split, context, geometry="resize", batch_size=config.batch_size, of_own_class=True
-        ).map
-        heat = scratch(context.workdir, activations.shape, np.float16)  # as in the file that it is written to
-        for i, one in enumerate(activations):
-            heat[i] = score_map(one, one.shape[::-1])
-        yield _cut_out(split, partial(scored_boxes, threshold=config.cam_threshold), activations, heat)
+        )
+        if prediction is not None:
+            activations = prediction.map
+            heat = scratch(context.workdir, activations.shape, np.float16)  # as in the file that it is written to
+            for i, one in enumerate(activations):
+                heat[i] = score_map(one, one.shape[::-1])
+            yield _cut_out(split, partial(scored_boxes, threshold=config.cam_threshold), activations, heat)
+        processes.wait_for_first()  # here, and not through the devices in the predictions of the next split
 
 
 def _true_boxes(records: Sequence[Record]) -> Predictions:

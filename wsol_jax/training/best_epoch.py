@@ -55,7 +55,6 @@ def make_select(
             name="photos that select",
             mesh=mesh,
             of_own_class=True,
-            in_first_only=True,
         )
         if prediction is None:
             return np.nan

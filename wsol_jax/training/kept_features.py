@@ -82,13 +82,15 @@ def keep_features(
     rows = devices.local_slice(batch_size, mesh)
     padded = _in_batches(planned, batch_size, rows)
     batches = devices.prefetch(render(read, records, padded, size, rows.stop - rows.start), mesh)
+    begun = devices.ahead(devices.gather((batch.index, compute(batch.image)), mesh) for batch in batches)
     starts = range(done, shape[0], batch_size)
-    for start, batch in zip(track(starts, len(planned), "features", "views", batch_size), batches, strict=True):
+    for start, (index, features) in zip(
+        track(starts, len(planned), "features", "views", batch_size), begun, strict=True
+    ):
         stop = min(start + batch_size, shape[0])
-        devices.require_order(batch.index, [view.index for view in planned[start - done : stop - done]])
-        features = devices.fetch(compute(batch.image))[: stop - start]
+        devices.require_order(index, [view.index for view in planned[start - done : stop - done]])
         if kept is not None:
-            kept[start:stop] = features
+            kept[start:stop] = devices.fetch(features)[: stop - start]
             kept.flush()
         if not is_remote:
             write_atomically(count_file, lambda out, stop=stop: out.write(str(stop).encode()))

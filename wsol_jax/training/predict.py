@@ -31,11 +31,11 @@ def predict_photos(
     mesh: Mesh,
     of_own_class: bool = False,
     folder: Path | None = None,
-    in_first_only: bool = False,
 ) -> Prediction | None:
-    """Return the predictions for photos, numpy arrays of n rows in the order of the records.
+    """Return the predictions for photos, numpy arrays of n rows in the order of the records, in the first process.
 
-    The devices have two batches to work on while the results of a third come back, also those of other processes.
+    The devices have two batches to work on while the results of a third come back, also those of other processes. Of
+    these, each takes part in the work of the devices, keeps nothing and returns None.
 
     Args:
         method: the trained method.
@@ -49,7 +49,6 @@ def predict_photos(
         mesh: the devices.
         of_own_class: maps are those of the photos' labels, where they have one, and not of the most probable classes.
         folder: of the files of large arrays, see `arrays.scratch`.
-        in_first_only: the other processes than the first keep nothing, and None is returned there.
 
     Raises:
         InputError: a prediction is not finite.
@@ -65,7 +64,7 @@ def predict_photos(
     for start, (index, prediction) in zip(track(starts, len(records), name, weight=batch_size), begun, strict=True):
         expected = range(start, min(start + batch_size, len(records)))
         devices.require_order(index, expected)
-        if in_first_only and not processes.is_first():
+        if not processes.is_first():
             continue
         piece = jax.tree.map(lambda array: devices.fetch(array)[: len(expected)], prediction)  # noqa: B023
         require_finite(piece, [records[i] for i in expected], name)

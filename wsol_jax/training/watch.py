@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from wsol_jax import processes
 from wsol_jax.data.plan import WHOLE
 from wsol_jax.data.records import Dataset, Record
 from wsol_jax.data.render import Batch
@@ -24,7 +25,7 @@ PIXELS_OF_A_PHOTO = 3  # drawn on and off its object for the gap
 FINE = 8  # pixels of a mask along the side of a map's cell
 
 Watch = Callable[[Variables], dict[str, float]]
-"""Variables with 'memory' -> named numbers."""
+"""Variables with 'memory' -> named numbers; none in other processes than the first."""
 
 
 class Seen(NamedTuple):
@@ -60,6 +61,10 @@ def make_watch(
         features = outputs.stages[stage].astype(jnp.float32)
         return Seen(features, method.predict(variables, batch, label).assignment)
 
+    def shares(side: int) -> np.ndarray:
+        masks = in_threads(lambda record: dataset.read_mask(record, side * FINE), records)
+        return np.stack([object_share(mask, side) for mask in masks])
+
     def watch(variables: Variables) -> dict[str, float]:
         seen = predict_photos(
             method._replace(predict=see),
@@ -73,9 +78,9 @@ def make_watch(
             mesh=mesh,
             of_own_class=True,
         )
-        side = seen.features.shape[1]
-        masks = in_threads(lambda record: dataset.read_mask(record, side * FINE), records)
-        return measure(seen, np.stack([object_share(mask, side) for mask in masks]), seed)
+        values = {} if seen is None else measure(seen, shares(seen.features.shape[1]), seed)
+        processes.wait_for_first()  # here, and not through the devices in the next step
+        return values
 
     return watch
 
