@@ -35,7 +35,9 @@ def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
         folder: created if it does not exist.
         keep: how many.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
+    )
     return ocp.CheckpointManager(_in_orbax(folder), options=options)
 
 
