@@ -156,6 +156,28 @@ def test_statistics_serve_other_photos_of_the_group():
     np.testing.assert_allclose(np.concatenate([heat for _, heat in again]), expected, atol=1e-5)
 
 
+def test_two_chunks_are_under_way_while_heat_maps_come_back():
+    """Of photos that pass twice, and of other photos."""
+    features, begun, seen = blobs(20), [], []
+
+    def forward(images: jax.Array) -> jax.Array:
+        begun.append(images)
+        return images
+
+    def fetch(array: jax.Array) -> np.ndarray:
+        if array.ndim == 3:  # heat maps
+            seen.append(len(begun))
+        return np.asarray(array)
+
+    rules = {"batch_size": 4, "sign": "max_projection", "max_bytes": 0, "log": print}
+    groups = np.zeros(20, int)
+    ((_, direction, _, _),) = ddt.find_directions(forward, reader(features), groups, done=(), fetch=fetch, **rules)
+    assert seen == [5 + begun for begun in (3, 4, 5, 5, 5)]
+    begun.clear(), seen.clear()
+    list(ddt.apply_directions(forward, reader(features), groups, {0: direction}, fetch))
+    assert seen == [3, 4, 5, 5, 5]
+
+
 def test_statistics_of_other_features_are_refused():
     known = {1: ddt.undefined(3, 2, "")}
     with pytest.raises(InputError, match=r"statistics of DDT of group 1 have 3 numbers, and features \d+; delete"):

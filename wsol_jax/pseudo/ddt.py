@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsol_jax import processes
+from wsol_jax import devices, processes
 from wsol_jax.arrays import scratch
 from wsol_jax.errors import InputError
 from wsol_jax.pseudo import moments
@@ -234,8 +234,10 @@ def _finish(
         log(f"{len(again)} of {len(members)} photos exceed pseudo.max_bytes and pass twice")
         kept = chain(kept, ((forward(c.image), c.valid) for c in read(again)))
     heat, filled = None, 0
-    for features, rows in kept:
-        maps = _heat_maps(features, [direction] * len(rows), fetch)[rows]
+    for projected, rows in devices.ahead(
+        (_project(features, [direction] * len(rows)), rows) for features, rows in kept
+    ):
+        maps = fetch(projected)[rows]
         if processes.is_first():
             heat = scratch(folder, (len(members), *maps.shape[1:]), maps.dtype) if heat is None else heat
             heat[filled : filled + len(maps)] = maps
@@ -267,21 +269,29 @@ def apply_directions(
     Raises:
         InputError: a direction is of other features.
     """
-    for chunk in read(np.arange(len(groups))):
-        features = forward(chunk.image)
-        nothing = undefined(features.shape[-1], 0, "")
-        for group, direction in known.items():
-            if len(direction.mean) != features.shape[-1]:
-                raise InputError(
-                    f"the statistics of DDT of group {group} have {len(direction.mean)} numbers, and features "
-                    f"{features.shape[-1]}; delete the folder ddt, and the same command computes them again"
-                )
-        directions = [known.get(int(g), nothing) for g in groups[chunk.index]]
-        maps = _heat_maps(features, directions, fetch)
+
+    def projected() -> Iterator[tuple[Chunk, jax.Array]]:
+        for chunk in read(np.arange(len(groups))):
+            features = forward(chunk.image)
+            _require_dimensions(known, features.shape[-1])
+            nothing = undefined(features.shape[-1], 0, "")
+            yield chunk, _project(features, [known.get(int(g), nothing) for g in groups[chunk.index]])
+
+    for chunk, maps in devices.ahead(projected()):
+        maps = fetch(maps)
         if processes.is_first():
             yield chunk.index[chunk.valid], maps[chunk.valid]
 
 
-def _heat_maps(features: jax.Array, directions: Sequence[Direction], fetch: Callable) -> np.ndarray:
-    mean, direction = np.stack([d.mean for d in directions]), np.stack([d.direction for d in directions])
-    return fetch(project(features, mean, direction))
+def _require_dimensions(known: dict[int, Direction], dimensions: int) -> None:
+    """Raise InputError for a direction of other features."""
+    for group, direction in known.items():
+        if len(direction.mean) != dimensions:
+            raise InputError(
+                f"the statistics of DDT of group {group} have {len(direction.mean)} numbers, and features "
+                f"{dimensions}; delete the folder ddt, and the same command computes them again"
+            )
+
+
+def _project(features: jax.Array, directions: Sequence[Direction]) -> jax.Array:
+    return project(features, np.stack([d.mean for d in directions]), np.stack([d.direction for d in directions]))
