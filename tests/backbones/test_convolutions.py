@@ -101,6 +101,15 @@ def test_weight_gradient_keeps_no_copy_of_the_map_for_each_place_in_the_kernel(c
     assert mine < 1.1 * expected + maps * arguments[0].nbytes  # in the loop one padded, one shifted
 
 
+@pytest.mark.parametrize("case", ["wide", "wide, stride 2", "narrowing"])
+def test_weight_gradient_turns_no_map_in_its_loop(case):
+    ours, _, arguments = both(case)
+    compiled = jax.jit(gradient(ours)).lower(*arguments).compile().as_text().splitlines()
+    in_loop = [line for line in compiled if "while/body" in line]
+    assert any(" dot(" in line for line in in_loop)
+    assert not [line for line in in_loop if " transpose(" in line]
+
+
 @pytest.mark.parametrize("case", ["pointwise, stride 2", "depthwise"])
 def test_form_of_a_convolution_is_chosen_for_the_device_it_is_lowered_for(case):
     ours, _, arguments = both(case)

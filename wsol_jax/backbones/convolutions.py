@@ -192,16 +192,16 @@ def _weights_of_shifts(
     extent = [s * (n - 1) + 1 for s, n in zip(strides, still.shape[1:3], strict=True)]
 
     def by_group(x: jax.Array) -> jax.Array:
-        return x.reshape(*x.shape[:3], features.shape[-1] // depth, -1)
+        return x.reshape(math.prod(x.shape[:3]), features.shape[-1] // depth, -1).swapaxes(0, 1)
 
     def product(position: jax.Array) -> jax.Array:
         window = lax.dynamic_slice(padded, (0, *position, 0), (moving.shape[0], *extent, moving.shape[-1]))
-        moved = window[:, :: strides[0], :: strides[1]]
-        pair = (still, moved) if shift_gradient else (moved, still)
-        return jnp.einsum("bhwgc,bhwgd->cgd", *map(by_group, pair))
+        return turned @ by_group(window[:, :: strides[0], :: strides[1]])
 
     positions = jnp.indices(size).reshape(2, -1).T
-    return lax.map(product, positions[::-1] if shift_gradient else positions).reshape(kernel.shape)
+    turned = by_group(still).mT  # once: in the loop, XLA would turn it again for each product
+    products = lax.map(product, positions[::-1] if shift_gradient else positions)
+    return products.transpose((0, 2, 1, 3) if shift_gradient else (0, 3, 1, 2)).reshape(kernel.shape)
 
 
 def _weights_in_strips(
