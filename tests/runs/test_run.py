@@ -125,6 +125,30 @@ def test_a_changed_key_stops_the_run_and_overwrite_redoes_what_follows_from_it(w
     assert redone(workdir, before) == set()
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_removal_that_was_cut_off_is_completed_before_the_stage_runs(seed, tmp_path, monkeypatch):
+    metrics = run(experiments.tiny(**NO_NETWORK), tmp_path / "w")
+    table, rest = (tmp_path / "w" / "pseudo_boxes" / name for name in ("boxes.parquet", "of_seed_0.npz"))
+    rest.touch()
+
+    def cut_off(path):
+        table.unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wsol_jax.runs.run.remove", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiments.tiny(**NO_NETWORK, seed=1, overwrite=True), tmp_path / "w")
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="stage evaluate uses pseudo_boxes, which is not finished"):
+        run(experiments.tiny(**(NO_NETWORK | {"stages": "evaluate"})), tmp_path / "w")
+    again = run(experiments.tiny(**NO_NETWORK, seed=seed, overwrite=seed == 1), tmp_path / "w")
+    assert table.exists() and not rest.exists()
+    assert (again == metrics) == (seed == 0)
+    before = written(tmp_path / "w")
+    run(experiments.tiny(**NO_NETWORK, seed=seed), tmp_path / "w")
+    assert redone(tmp_path / "w", before) == set()
+
+
 def test_some_stages(workdir):
     (workdir / "metrics.json").unlink()
     shutil.rmtree(workdir / "predictions")

@@ -276,7 +276,7 @@ def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_e
     if processes.is_first():
         saved = identity.read(context.workdir, name)
         if saved and saved.fingerprint != wanted.fingerprint and not is_extended:
-            _clear(context.workdir, name)
+            _clear(context.workdir, name, saved)
         identity.write(context.workdir, name, wanted)
     processes.wait_for_first()
     if stage.together or processes.is_first():
@@ -285,7 +285,9 @@ def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_e
     identity.write(context.workdir, name, wanted._replace(finished=True))
 
 
-def _clear(workdir: Path, name: str) -> None:
+def _clear(workdir: Path, name: str, saved: Identity) -> None:
+    """Remove the results of a stage; where that is cut off, the next run of the stage removes the rest."""
     logging.info("%s: removing results of an older configuration", name)
+    identity.write(workdir, name, saved._replace(fingerprint=identity.REMOVED, finished=False))
     for path in (workdir / output for output in STAGES[name].outputs):
         remove(path)
