@@ -28,6 +28,7 @@ class Bucket(backend.Backend):
     Attributes:
         objects: name -> its content and its generation.
         written: the names of all writes, in their order.
+        opened: the names of all objects that `epath` has read, in their order.
         refuses: whether nothing may be read or written.
         address: over HTTP, once it is opened.
     """
@@ -35,6 +36,7 @@ class Bucket(backend.Backend):
     def __init__(self) -> None:
         self.objects: MutableMapping[str, tuple[bytes, int]] = {}
         self.written: list[str] = []
+        self.opened: list[str] = []
         self.refuses = False
         self.address = ""
         self.lock = threading.Lock()
@@ -71,6 +73,7 @@ class Bucket(backend.Backend):
             self.put(name, value if "b" in mode else value.encode())
         elif mode in ("r", "rb") and name in self.objects:
             content = self.objects[name][0]
+            self.opened.append(name)
             yield io.BytesIO(content) if "b" in mode else io.StringIO(content.decode())
         else:
             raise FileNotFoundError(path) if "r" in mode else NotImplementedError(f"mode {mode}")

@@ -1,9 +1,11 @@
 """The page of a score-map run: its own maps, those of compared runs, and runs without maps."""
 
+import io
 import re
 import shutil
 
 import experiments
+import numpy as np
 import pages
 import pytest
 
@@ -93,6 +95,18 @@ def test_a_psol_run_compared_with_maps(finished, tmp_path):
     html = page(tmp_path / "w")
     assert "<h1>PSOL: w</h1>" in html and len(pages.tiles(html)) == 2 * 3
     assert {"Pseudo boxes", "CAM"} <= set(re.findall(r"<tr><th>([^<]*)</th>", html))
+
+
+def test_remote_heat_maps_are_read_once_for_all_photos(store):
+    changes = {"pseudo.source": "truth", "report.photos": -1}
+    run(experiments.tiny(**changes, stages="pseudo_boxes,evaluate"), "gs://bucket/w")
+    name, heat = "w/pseudo_boxes/heat_test.npy", io.BytesIO()
+    np.save(heat, np.random.default_rng(0).random((experiments.TEST, 4, 4)).astype(np.float16))
+    store.put(name, heat.getvalue())
+    run(experiments.tiny(**changes, stages="report"), "gs://bucket/w")
+    html = store.objects["w/report/index.html"][0].decode()
+    assert sum("heat" in tile for tile in pages.tiles(html)) == experiments.TEST
+    assert store.opened.count(name) == 1
 
 
 def test_a_run_without_maps_is_an_error_before_any_stage_starts(finished, workdir, tmp_path):

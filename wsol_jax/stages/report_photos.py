@@ -9,7 +9,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax.arrays import read_array
-from wsol_jax.data.records import Record
+from wsol_jax.data.records import Dataset, Record
 from wsol_jax.evaluation import failures
 from wsol_jax.evaluation.direct_boxes import measure
 from wsol_jax.predictions.objects import read_objects
@@ -119,7 +119,9 @@ def shown_photos(shown: Results, config: ConfigDict, context: Context) -> Iterat
         owner = np.searchsorted(ends, order, side="right")
         starts = order - (ends[owner] - [len(every[j].records) for j in owner])
         chosen = [(every[j], i) for j, i in zip(owner.tolist(), starts.tolist(), strict=True)]
-    photos = in_threads(partial(_photo, context=context), chosen, AT_ONCE)
+    by_split = {results.split: results for results, _ in chosen}
+    heat = {split: _heat_maps(results, context) for split, results in by_split.items()}  # read once: they may be remote
+    photos = in_threads(partial(_photo, heat=heat, dataset=context.dataset), chosen, AT_ONCE)
     return iter(track(photos, len(chosen), "report", unit="photos"))
 
 
@@ -150,16 +152,15 @@ def _scores(results: Results) -> dict[str, np.ndarray]:
     return {source: boxes.score for source, boxes in results.sources.items() if boxes.score is not None}
 
 
-def _photo(place: tuple[Results, int], context: Context) -> Photo:
-    """A photo with its boxes, classes and maps."""
-    (results, i), dataset = place, context.dataset
-    record = results.records[i]
+def _photo(place: tuple[Results, int], heat: Mapping[str, np.ndarray | None], dataset: Dataset) -> Photo:
+    """A photo with its boxes, classes and maps; `heat` are the heat maps of each split."""
+    results, i = place
+    record, of_split = results.records[i], heat[results.split]
     ours, pseudo = results.sources.get(OURS, Predictions()), results.sources.get(PSEUDO, Predictions())
     views = [view_of(run, dataset, record, i) for run in results.map_runs]
     iou, kind = (views[0].iou, views[0].kind) if views else (None, None)
     if ours.box is not None:
         iou, kind = float(results.ious[OURS][i]), box_kind(record, ours, i)
-    heat = _heat_maps(results, context)
     source = next((results.sources[name] for name in (OURS, FIXED, PSEUDO) if name in results.sources), Predictions())
     return Photo(
         name=record.path,
@@ -171,7 +172,7 @@ def _photo(place: tuple[Results, int], context: Context) -> Photo:
         iou=iou,
         kind=kind,
         top5=_top5(results.sources.get(FIXED, ours), i),
-        heat=None if heat is None else heat[i].astype(np.float32),
+        heat=None if of_split is None else of_split[i].astype(np.float32),
         mask=dataset.read_mask(record, BOX_SIDE) if record.masks and views else None,
         views=views,
         split=results.split,
@@ -182,7 +183,7 @@ def _photo(place: tuple[Results, int], context: Context) -> Photo:
 
 
 def _heat_maps(results: Results, context: Context) -> np.ndarray | None:
-    """The heat maps behind the pseudo boxes, left in their file; None where they come from elsewhere."""
+    """The heat maps behind the pseudo boxes, left in a local file; None where the boxes come from elsewhere."""
     file = heat_file(context.workdir, results.split)
     if not file.exists():
         return None
