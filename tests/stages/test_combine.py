@@ -8,8 +8,9 @@ from scipy.special import softmax
 
 from wsol_jax import run
 from wsol_jax.errors import InputError
-from wsol_jax.predictions.predictions import Predictions, top_classes
+from wsol_jax.predictions.predictions import Predictions, join, most_probable, top_classes
 from wsol_jax.predictions.table import write_predictions
+from wsol_jax.stages import combine
 from wsol_jax.stages.sources import parse_sources
 
 
@@ -62,6 +63,35 @@ def test_an_ensemble_is_the_mean_softmax(places, records):
     (row,) = combined(places, "{at}/all.parquet", "both={at}/a+{at}/b")
     mean = sum(softmax(np.load(places / f"{name}.npy"), -1) for name in "ab")
     assert row["top1_cls"] == pytest.approx(100 * np.mean(mean.argmax(-1) == [record.label for record in records]))
+
+
+def test_an_ensemble_is_averaged_once_in_parts_and_as_of_all_photos(places, records, monkeypatch):
+    parts, joined = [], []
+
+    def counted(logits, axis):
+        parts.append(len(logits))
+        return softmax(logits, axis)
+
+    def seen(box, classes):
+        joined.append(classes)
+        return join(box, classes)
+
+    monkeypatch.setattr(combine, "AT_ONCE", 4)
+    monkeypatch.setattr(combine, "softmax", counted)
+    monkeypatch.setattr(combine, "join", seen)
+    combined(places, "{at}/all.parquet", "both={at}/a+{at}/b")
+    assert parts == [4, 4, 2, 2] and len(records) == 6
+    whole = most_probable(np.mean([softmax(np.load(places / f"{name}.npy"), -1) for name in "ab"], axis=0))
+    np.testing.assert_array_equal(joined[0].top5_class, whole.top5_class)
+    np.testing.assert_array_equal(joined[0].top5_prob, whole.top5_prob)
+
+
+def test_members_with_other_classes_are_refused_before_they_are_averaged(places, monkeypatch):
+    file = places / "a" / "predictions" / "test.logits.npy"
+    np.save(file, np.load(file)[:, :2])
+    monkeypatch.setattr(combine, "softmax", None)
+    with pytest.raises(InputError, match=r"--config\.combine: classes: the members of x do not have the same number"):
+        combined(places, "{at}/all.parquet", "x={at}/a+{at}/b")
 
 
 def test_boxes_alone(places):

@@ -11,13 +11,16 @@ from wsol_jax.arrays import read_array
 from wsol_jax.data.records import Record
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.direct_boxes import compute, measure
-from wsol_jax.predictions.predictions import Predictions, join, most_probable
+from wsol_jax.predictions.predictions import AT_ONCE, Predictions, concatenate, join, most_probable
 from wsol_jax.predictions.table import read_images, read_predictions
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.result_table import write_table
 from wsol_jax.stages.sources import Source, parse_sources
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import combine_folder, logits_file
+
+Logits = tuple[np.ndarray, np.ndarray]
+"""The row of each of n records, int64 [n], and the logits of all m rows of a table, floats [m, k]."""
 
 METRICS = ("gt_known_loc", "top1_loc", "top5_loc", "top1_cls", "top5_cls")
 
@@ -59,7 +62,10 @@ def check(config: ConfigDict, context: Context) -> None:
     for source in parse_sources(config.boxes, config.split):
         _boxes(source, records)
     for source in parse_sources(config.classes, config.split):
-        _classes(source, records)
+        if len(source.files) > 1:
+            _members(source, records)
+        else:
+            _classes(source, records)
 
 
 def files(config: ConfigDict) -> dict[str, Path]:
@@ -85,14 +91,24 @@ def _classes(source: Source, records: Sequence[Record]) -> Predictions:
     """The most probable classes of a source; of an ensemble those of the mean softmax."""
     if len(source.files) == 1:
         return read_predictions(source.files[0], records, ("top5_class",))
-    probabilities = [softmax(read_logits(file, records), axis=-1) for file in source.files]
-    if len({probability.shape for probability in probabilities}) > 1:
+    members, parts = _members(source, records), []
+    for start in range(0, len(records), AT_ONCE):
+        chosen = slice(start, start + AT_ONCE)
+        logits = [of_rows[rows[chosen]].astype(np.float64) for rows, of_rows in members]
+        parts.append(most_probable(np.mean([softmax(one, axis=-1) for one in logits], axis=0)))
+    return concatenate(parts)
+
+
+def _members(source: Source, records: Sequence[Record]) -> list[Logits]:
+    """The logits of the members of an ensemble, which all have the same classes."""
+    members = [read_logits(file, records) for file in source.files]
+    if len({of_rows.shape[1] for _, of_rows in members}) > 1:
         raise InputError(f"classes: the members of {source.name} do not have the same number of classes")
-    return most_probable(np.mean(probabilities, axis=0))
+    return members
 
 
-def read_logits(table: Path, records: Sequence[Record]) -> np.ndarray:
-    """Return the logits behind a table of predictions, float64 [n, k], in the order of the records.
+def read_logits(table: Path, records: Sequence[Record]) -> Logits:
+    """Return the logits behind a table of predictions, left in their file if it is a local one.
 
     Raises:
         InputError: there is no file, it has fewer rows than the table, or a record has no row.
@@ -100,10 +116,10 @@ def read_logits(table: Path, records: Sequence[Record]) -> np.ndarray:
     rows, file = read_images(table, records), logits_file(table)
     if not file.is_file():
         raise InputError(f"{file}: no such file; an ensemble needs the logits of all classes")
-    logits = read_array(file, (None, None), advice="redo the stage predict of its run")
+    logits = read_array(file, (None, None), mapped=True, advice="redo the stage predict of its run")
     if len(logits) <= rows.max():
         raise InputError(f"{file}: an array of shape {logits.shape}; expected a row for each row of {table.name}")
-    return logits[rows].astype(np.float64)
+    return rows, logits
 
 
 STAGE = Stage(
