@@ -7,7 +7,7 @@ import experiments
 import numpy as np
 import pytest
 
-from wsol_jax import load, run
+from wsol_jax import arrays, load, run
 from wsol_jax.boxes import iou
 from wsol_jax.errors import InputError
 from wsol_jax.evaluation.maps import measure, numbers
@@ -15,6 +15,7 @@ from wsol_jax.evaluation.photo_results import statistic
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import read_predictions, write_predictions
 from wsol_jax.pseudo.regions import scored_box
+from wsol_jax.stages import predict_maps
 from wsol_jax.stages.finished_runs import read_run
 from wsol_jax.stages.map_runs import predicted_maps
 from wsol_jax.stages.workdir import activations_file, predictions_file
@@ -130,6 +131,29 @@ def test_classes_of_a_second_stage_replace_the_networks(finished, tmp_path):
     assert metrics["top1_loc_map"] == of_maps["top1_loc_map"] > 0
     kinds = {path.name.removeprefix("test.") for path in (tmp_path / "w" / "predictions").iterdir()}
     assert kinds == {"parquet", "coco.json", "maps.npy"}  # no logits: they would be of other classes than the table
+
+
+def test_sets_of_pixels_are_written_without_a_copy_of_all(finished, tmp_path, monkeypatch):
+    converted, predict_split = [], predict_maps.predict_split
+
+    class Counted(np.ndarray):
+        def astype(self, dtype):
+            converted.append(len(self))
+            return super().astype(dtype)
+
+    sets = np.random.default_rng(0).integers(3, size=(experiments.TEST, 4, 4), dtype=np.int32)
+
+    def with_sets(*args, **keys):
+        return predict_split(*args, **keys)._replace(assignment=sets.view(Counted))
+
+    monkeypatch.setattr(predict_maps, "predict_split", with_sets)
+    monkeypatch.setattr(arrays, "AT_ONCE", 4)
+    shutil.copytree(finished / "w", tmp_path / "w")
+    keys = {"data.dir": str(finished / "data"), "stages": "predict", "overwrite": True, "predict.box_threshold": 0.3}
+    run(experiments.tiny("cam_butterflies", **keys), tmp_path / "w")
+    written = np.load(tmp_path / "w" / "predictions" / "test.assignments.npy")
+    assert written.dtype == np.int8 and converted == [4, 2]
+    np.testing.assert_array_equal(written, sets)
 
 
 @pytest.mark.parametrize("key, value", [("boxes_from", "x.parquet"), ("localizer_from", "x"), ("ten_crop", True)])

@@ -11,6 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from wsol_jax import processes
+from wsol_jax.arrays import save_as
 from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.paths import to_path
@@ -94,7 +95,6 @@ def _predict(network: Trained, split: str, config: ConfigDict, context: Context)
     joined = join(boxes, classes)
     write_atomically(activations_file(table), lambda file: np.save(file, prediction.map))
     if prediction.assignment is not None:
-        assignment = prediction.assignment.astype(np.int8)
-        write_atomically(assignments_file(table), lambda file: np.save(file, assignment))
+        write_atomically(assignments_file(table), partial(save_as, array=prediction.assignment, dtype=np.int8))
     write_predictions(table, records, joined)
     write_coco(coco_file(table), records, joined, context.dataset.classes)
