@@ -78,5 +78,5 @@ def train_on_features(
         )
     processes.barrier()  # no other process reads them any more
     if processes.is_first():
+        file.with_suffix(".rows").unlink(missing_ok=True)  # first: without it, no rows of a new file count as done
         file.unlink(missing_ok=True)
-        file.with_suffix(".rows").unlink(missing_ok=True)
