@@ -89,9 +89,17 @@ def test_the_devices_have_work_while_features_are_written(spatial, whole, tmp_pa
     assert order == ["begin"] * 3 + [*done, "begin"] * 6 + done * 3
 
 
-def test_a_file_of_other_photos_is_computed_anew(spatial, whole, tmp_path):
+def test_a_file_of_other_photos_is_computed_anew(spatial, whole, tmp_path, monkeypatch):
+    """Also if that is interrupted before the first batch."""
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
     np.save(tmp_path / "features.npy", np.zeros((len(whole) + 1, *whole.shape[1:]), np.float16))
     (tmp_path / "features.rows").write_text("8")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(devices, "fetch", interrupt)
+        keep(spatial, tmp_path / "features.npy")
     np.testing.assert_array_equal(keep(spatial, tmp_path / "features.npy").features, whole)
 
 

@@ -77,6 +77,8 @@ def keep_features(
     done = 0
     if not is_remote:
         done = processes.from_first(lambda: _rows_done(file, count_file, shape))
+    if not is_remote and processes.is_first() and not done:
+        count_file.unlink(missing_ok=True)  # of another file, before that one is replaced
     kept = _open(file, shape, done) if is_remote or processes.is_first() else None
     planned = list(kept_views(seed, range(len(records)), views))[done:]
     rows = devices.local_slice(batch_size, mesh)
