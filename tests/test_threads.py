@@ -14,7 +14,7 @@ from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.data.render import render
 from wsol_jax.paths import to_path
-from wsol_jax.threads import IN_A_STORE, cores, in_parts, in_threads, readers
+from wsol_jax.threads import IN_A_STORE, cores, for_files, in_parts, in_threads
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_photos_are_drawn_by_one_thread_for_each_core(one_core):
 
 
 def test_files_of_a_store_are_read_by_many_threads(one_core, tmp_path, monkeypatch):
-    assert readers(tmp_path) == 1
+    assert for_files(tmp_path) == 1
     root, together = to_path("gs://bucket/photos"), threading.Barrier(8, timeout=20)
-    assert readers(root) == IN_A_STORE
+    assert for_files(root) == IN_A_STORE
 
     def blank(*_, **__):
         together.wait()  # for all eight

@@ -20,8 +20,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def readers(folder: Path) -> int:
-    """Return the number of threads that read files of a folder: one for each core, in a store `IN_A_STORE` at least."""
+def for_files(folder: Path) -> int:
+    """Return the number of threads for the files of a folder: one for each core, in a store `IN_A_STORE` at least."""
     return max(cores(), IN_A_STORE) if isinstance(folder, RemotePath) else cores()
 
 
@@ -34,7 +34,7 @@ def in_threads(
         function: item -> result; runs in several threads at once.
         items: of any number.
         at_once: the number of items whose results may be held in memory.
-        threads: of them, if not one for each core, see `readers`.
+        threads: of them, if not one for each core, see `for_files`.
 
     Yields:
         The results, in the order of the items.

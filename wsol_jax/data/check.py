@@ -18,7 +18,7 @@ from wsol_jax.data.splits import require_every_class
 from wsol_jax.errors import InputError
 from wsol_jax.paths import StoreError
 from wsol_jax.progress import track
-from wsol_jax.threads import in_threads, readers
+from wsol_jax.threads import for_files, in_threads
 
 
 class Checked(NamedTuple):
@@ -177,7 +177,7 @@ def _read_again(read: PhotoFiles, records: Sequence[Record], checked: Checked, w
     new = np.flatnonzero(wanted).tolist()
     if not new:
         return
-    states = track(in_threads(state, new, threads=readers(read.root)), len(new), "photo check")
+    states = track(in_threads(state, new, threads=for_files(read.root)), len(new), "photo check")
     for i, (content, reason) in zip(new, states, strict=True):
         checked.content[i], checked.reason[i] = content, reason
     _set_first(checked, wanted)

@@ -13,7 +13,7 @@ from wsol_jax.data import depth, index, photos
 from wsol_jax.data.frames import ORIENTATION, turned_size
 from wsol_jax.errors import InputError
 from wsol_jax.progress import track
-from wsol_jax.threads import in_threads, readers
+from wsol_jax.threads import for_files, in_threads
 
 _FRAMES_OF_JPEG = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the segments that hold width and height
 # Tables, comments, applications' data but for APP1, where EXIF and XMP are.
@@ -91,7 +91,7 @@ def _read(files: Sequence[Path], title: str) -> Iterator[Header | None]:
     parts = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     if not files:
         return iter(())
-    read = in_threads(lambda part: [_header_or_none(file) for file in part], parts, threads=readers(files[0]))
+    read = in_threads(lambda part: [_header_or_none(file) for file in part], parts, threads=for_files(files[0]))
     return chain.from_iterable(track(read, len(files), title, weight=_AT_ONCE))
 
 

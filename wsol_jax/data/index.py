@@ -13,7 +13,7 @@ from absl import logging
 
 from wsol_jax.files import user_folder, write_atomically, write_in_each_process
 from wsol_jax.paths import StoreError, readable, to_path
-from wsol_jax.threads import in_parts, readers
+from wsol_jax.threads import for_files, in_parts
 
 AUTO = "auto"
 STAMP = ("bytes", "modified", "changed")
@@ -67,7 +67,7 @@ def stamps(root: Path, paths: Sequence[str]) -> np.ndarray:
             return ABSENT, ABSENT, ABSENT
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-    return np.fromiter(in_parts(stamp, paths, threads=readers(root)), np.dtype((np.int64, 3)), len(paths))
+    return np.fromiter(in_parts(stamp, paths, threads=for_files(root)), np.dtype((np.int64, 3)), len(paths))
 
 
 def is_settled(stamp: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from wsol_jax.data.photos import PhotoFiles
 from wsol_jax.data.plan import View
 from wsol_jax.data.records import Record
 from wsol_jax.data.workers import Draw, workers
-from wsol_jax.threads import cores, readers
+from wsol_jax.threads import cores, for_files
 
 BATCHES_AHEAD = 3  # that are read while one is used
 ALIGNMENT = 64  # bytes
@@ -106,7 +106,7 @@ def _drawing(read: Callable[[Record], np.ndarray]) -> Iterator[tuple[Draw, int]]
         with workers(read, read.workers) as draw_elsewhere:
             yield draw_elsewhere, read.workers
     else:
-        yield partial(draw, read), readers(read.root) if isinstance(read, PhotoFiles) else cores()
+        yield partial(draw, read), for_files(read.root) if isinstance(read, PhotoFiles) else cores()
 
 
 def _through_tf_data(batches: Iterator[Batch]) -> Iterator[Batch]:

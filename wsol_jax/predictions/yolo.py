@@ -11,6 +11,7 @@ from wsol_jax import boxes
 from wsol_jax.data.records import Record
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.predictions import Predictions, box_classes
+from wsol_jax.threads import for_files, in_threads
 
 
 def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> None:
@@ -30,10 +31,16 @@ def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions
     labels = box_classes(records, predictions, classes)
     corners = boxes.clip(np.asarray(predictions.box, np.float64))
     centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+    lines = {}
     for record, label, (x, y), (width, height) in zip(records, labels, centre, size, strict=True):
         line = f"{label} {x:.6f} {y:.6f} {width:.6f} {height:.6f}\n" if label >= 0 else ""
-        file = folder / "labels" / PurePosixPath(record.path).with_suffix(".txt")
-        write_atomically(file, lambda out, line=line: out.write(line.encode()))
+        lines[folder / "labels" / PurePosixPath(record.path).with_suffix(".txt")] = line.encode()
+
+    def write(file: Path) -> None:
+        write_atomically(file, lambda out: out.write(lines[file]))
+
+    for _ in in_threads(write, list(lines), threads=for_files(folder)):
+        pass
     names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(classes))
     text = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
     write_atomically(folder / "data.yaml", lambda out: out.write(text.encode()))

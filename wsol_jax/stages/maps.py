@@ -1,15 +1,20 @@
 """The stage `maps`: every predicted score map as maps/SPLIT/IMAGE.npy, the layout that wsolevaluation reads."""
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.evaluation.maps import MapSource
 from wsol_jax.files import write_atomically
 from wsol_jax.progress import track
 from wsol_jax.stages.context import Context
 from wsol_jax.stages.map_runs import predicted_maps
 from wsol_jax.stages.stage import Stage
 from wsol_jax.stages.workdir import activations_file, predictions_file, score_map_file
+from wsol_jax.threads import for_files, in_threads
 
 
 def defaults() -> ConfigDict:
@@ -38,10 +43,17 @@ def run(config: ConfigDict, context: Context) -> None:
         if not activations.exists():
             continue
         source = predicted_maps(activations, config.size)
-        for i, record in enumerate(track(records, len(records), f"maps, {split}")):
-            values = source(i).astype(np.float32)
-            file = score_map_file(context.workdir, split, record.path.removeprefix(config.prefix))
-            write_atomically(file, lambda out, values=values: np.save(out, values))
+        names = {record.path.removeprefix(config.prefix): i for i, record in enumerate(records)}
+        write = partial(_write, workdir=context.workdir, split=split, source=source)
+        written = in_threads(write, list(names.items()), threads=for_files(context.workdir))
+        for _ in track(written, len(names), f"maps, {split}", unit="maps"):
+            pass
+
+
+def _write(item: tuple[str, int], workdir: Path, split: str, source: MapSource) -> None:
+    name, i = item
+    values = source(i).astype(np.float32)
+    write_atomically(score_map_file(workdir, split, name), lambda file: np.save(file, values))
 
 
 STAGE = Stage(key="maps", defaults=defaults, check_keys=check_keys, inputs=("predict",), outputs=("maps",), run=run)
