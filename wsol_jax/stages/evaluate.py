@@ -166,9 +166,8 @@ def _map_metrics(
     return metrics, curves, of_maps
 
 
-def _with_gaussian(config: ConfigDict, of_split: maps.MapSource) -> dict[str, maps.MapSource]:
-    gaussian = maps.center_gaussian(config.map_size)
-    return {MAPS: of_split, CENTER_GAUSSIAN: lambda _: gaussian}
+def _with_gaussian(config: ConfigDict, of_split: maps.MapSource) -> dict[str, maps.MapSource | np.ndarray]:
+    return {MAPS: of_split, CENTER_GAUSSIAN: maps.center_gaussian(config.map_size)}
 
 
 def _by_pseudo_boxes(
