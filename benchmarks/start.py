@@ -73,7 +73,13 @@ def _measure(root: Path, workdir: Path) -> None:
     from wsol_jax.runs.state import identities
     from wsol_jax.stages import evaluate, pseudo_boxes, report
     from wsol_jax.stages.context import Context
-    from wsol_jax.stages.workdir import config_file, photos_file, predictions_file, pseudo_boxes_file
+    from wsol_jax.stages.workdir import (
+        activations_file,
+        config_file,
+        photos_file,
+        predictions_file,
+        pseudo_boxes_file,
+    )
     from wsol_jax.training.batches import training_batches
 
     config = get_config()
@@ -107,6 +113,8 @@ def _measure(root: Path, workdir: Path) -> None:
     _step("evaluate", lambda: evaluate.run(config.evaluate, context))
     config_file(workdir).write_text("{}")
     _step("report, 200 photos", lambda: report.run(config.report, context))
+    _repeated(activations_file(table), (len(records), 14, 14))
+    _step("metrics of score maps", lambda: evaluate._map_metrics(config.evaluate, context))
 
 
 def _boxes(count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ STEP, SIDE, PHOTOS, RESAMPLES = 0.02, 24, 9, 15
 def results() -> maps.MapResults:
     """Maps of different maxima; one photo without a true box, one without a mask, one without a predicted class."""
     rng = np.random.default_rng(0)
-    boxes, pixels = [], []
+    boxes, pixels = [], None
     for i in range(PHOTOS):
         x, y = rng.integers(1, 10, 2)
         score_map = rng.uniform(0, 0.6, (SIDE, SIDE))
@@ -23,8 +23,10 @@ def results() -> maps.MapResults:
         truth = np.array([[x, y, x + 10, y + 10]]) / SIDE if i != 2 else NO_BOXES
         record = Record(f"{i}.jpg", 0, (SIDE, SIDE), truth)
         boxes.append(map_boxes.measure(record, score_map, np.nan if i == 5 else float(i % 3 > 0)))
-        pixels.append(None if i == 4 else map_pixels.compact(map_pixels.measure(record.path, score_map, mask, STEP)))
-    return maps.MapResults(map_boxes.merge(boxes), map_pixels.of_photos(pixels))
+        if i != 4:
+            state = map_pixels.compact(map_pixels.measure(record.path, score_map, mask, STEP))
+            pixels = map_pixels.put(pixels, PHOTOS, i, state)
+    return maps.MapResults(map_boxes.merge(boxes), pixels)
 
 
 def drawn_photos(results: maps.MapResults, photos: np.ndarray) -> maps.MapResults:

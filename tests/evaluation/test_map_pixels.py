@@ -5,7 +5,20 @@ import pytest
 
 from wsol_jax.data.masks import combine
 from wsol_jax.errors import InputError
-from wsol_jax.evaluation.map_pixels import BACKGROUND, IGNORED, OBJECT, compute, compute_at, iou_curve, measure, merge
+from wsol_jax.evaluation.map_pixels import (
+    BACKGROUND,
+    IGNORED,
+    OBJECT,
+    PixelScores,
+    compact,
+    compute,
+    compute_at,
+    iou_curve,
+    measure,
+    merge,
+    pooled,
+    put,
+)
 from wsol_jax.evaluation.score_maps import thresholds
 
 
@@ -59,6 +72,17 @@ def test_halves_add_up_and_validated_thresholds():
     assert compute(merge([merge(parts[:2]), merge(parts[2:])])) == compute(whole)
     assert compute_at(whole, compute(whole)) == {"piou": compute(whole)["piou"]}
     assert compute_at(whole, {"piou/threshold": 0.9})["piou"] < compute(whole)["piou"]
+
+
+def test_rows_have_the_smallest_type_of_all_photos():
+    """The second photo has no mask, the third more pixels in a bin than a byte holds, and the last few again."""
+    counts = {0: 255, 2: 70_000, 3: 256, 4: 3}
+    photos = None
+    for i, count in counts.items():
+        photos = put(photos, 5, i, compact(PixelScores(np.array([count, 1]), np.array([2, 9]))))
+    assert [rows.dtype for rows in photos] == [np.uint32, np.uint8]
+    assert photos.object.tolist() == [[255, 1], [0, 0], [70_000, 1], [256, 1], [3, 1]]
+    assert pooled(photos).background.tolist() == [8, 36]
 
 
 def test_wrong_input_is_named():

@@ -1,5 +1,7 @@
 """Metrics of score maps over photos: both families, their thresholds and their curves."""
 
+import tracemalloc
+
 import experiments
 import numpy as np
 import pytest
@@ -56,6 +58,29 @@ def test_boxes_are_those_of_each_photo_and_its_class(dataset):
     assert "top1_loc_map" not in maps.numbers(measure(dataset, records, source), STEP)
 
 
+def test_the_contours_of_one_map_for_all_photos_are_computed_once(dataset, monkeypatch):
+    records, gaussian, computed = dataset.splits["test"], maps.center_gaussian(SIDE), []
+    of_each = measure(dataset, records, lambda _: gaussian)
+    both_contours = map_boxes.both_contours
+    monkeypatch.setattr(map_boxes, "both_contours", lambda image: computed.append(image) or both_contours(image))
+    of_one = measure(dataset, records, gaussian)
+    assert len(computed) == 1
+    for field, expected in zip((*of_one.boxes, *of_one.pixels), (*of_each.boxes, *of_each.pixels), strict=True):
+        np.testing.assert_array_equal(field, expected)
+
+
+def test_the_states_of_photos_are_held_once(dataset, monkeypatch):
+    """A state has 1030 bytes, of which 1020 are `reached`."""
+    monkeypatch.setattr(maps, "in_threads", map)
+    records = [dataset.splits["test"][0]._replace(boxes=NO_BOXES, masks=())] * 2000
+    tracemalloc.start()
+    results = measure(dataset, records, np.zeros((2, 2)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = sum(field.nbytes for field in results.boxes)
+    assert size == 1030 * len(records) and peak < 1.5 * size
+
+
 def test_photos_without_boxes_or_masks(dataset):
     records = dataset.splits["test"]
     source = noisy(dataset, records)
@@ -98,7 +123,9 @@ def test_thresholds_of_pseudo_boxes_are_those_of_a_slow_search(dataset):
     images = [quantise(source(i)) for i in range(len(records))]
     ious = {
         id(of): [
-            map_boxes.best_ious(image, map_boxes.published_truth(record, image.shape), record.boxes)
+            map_boxes.best_ious(
+                image, map_boxes.published_truth(record, image.shape), record.boxes, map_boxes.both_contours(image)
+            )
             for image, record in zip(images, of, strict=True)
         ]
         for of in (shifted, records)

@@ -197,3 +197,17 @@ def test_labels_that_choose_no_map(sep, maps, scenes):
     for label in (2.7, True, 3, -1, [0]):
         with pytest.raises(InputError, match=r"labels: there is no class .*; expected one of 3 names, or a number"):
             wsol_jax.load(maps).predict(photo, labels=label)
+
+
+def test_two_batches_are_computed_while_the_next_is_read(joint, scenes, monkeypatch):
+    photos, events = scenes[1], []
+    model = wsol_jax.load(joint)
+    rows = jax.device_count()
+    begin, finish = model._compute, model._finish
+    monkeypatch.setattr(model, "_compute", lambda *given: events.append("begun") or begin(*given))
+    monkeypatch.setattr(model, "_finish", lambda *given: events.append("finished") or finish(*given))
+    predictions = list(model.stream([*photos, *photos] * rows, rows))
+    batches = 2 * len(photos)
+    assert events == ["begun"] * 3 + ["finished", "begun"] * (batches - 3) + ["finished"] * 3
+    for one, expected in zip(predictions, model.predict(photos) * 2 * rows, strict=True):
+        np.testing.assert_allclose(one.boxes, expected.boxes, **CLOSE)

@@ -1,6 +1,7 @@
 """metrics.json and the page: whose numbers they are, on which photos, and which photos are shown."""
 
 import json
+import weakref
 
 import experiments
 import numpy as np
@@ -9,9 +10,14 @@ import pytest
 
 from wsol_jax import run
 from wsol_jax.data.records import NO_BOXES, Record
+from wsol_jax.devices import make_mesh
+from wsol_jax.evaluation import maps
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import write_predictions
+from wsol_jax.stages import evaluate
+from wsol_jax.stages.context import Context
 from wsol_jax.stages.evaluate import boxes_by_source
+from wsol_jax.stages.workdir import activations_file, predictions_file
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]])
 NO_NETWORK = {"pseudo.source": "truth", "stages": "pseudo_boxes,predict,evaluate,report"}
@@ -72,6 +78,28 @@ def test_the_same_seed_gives_the_same_intervals(predictions, tmp_path):
 
 def page(workdir) -> str:
     return (workdir / "report" / "index.html").read_text()
+
+
+def test_the_hits_of_a_source_of_maps_are_freed_before_the_next_is_measured(dataset, tmp_path, monkeypatch):
+    file = activations_file(predictions_file(tmp_path, "test"))
+    file.parent.mkdir()
+    np.save(file, np.random.default_rng(0).random((len(dataset.splits["test"]), 8, 8), np.float32))
+    statistics, alive, measure, statistic = [], [], maps.measure, maps.statistic
+
+    def counted(*given):
+        alive.append(sum(reference() is not None for reference in statistics))
+        return measure(*given)
+
+    def referenced(*given):
+        made = statistic(*given)
+        statistics.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(maps, "measure", counted)
+    monkeypatch.setattr(maps, "statistic", referenced)
+    metrics, _, _ = evaluate._map_metrics(experiments.tiny().evaluate, Context(tmp_path, dataset, 0, make_mesh(), {}))
+    assert metrics["center_gaussian/max_box_acc/low"] <= metrics["center_gaussian/max_box_acc"]
+    assert len(statistics) == 2 and alive == [0, 0]
 
 
 def test_the_page_shows_photos_from_the_best_to_the_worst(predictions, tmp_path):

@@ -57,13 +57,16 @@ class MapBoxes(NamedTuple):
     top1: np.ndarray
 
 
-def measure(record: Record, score_map: np.ndarray, top1: float = np.nan) -> MapBoxes:
+def measure(
+    record: Record, score_map: np.ndarray, top1: float = np.nan, contours: tuple[Contours, Contours] | None = None
+) -> MapBoxes:
     """Return the state of one photo.
 
     Args:
         record: the photo, with or without true boxes.
         score_map: floats [h, w] in [0, 1], of the whole photo at any size; as published, 224 x 224.
         top1: 1 if the most probable class is the true one, 0 if not, NaN if no class was predicted.
+        contours: of the map, see `both_contours`; None: they are computed, where the photo has a true box.
 
     Raises:
         InputError: the map is not a score map, or a true box is negative or inverted.
@@ -71,24 +74,32 @@ def measure(record: Record, score_map: np.ndarray, top1: float = np.nan) -> MapB
     image = quantise(checked(record.path, score_map))
     reached = np.zeros((1, 4, LEVELS), np.uint8)
     if len(record.boxes):
-        iou = best_ious(image, published_truth(record, image.shape[::-1]), record.boxes)
+        contours = contours or both_contours(image)
+        iou = best_ious(image, published_truth(record, image.shape[::-1]), record.boxes, contours)
         reached[0, :, : iou.shape[1]] = sum(iou >= enough for enough in IOUS)
     return MapBoxes(reached, np.array([image.max()]), np.array([len(record.boxes) > 0]), np.array([float(top1)]))
 
 
-def best_ious(image: np.ndarray, published: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def both_contours(image: np.ndarray) -> tuple[Contours, Contours]:
+    """Return the contours of LARGEST and of EVERY of a quantised map, uint8 [h, w]."""
+    return largest_contour(image), every_contour(image)
+
+
+def best_ious(
+    image: np.ndarray, published: np.ndarray, truth: np.ndarray, contours: tuple[Contours, Contours]
+) -> np.ndarray:
     """Return the best IoU over contours and true boxes, at each level of a map.
 
     Args:
         image: uint8 [h, w], a quantised map.
         published: int [m, 4], true boxes in its pixels, inclusive, of `published_truth`.
         truth: float64 [m, 4], the same, normalised xyxy.
+        contours: of the image, see `both_contours`.
 
     Returns:
         float64 [4, max(1, max(image))]; the rows are LARGEST, EVERY, LARGEST_EXACT, EVERY_EXACT.
     """
     size = image.shape[::-1]
-    contours = largest_contour(image), every_contour(image)
     of_published = [published_iou(each, published, image) for each in contours]
     of_exact = [best_iou_at_levels(each, truth * np.tile(size, 2), _levels(image)) for each in contours]
     return np.stack(of_published + of_exact)
@@ -122,10 +133,21 @@ def published_truth(record: Record, size: tuple[int, int]) -> np.ndarray:
     return (pixels * np.tile(size, 2) / frame).astype(np.int64)
 
 
+def zeros(photos: int) -> MapBoxes:
+    """Return the state of so many photos without true boxes, whose rows `put` fills."""
+    reached = np.zeros((photos, 4, LEVELS), np.uint8)
+    return MapBoxes(reached, np.zeros(photos, np.uint8), np.zeros(photos, bool), np.zeros(photos))
+
+
+def put(photos: MapBoxes, i: int, state: MapBoxes) -> None:
+    """Write the state of photo number `i` of `zeros`, so that the states of all photos are never held twice."""
+    for rows, (row,) in zip(photos, state, strict=True):
+        rows[i] = row
+
+
 def merge(states: Iterable[MapBoxes]) -> MapBoxes:
     """Return the state of the photos of all states, in their order; of no states, the empty state."""
-    empty = MapBoxes(np.zeros((0, 4, LEVELS), np.uint8), np.zeros(0, np.uint8), np.zeros(0, bool), np.zeros(0))
-    return MapBoxes(*(np.concatenate(fields) for fields in zip(empty, *states, strict=True)))
+    return MapBoxes(*(np.concatenate(fields) for fields in zip(zeros(0), *states, strict=True)))
 
 
 def curves(state: MapBoxes, step: float = STEP) -> dict[str, np.ndarray]:

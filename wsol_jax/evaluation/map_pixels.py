@@ -5,7 +5,7 @@ photos: no map is kept, and histograms of parts add up to those of the whole. Fo
 kept, with as few bytes a number as they need: 4 KB a photo of 224 x 224 pixels and 1000 thresholds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -57,25 +57,32 @@ def merge(states: Iterable[PixelScores]) -> PixelScores:
 
 
 def compact(state: PixelScores) -> PixelScores:
-    """Return a state in the smallest type that holds its numbers; it can be stacked, not merged."""
+    """Return a state in the smallest type that holds its numbers; it can be `put` in a row, not merged."""
     return PixelScores(*(counts.astype(np.min_scalar_type(counts.max())) for counts in state))
 
 
-def of_photos(states: Sequence[PixelScores | None]) -> PixelScores | None:
-    """Return the compact states of n photos as rows; None if no photo has one.
+def put(photos: PixelScores | None, count: int, i: int, state: PixelScores) -> PixelScores:
+    """Return the compact states of `count` photos as rows, that of photo number `i` among them.
 
     Args:
-        states: None for a photo without a mask, whose row is zero.
+        photos: of the photos before it; None if it is the first that has a mask. Rows of no state are zero.
+        count: the number of photos.
+        i: its row.
+        state: compact.
+
+    Returns:
+        The same arrays with one more row filled; in a larger type where its numbers need one.
     """
-    some = next((state for state in states if state is not None), None)
-    if some is None:
-        return None
-    none = PixelScores(*(np.zeros(len(counts), np.uint8) for counts in some))
-    return PixelScores(*(np.stack(rows) for rows in zip(*(state or none for state in states), strict=True)))
+    photos = photos or PixelScores(*(np.zeros((count, len(counts)), counts.dtype) for counts in state))
+    types = [np.promote_types(rows.dtype, counts.dtype) for rows, counts in zip(photos, state, strict=True)]
+    photos = PixelScores(*(rows.astype(dtype, copy=False) for rows, dtype in zip(photos, types, strict=True)))
+    for rows, counts in zip(photos, state, strict=True):
+        rows[i] = counts
+    return photos
 
 
 def pooled(photos: PixelScores) -> PixelScores:
-    """Return the state of all photos together, of `of_photos`."""
+    """Return the state of all photos together, of `put`."""
     return PixelScores(*(counts.sum(axis=0, dtype=np.int64) for counts in photos))
 
 
@@ -116,7 +123,7 @@ def statistic(photos: PixelScores, step: float = STEP, chosen: Mapping[str, floa
     The best threshold of the IoU is chosen anew in each resample, see `map_boxes.statistic`.
 
     Args:
-        photos: of `of_photos`.
+        photos: of `put`.
         step: between thresholds.
         chosen: a fixed threshold for the IoU, piou/threshold, and no PxAP, which needs none; None: the best one.
     """

@@ -47,30 +47,41 @@ class MapResults(NamedTuple):
 
 
 def measure(
-    name: str, dataset: Dataset, records: Sequence[Record], source: MapSource, top1: np.ndarray, step: float
+    name: str,
+    dataset: Dataset,
+    records: Sequence[Record],
+    source: MapSource | np.ndarray,
+    top1: np.ndarray,
+    step: float,
 ) -> MapResults:
-    """Return the results of score maps against the true boxes and masks; one map is read at a time and none is kept.
+    """Return the results of score maps against the true boxes and masks; none is kept.
 
     Args:
         name: of the progress bar.
         dataset: reads the masks.
         records: n photos.
-        source: of their maps.
+        source: of their maps; or one map, that of every photo, whose contours are then computed once.
         top1: float64 [n], 1 where the most probable class is the true one, 0 where not, NaN where none was predicted.
         step: between the thresholds of a map.
     """
+    of_photo, contours = source, None
+    if isinstance(source, np.ndarray):
+        of_photo, contours = lambda _: source, map_boxes.both_contours(score_maps.quantise(source))
 
     def one(i: int) -> tuple[map_boxes.MapBoxes, map_pixels.PixelScores | None]:
-        score_map, record, pixels = source(i), records[i], None
+        score_map, record, pixels = of_photo(i), records[i], None
         if record.masks:
             mask = dataset.read_mask(record, len(score_map))
             pixels = map_pixels.compact(map_pixels.measure(record.path, score_map, mask, step))
-        return map_boxes.measure(record, score_map, float(top1[i])), pixels
+        return map_boxes.measure(record, score_map, float(top1[i]), contours), pixels
 
-    states = list(track(in_threads(one, range(len(records))), len(records), name, unit="maps"))
-    return MapResults(
-        map_boxes.merge(boxes for boxes, _ in states), map_pixels.of_photos([pixels for _, pixels in states])
-    )
+    count = len(records)
+    results = MapResults(map_boxes.zeros(count), None)
+    for i, (boxes, pixels) in enumerate(track(in_threads(one, range(count)), count, name, unit="maps")):
+        map_boxes.put(results.boxes, i, boxes)
+        if pixels is not None:
+            results = results._replace(pixels=map_pixels.put(results.pixels, count, i, pixels))
+    return results
 
 
 def numbers(results: MapResults, step: float) -> dict[str, float]:

@@ -100,18 +100,37 @@ class Model:
             InputError: the only photo cannot be read; there is no such class; labels without score maps.
         """
         if is_one(photos):
-            (prediction,) = self._predict([photos], batch_size, [labels])
+            (prediction,) = self.stream([photos], batch_size, [labels])
             if prediction.error:
                 raise InputError(prediction.error)
             return prediction
         listed = list(photos)
-        labels = [None] * len(listed) if labels is None else list(labels)
-        if len(labels) != len(listed):
-            raise InputError(f"labels: {len(labels)} for {len(listed)} photos; expected one for each")
-        predictions = list(self._predict(listed, batch_size, labels))
+        predictions = list(self.stream(listed, batch_size, labels))
         if errors := [one.error for one in predictions if one.error]:
             logging.warning("%d of %d photos cannot be read; the first: %s", len(errors), len(listed), errors[0])
         return predictions
+
+    def stream(
+        self, photos: Sequence[Photo], batch_size: int = 32, labels: Sequence | None = None
+    ) -> Iterator[Prediction]:
+        """Yield the prediction for each photo, as `predict` returns it for several; no map is held by the model.
+
+        While the devices compute two batches, the next one is read.
+
+        Args:
+            photos: paths, PIL images or uint8 arrays [h, w, 3].
+            batch_size: as for `predict`.
+            labels: as for `predict`.
+
+        Raises:
+            InputError: there is no such class; labels without score maps.
+        """
+        labels = [None] * len(photos) if labels is None else list(labels)
+        if len(labels) != len(photos):
+            raise InputError(f"labels: {len(labels)} for {len(photos)} photos; expected one for each")
+        rows, numbers = self._rows(len(photos), batch_size), [self._number(label) for label in labels]
+        for cuts, computed in devices.ahead(self._begun(photos, numbers, rows)):
+            yield from self._finish(cuts, computed)
 
     def draw(self, photo: Photo, prediction: Prediction | None = None) -> Image.Image:
         """Return a picture of a photo with its heat map, box and class.
@@ -155,20 +174,15 @@ class Model:
         """Return the different views of a photo that the networks have."""
         return list(dict.fromkeys(view_of(ready) for ready in self.networks.values()))
 
-    def _predict(self, photos: list, batch_size: int, labels: Sequence) -> Iterator[Prediction]:
-        """Yield the predictions; while the devices compute a batch, the next one is read."""
-        rows = self._rows(len(photos), batch_size)
-        starts, waiting = range(0, len(photos), rows), None
-        numbers = [self._number(label) for label in labels]
+    def _begun(
+        self, photos: Sequence[Photo], numbers: Sequence[int], rows: int
+    ) -> Iterator[tuple[list[Cut], dict[str, methods.Prediction]]]:
+        """Yield the photos of each batch with their predictions, which are not waited for."""
+        starts = range(0, len(photos), rows)
         for start in track(starts, len(photos), self.title, weight=rows) if len(photos) > rows else starts:
             chunk = range(start, min(start + rows, len(photos)))
             cuts = list(in_threads(lambda i: self._cut(photos[i], i), chunk))
-            computed = self._compute(cuts, [numbers[i] for i in chunk], rows)
-            if waiting:
-                yield from self._finish(*waiting)
-            waiting = cuts, computed
-        if waiting:
-            yield from self._finish(*waiting)
+            yield cuts, self._compute(cuts, [numbers[i] for i in chunk], rows)
 
     def _rows(self, photos: int, batch_size: int) -> int:
         """The rows of a batch: a power of two for few photos, and a multiple of the devices."""

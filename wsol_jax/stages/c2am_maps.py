@@ -148,5 +148,13 @@ def _train(method: Method, config: ConfigDict, context: Context) -> None:
         training.train_stage("c2am", None, config, context)
         return
     records = training_records(context)
-    nothing = np.zeros((len(records) * config.views, 4), np.float32)
-    train_on_features("c2am", method, on_features(method), features_of, records, nothing, config, context)
+    train_on_features(
+        "c2am",
+        method,
+        on_features(method),
+        features_of,
+        records,
+        lambda: np.zeros((len(records) * config.views, 4), np.float32),
+        config,
+        context,
+    )

@@ -28,7 +28,7 @@ def train_on_features(
     head: Method,
     features_of: Callable[[Method, Variables, jax.Array], jax.Array],
     records: Sequence[Record],
-    target: np.ndarray,
+    targets: Callable[[], np.ndarray],
     config: ConfigDict,
     context: Context,
 ) -> None:
@@ -40,15 +40,16 @@ def train_on_features(
         head: the same, on features.
         features_of: (method, its variables, uint8 images) -> features.
         records: n photos to learn.
-        target: float32 [n views, ...], of every view of each photo.
+        targets: () -> float32 [n views, ...], of every view of each photo; called only where there is a step to take.
         config: the keys of the stage.
         context: of the stage.
     """
-    file = features_file(context.workdir, stage)
-    steps = math.ceil(config.epochs * len(target) / config.batch_size)
+    file, views = features_file(context.workdir, stage), len(records) * config.views
+    steps = math.ceil(config.epochs * views / config.batch_size)
     if processes.from_first(lambda: last_step(checkpoints_folder(context.workdir, stage))) < steps:
         variables, message = initial_variables(method, config, context.seed)
         logging.info("%s: %s", stage, message)
+        target = targets()
         kept = keep_features(
             file,
             partial(jax.jit(partial(features_of, method)), devices.replicate(variables, context.mesh)),
@@ -71,7 +72,7 @@ def train_on_features(
             head,
             variables,
             batches,
-            photos=len(target),
+            photos=views,
             config=config,
             seed=context.seed,
             mesh=context.mesh,

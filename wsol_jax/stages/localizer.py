@@ -1,6 +1,6 @@
 """The stage `localizer` (PSOL, Algorithm 1, step 2): a network that regresses the pseudo boxes, without labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import checks
+from wsol_jax.arrays import scratch
 from wsol_jax.data.kept_views import box_in_view, kept_views, mask_in_view
+from wsol_jax.data.records import Record
 from wsol_jax.losses.box import BOX_LOSSES
 from wsol_jax.methods.localizer import FROZEN, HEADS, features_of, localizer, on_features
 from wsol_jax.methods.mask_boxes import GRID
@@ -44,22 +46,35 @@ def run(config: ConfigDict, context: Context) -> None:
     if config.head not in FROZEN:
         training.train_stage("localizer", training.boxes_to_learn(context), config, context)
         return
+    method, records = localizer(config), _records(config.head, context)
+    targets = partial(view_targets, config, context)
+    train_on_features("localizer", method, on_features(method), features_of, records, targets, config, context)
+
+
+def view_targets(config: ConfigDict, context: Context) -> np.ndarray:
+    """Return the boxes or masks to learn of every view of each photo, float32 [n views, ...]; many in a mapped file.
+
+    Args:
+        config: the keys of the stage, with a head of `FROZEN`.
+        context: of the stage.
+    """
     if config.head == "mask":
         (records, learned), in_view = masks_to_learn(context), partial(mask_in_view, size=GRID)
     else:
         records, learned, in_view = training_records(context), training.boxes_to_learn(context), box_in_view
-    views = kept_views(context.seed, range(len(records)), config.views)
-    target = np.array([in_view(learned[view.index], view) for view in views], np.float32)
-    method = localizer(config)
-    train_on_features("localizer", method, on_features(method), features_of, records, target, config, context)
+    shape = _target_shape(config.head)
+    target = scratch(context.workdir, (len(records), config.views, *shape), np.float32)
+    for i, of_photo in enumerate(learned):
+        for number, view in enumerate(kept_views(context.seed, [i], config.views)):
+            target[i, number] = in_view(of_photo, view)
+    return target.reshape(-1, *shape)
 
 
 def extends(was: Mapping[str, Any], now: Mapping[str, Any], context: Context) -> str | None:
     """Return '' if a training continues from one of fewer epochs to what it would be with all of them; see `Stage`."""
     if now["head"] not in FROZEN:
         return training.extends(was, now, context)
-    records = photos_with_region(context)[0] if now["head"] == "mask" else training_records(context)
-    return training.extends(was, now, context, len(records) * now["views"])
+    return training.extends(was, now, context, len(_records(now["head"], context)) * now["views"])
 
 
 def work(config: ConfigDict, context: Context) -> list[Work]:
@@ -67,8 +82,17 @@ def work(config: ConfigDict, context: Context) -> list[Work]:
     if config.head not in FROZEN:
         return training.work("localizer", config, context)
     method = localizer(config)
-    shape = (GRID, GRID) if config.head == "mask" else (4,)
+    shape = _target_shape(config.head)
     return feature_work("localizer", config, context, method, on_features(method), features_of, shape)
+
+
+def _records(head: str, context: Context) -> Sequence[Record]:
+    """The photos that a head of `FROZEN` learns."""
+    return photos_with_region(context)[0] if head == "mask" else training_records(context)
+
+
+def _target_shape(head: str) -> tuple[int, ...]:
+    return (GRID, GRID) if head == "mask" else (4,)
 
 
 STAGE = Stage(

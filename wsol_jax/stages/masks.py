@@ -1,5 +1,7 @@
 """Pseudo masks: the part of each training photo that a localizer with the head 'mask' learns."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
@@ -35,11 +37,11 @@ def photos_with_region(context: Context) -> tuple[list[Record], np.ndarray]:
     return [record for record, is_kept in zip(records, kept, strict=True) if is_kept], pseudo.box[kept]
 
 
-def masks_to_learn(context: Context) -> tuple[list[Record], list[np.ndarray]]:
-    """Return the photos of `photos_with_region`, and the pseudo mask of each, float32 [h, w] in [0, 1].
+def masks_to_learn(context: Context) -> tuple[list[Record], Iterator[np.ndarray]]:
+    """Return the photos of `photos_with_region`, and an iterator over their pseudo masks, float32 [h, w] in [0, 1].
 
-    It is the largest region of the photo's heat map, the one that its pseudo box is cut around; or the box itself where
-    people corrected it or it comes from no heat map.
+    A mask is the largest region of the photo's heat map, the one that its pseudo box is cut around; or the box itself
+    where people corrected it or it comes from no heat map.
 
     Args:
         context: of the stage `localizer`.
@@ -49,14 +51,14 @@ def masks_to_learn(context: Context) -> tuple[list[Record], list[np.ndarray]]:
         logging.info("localizer: %d training photos have no region and are left out", without)
     file = heat_file(context.workdir, "train")
     if not file.exists():
-        return records, [filled(box) for box in boxes]
+        return records, map(filled, boxes)
     corrected, _ = corrected_names(context.workdir)
     rows = {record.path: row for row, record in enumerate(context.dataset.splits["train"])}
     config, heat = context.configs["pseudo_boxes"], read_array(file, (len(rows), None, None), mapped=True)
-    return records, [
+    return records, (
         filled(box) if record.path in corrected else _region(np.asarray(heat[rows[record.path]], np.float32), config)
         for record, box in zip(records, boxes, strict=True)
-    ]
+    )
 
 
 def filled(box: np.ndarray, size: int = GRID) -> np.ndarray:

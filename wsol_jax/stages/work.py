@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from wsol_jax import devices
+from wsol_jax.arrays import IN_MEMORY
 from wsol_jax.backbones.initialise import initialise
 from wsol_jax.data.kept_views import kept_views
 from wsol_jax.data.plan import WHOLE, View
@@ -111,7 +112,11 @@ def feature_work(
         )
 
     folder = checkpoints_folder(context.workdir, stage)
-    memory = {"kept features (disk)": math.prod(shape) * kept.features.itemsize}
+    targets = shape[0] * math.prod(target_shape) * np.dtype(np.float32).itemsize
+    memory = {
+        "kept features (disk)": math.prod(shape) * kept.features.itemsize,
+        "targets (disk)" if targets > IN_MEMORY else "targets": targets,
+    }
     features = Work(f"{stage}: features", shape[0], math.ceil(shape[0] / config.batch_size), 0, memory, attempt)
     batch_bytes = config.batch_size * math.prod(shape[1:]) * kept.features.itemsize
     return [features, _steps(f"{stage}: head", head, config, context, shape[0], folder, batches, batch_bytes)]

@@ -7,20 +7,27 @@ without classes. DIR then holds boxes.parquet, boxes.csv, coco.json, label_studi
 that cannot be read are listed in unreadable.csv, and the others are done.
 """
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
+from wsol_jax.arrays import scratch
 from wsol_jax.data.records import NO_BOXES, Record
 from wsol_jax.errors import InputError
+from wsol_jax.evaluation.score_maps import score_map
 from wsol_jax.model.load import load
 from wsol_jax.model.model import CLASSES, MAPS, Model
 from wsol_jax.model.prediction import Prediction
 from wsol_jax.paths import to_path
 from wsol_jax.predictions.predictions import Predictions
-from wsol_jax.report.cards import Photo, View
+from wsol_jax.progress import track
+from wsol_jax.report.cards import PHOTO, Photo, View, thumbnail
 from wsol_jax.report.page import Page, write_page
+from wsol_jax.stages.report_photos import AT_ONCE, DOUBTFUL
+from wsol_jax.threads import in_threads
 from wsol_jax.tools.command_line import Parser, exit_code
 from wsol_jax.tools.results import list_photos, write_results
 
@@ -67,16 +74,17 @@ def predict_photos(model: Model, root: Path, names: Sequence[str], out: Path, ba
     """
     if set(model.networks) == {CLASSES}:
         raise InputError("this run has a classifier alone, which draws no boxes; expected a localizer or score maps")
-    done = model.predict([root / name for name in names], batch_size)
+    done, maps = _predict(model, [root / name for name in names], batch_size, out)
     unreadable = {name: one.error for name, one in zip(names, done, strict=True) if one.error}
     if len(unreadable) == len(names):
         raise InputError(f"{root}: none of {len(names)} photos can be read; the first: {done[0].error}")
-    kept = [(name, one) for name, one in zip(names, done, strict=True) if not one.error]
-    records = [Record(name, -1, one.size, NO_BOXES) for name, one in kept]
+    rows = [row for row, one in enumerate(done) if not one.error]
+    records = [Record(names[row], -1, done[row].size, NO_BOXES) for row in rows]
     classes = model.classes if CLASSES in model.networks else ["object"]
-    predictions = as_table([one for _, one in kept], classes)
+    predictions = as_table([done[row] for row in rows], classes)
     write_results(out, records, predictions, classes, model.title, unreadable)
-    write_page(out, _page(model, root, records, predictions, [one for _, one in kept], out.resolve().name))
+    maps = None if maps is None else [maps[row] for row in rows]
+    write_page(out, _page(model, root, records, predictions, maps, out.resolve().name))
 
 
 def as_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> Predictions:
@@ -97,28 +105,53 @@ def as_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> Predi
     )
 
 
-def _page(
-    model: Model, root: Path, records: Sequence[Record], table: Predictions, done: Sequence[Prediction], name: str
-) -> Page:
-    number = {name: i for i, name in enumerate(model.classes)}
+def _predict(
+    model: Model, photos: Sequence[Path], batch_size: int, out: Path
+) -> tuple[list[Prediction], np.ndarray | None]:
+    """The predictions for n photos without their maps, and score maps [n, h, w], in a file if they are large."""
+    done, maps = [], None
+    for row, one in enumerate(model.stream(photos, batch_size)):
+        if MAPS in model.networks and not one.error:
+            if maps is None:
+                maps = scratch(out, (len(photos), *one.activation.shape), one.activation.dtype)
+            maps[row] = one.activation
+        done.append(dataclasses.replace(one, activation=None))
+    return done, maps
 
-    def photos() -> Iterator[Photo]:
-        for i, record in enumerate(records):
-            top5 = [(number[name], probability) for name, probability in done[i].top5]
-            score = None if table.score is None else float(table.score[i])
-            photo = Photo(record.path, -1, model.pixels(root / record.path), NO_BOXES, top5=top5, score=score)
-            if MAPS in model.networks:
-                view = View(model.title, done[i].heat_map, fixed=table.box[i])
-                yield photo._replace(views=[view])
-            else:
-                yield photo._replace(predicted=table.box[i])
+
+def _page(
+    model: Model,
+    root: Path,
+    records: Sequence[Record],
+    table: Predictions,
+    maps: Sequence[np.ndarray] | None,
+    name: str,
+) -> Page:
+    """The page of as many photos as the report of a run without true boxes shows."""
+    scores = np.zeros(len(records)) if table.score is None else table.score
+    shown = np.sort(np.argsort(scores, kind="stable")[:DOUBTFUL]).tolist()
+    config = f"{len(records)} photos of {root}"
+    if len(shown) < len(records):
+        which = "the first ones" if table.score is None else "those with the lowest confidence"
+        config = f"{len(shown)} of {config}, {which}"
+        logging.info("page: %s", config)
+
+    def photo(i: int) -> Photo:
+        image = thumbnail(model.pixels(root / records[i].path), PHOTO)
+        top5 = [] if table.top5_class is None else zip(table.top5_class[i].tolist(), table.top5_prob[i], strict=True)
+        score = None if table.score is None else float(table.score[i])
+        one = Photo(records[i].path, -1, image, NO_BOXES, top5=list(top5), score=score)
+        if maps is None:
+            return one._replace(predicted=table.box[i])
+        heat_map = score_map(maps[i], image.shape[1::-1])
+        return one._replace(views=[View(model.title, heat_map, fixed=table.box[i])])
 
     return Page(
         title=f"{model.title}: {name}",
         metrics={},
         classes=model.classes,
-        photos=photos(),
+        photos=track(in_threads(photo, shown, AT_ONCE), len(shown), "page"),
         results={},
         losses={},
-        config=f"{len(records)} photos of {root}",
+        config=config,
     )
