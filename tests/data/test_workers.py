@@ -11,7 +11,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from wsol_jax.data import load_dataset, plan
+from wsol_jax.data import check_keys, load_dataset, plan
 from wsol_jax.data import workers as workers_module
 from wsol_jax.data.drawing import draw
 from wsol_jax.data.photos import PhotoFiles
@@ -40,7 +40,7 @@ def records(tmp_path, write_photo) -> list[Record]:
 def started(monkeypatch) -> list[subprocess.Popen]:
     """The processes that the test has started."""
     begin, seen = workers_module._start, []
-    monkeypatch.setattr(workers_module, "_start", lambda read: seen.append(begin(read)) or seen[-1])
+    monkeypatch.setattr(workers_module, "_start", lambda: seen.append(begin()) or seen[-1])
     return seen
 
 
@@ -97,6 +97,7 @@ def test_a_process_that_is_killed_is_one_error(tmp_path, records, started):
 def test_sigterm_is_left_to_the_process_that_started_them(tmp_path, records, started):
     image = np.empty((len(records), SIZE, SIZE, 3), np.uint8)
     with workers(PhotoFiles(tmp_path), 1) as draw_elsewhere:
+        started[0].send_signal(signal.SIGTERM)  # while it imports
         draw_elsewhere(records, whole(records), image)
         started[0].send_signal(signal.SIGTERM)
         draw_elsewhere(records, whole(records), image)
@@ -109,7 +110,7 @@ from pathlib import Path
 from wsol_jax.data import workers
 from wsol_jax.data.photos import PhotoFiles
 begin, pids = workers._start, []
-workers._start = lambda read: pids.append((worker := begin(read)).pid) or worker
+workers._start = lambda: pids.append((worker := begin()).pid) or worker
 with workers.workers(PhotoFiles(Path({str(tmp_path)!r})), 2):
     print(*pids, flush=True)
     time.sleep(600)
@@ -130,6 +131,30 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_another_end_is_named_by_its_own_error(tmp_path, records, started, monkeypatch, capfd):
+    monkeypatch.setattr(workers_module, "_PROGRAM", "raise SystemExit('a broken installation')")
+    image = np.empty((len(records), SIZE, SIZE, 3), np.uint8)
+    message = r"^data\.workers: .* with code 1; its own error is above$"
+    with workers(PhotoFiles(tmp_path), 1) as draw_elsewhere, pytest.raises(InputError, match=message):
+        draw_elsewhere(records, whole(records), image)
+    assert capfd.readouterr().err == "a broken installation\n"
+
+
+def test_modules_of_the_working_directory_are_not_imported(tmp_path, records, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    image = np.zeros((len(records), SIZE, SIZE, 3), np.uint8)
+    with workers(PhotoFiles(tmp_path), 1) as draw_elsewhere:
+        draw_elsewhere(records, whole(records), image)
+    assert image.any()
+
+
+def test_photos_of_a_store_are_read_by_threads(data_config):
+    with pytest.raises(InputError, match="workers is 2; expected at most 0"):
+        check_keys(data_config("lists", "gs://bucket/photos", {"workers": 2}))
+    check_keys(data_config("lists", "photos", {"workers": 2}))
 
 
 def test_photos_without_files_have_none(data_config):

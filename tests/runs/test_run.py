@@ -14,6 +14,7 @@ from wsol_jax import run
 from wsol_jax.errors import InputError
 from wsol_jax.predictions.predictions import Predictions
 from wsol_jax.predictions.table import write_predictions
+from wsol_jax.runs import run as runs
 from wsol_jax.runs.state import identities
 from wsol_jax.stages.table import STAGES
 from wsol_jax.training.checkpoints import load_variables
@@ -328,6 +329,29 @@ def test_more_epochs_continue_and_end_as_if_they_had_been_there_from_the_start(w
     )
     assert logs[0] == logs[1]
     jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_more_epochs_that_were_cut_off_go_on_by_the_same_command(during, workdir, monkeypatch):
+    """During the training, and after it, before what follows from it."""
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    longer = {"localizer.epochs": 4 * experiments.BATCH / experiments.TRAIN}
+    before, carry_out = written(workdir), runs._run
+    if during:
+        monkeypatch.setitem(STAGES, "localizer", STAGES["localizer"]._replace(run=cut_off))
+    else:
+        monkeypatch.setattr(
+            runs, "_run", lambda name, *rest: (cut_off if name == "predict" else carry_out)(name, *rest)
+        )
+    with pytest.raises(KeyboardInterrupt):
+        run(experiments.tiny(**longer), workdir)
+    monkeypatch.undo()
+    run(experiments.tiny(**longer), workdir)
+    assert redone(workdir, before) == {"localizer", "predict", "evaluate", "report"}
+    assert [line["step"] for line in read_log(workdir / "localizer")] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

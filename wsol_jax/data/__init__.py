@@ -17,6 +17,9 @@ from wsol_jax.data.tfds import TFDS
 from wsol_jax.data.turns import FRAMES
 from wsol_jax.data.voc import VOC
 from wsol_jax.errors import InputError
+from wsol_jax.paths import RemotePath, to_path
+
+MOST_WORKERS = 256  # each keeps two files open
 
 DATASETS: dict[str, Reader] = {
     "cub": CUB,
@@ -62,6 +65,8 @@ def check_keys(config: ConfigDict) -> None:
     checks.one_of(config, "annotation_frame", FRAMES)
     checks.require(config, "levels", depth.are_levels(config.levels), "two finite numbers, black and white")
     checks.not_negative(config, "val_per_class", "workers")
+    is_remote = isinstance(to_path(config.dir), RemotePath)
+    checks.at_most(config, "workers", 0 if is_remote else MOST_WORKERS)  # of a store: see `threads.for_files`
 
 
 def load_dataset(config: ConfigDict, seed: int) -> Dataset:

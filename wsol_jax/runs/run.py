@@ -175,6 +175,8 @@ def carry_out(plan: Plan) -> dict[str, float]:
     _write_json(config_file(workdir), json.loads(config.to_json()))
     _write_json(classes_file(workdir), list(plan.dataset.classes))
     _write_json(levels_file(workdir), depth.levels_of_dataset(records, config.data.levels))
+    if processes.is_first():
+        _mark_replaced(plan)
     for name, context in plan.contexts.items():
         if name in plan.to_do:
             _run(name, config, context, plan.identities[name], name in plan.extended)
@@ -276,7 +278,9 @@ def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_e
     if processes.is_first():
         saved = identity.read(context.workdir, name)
         if saved and saved.fingerprint != wanted.fingerprint and not is_extended:
-            _clear(context.workdir, name, saved)
+            logging.info("%s: removing results of an older configuration", name)
+            for output in stage.outputs:
+                remove(context.workdir / output)
         identity.write(context.workdir, name, wanted)
     processes.wait_for_first()
     if stage.together or processes.is_first():
@@ -285,9 +289,9 @@ def _run(name: str, config: ConfigDict, context: Context, wanted: Identity, is_e
     identity.write(context.workdir, name, wanted._replace(finished=True))
 
 
-def _clear(workdir: Path, name: str, saved: Identity) -> None:
-    """Remove the results of a stage; where that is cut off, the next run of the stage removes the rest."""
-    logging.info("%s: removing results of an older configuration", name)
-    identity.write(workdir, name, saved._replace(fingerprint=identity.REMOVED, finished=False))
-    for path in (workdir / output for output in STAGES[name].outputs):
-        remove(path)
+def _mark_replaced(plan: Plan) -> None:
+    """Mark the results that a run replaces, before it begins: where it is cut off, the next run replaces the rest."""
+    for name in plan.to_do:
+        saved = identity.read(plan.workdir, name)
+        if saved and saved.fingerprint != plan.identities[name].fingerprint and name not in plan.extended:
+            identity.write(plan.workdir, name, saved._replace(fingerprint=identity.REPLACED, finished=False))

@@ -111,8 +111,9 @@ def require_same(
             raise InputError(
                 f"--workdir={workdir}: its {stage.outputs[0]} does not belong to a run; use another workdir"
             )
-        if saved.fingerprint in (wanted[name].fingerprint, identity.REMOVED):
-            continue  # to be continued, or to be removed to the end
+        if saved.fingerprint in (wanted[name].fingerprint, identity.REPLACED):
+            redone |= {name} if chosen and not saved.finished else set()  # a run was cut off
+            continue
         obstacle = _obstacle(name, saved, wanted[name], contexts) if chosen else None
         if obstacle == "":
             extended.add(name)

@@ -15,7 +15,7 @@ from wsol_jax.errors import InputError
 from wsol_jax.files import write_atomically
 from wsol_jax.stages.workdir import identity_file
 
-REMOVED = ""  # the fingerprint of results that are being removed: no configuration has it
+REPLACED = ""  # the fingerprint of results that a run replaces: no configuration has it
 
 
 class Identity(NamedTuple):
@@ -26,7 +26,7 @@ class Identity(NamedTuple):
         seed: of the run.
         inputs: the stages whose results it uses -> their fingerprints; and the files it reads -> their digests.
         records: split -> a digest of its records, wherever their folder is.
-        fingerprint: of all these (sha256, hex), or `REMOVED`.
+        fingerprint: of all these (sha256, hex), or `REPLACED`.
         finished: whether the stage is finished.
     """
 

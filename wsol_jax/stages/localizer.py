@@ -1,13 +1,15 @@
 """The stage `localizer` (PSOL, Algorithm 1, step 2): a network that regresses the pseudo boxes, without labels."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from wsol_jax import checks
+from wsol_jax import checks, processes
 from wsol_jax.arrays import scratch
 from wsol_jax.data.kept_views import box_in_view, kept_views, mask_in_view
 from wsol_jax.data.records import Record
@@ -63,7 +65,8 @@ def view_targets(config: ConfigDict, context: Context) -> np.ndarray:
     else:
         records, learned, in_view = training_records(context), training.boxes_to_learn(context), box_in_view
     shape = _target_shape(config.head)
-    target = scratch(context.workdir, (len(records), config.views, *shape), np.float32)
+    folder = context.workdir if processes.is_first() else Path(tempfile.gettempdir())  # of their own hosts
+    target = scratch(folder, (len(records), config.views, *shape), np.float32)
     for i, of_photo in enumerate(learned):
         for number, view in enumerate(kept_views(context.seed, [i], config.views)):
             target[i, number] = in_view(of_photo, view)
