@@ -31,7 +31,7 @@ from absl import app, flags
 PHOTOS = flags.DEFINE_string("photos", "", "A folder of JPEGs.")
 BATCHES = flags.DEFINE_integer("batches", 12, "Batches of 64 that a long run has more than a short one.")
 ROUNDS = flags.DEFINE_integer("rounds", 3, "Rounds of each side.")
-WORKERS = flags.DEFINE_integer("workers", 2, "Processes of the DataLoader, and of ours beside its threads.")
+WORKERS = flags.DEFINE_integer("workers", 2, "Processes of the DataLoader, and of ours where it has some.")
 BATCH, SIZE, FEWEST = 64, 224, 2
 INTERVAL = 0.004  # seconds of processor time
 

@@ -100,7 +100,16 @@ def test_sigterm_is_left_to_the_process_that_started_them(tmp_path, records, sta
         started[0].send_signal(signal.SIGTERM)  # while it imports
         draw_elsewhere(records, whole(records), image)
         started[0].send_signal(signal.SIGTERM)
+        image[:] = 0
         draw_elsewhere(records, whole(records), image)
+        assert image.any() and started[0].poll() is None
+
+
+def test_a_mistake_in_the_program_is_raised_with_its_place(tmp_path, records):
+    image = np.empty((len(records), SIZE, SIZE, 3), np.uint8)
+    with workers(PhotoFiles(tmp_path), 1) as draw_elsewhere, pytest.raises(ValueError, match="zip") as error:
+        draw_elsewhere(records, whole(records)[1:], image)
+    assert "drawing.py" in "".join(error.value.__notes__)
 
 
 def test_they_end_when_the_process_that_started_them_is_killed(tmp_path):

@@ -88,9 +88,9 @@ def read_headers(
 
 
 def _read(files: Sequence[Path], title: str) -> Iterator[Header | None]:
-    parts = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     if not files:
         return iter(())
+    parts = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     read = in_threads(lambda part: [_header_or_none(file) for file in part], parts, threads=for_files(files[0]))
     return chain.from_iterable(track(read, len(files), title, weight=_AT_ONCE))
 

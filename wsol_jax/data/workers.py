@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -85,7 +86,7 @@ def _request(
     try:
         pickle.dump((read, records, views, image.shape), worker.stdin)
         worker.stdin.flush()
-        error = pickle.load(worker.stdout)
+        error = pickle.load(worker.stdout)  # of this program, not from outside
         if error is None and worker.stdout.readinto(image.reshape(-1)) < image.size:
             raise EOFError
     except (EOFError, BrokenPipeError) as lost:
@@ -114,7 +115,10 @@ def serve(requests: BinaryIO, results: BinaryIO) -> None:
             image, error = image if image.shape == shape else np.empty(shape, np.uint8), None
             try:
                 draw(read, records, views, image)
+            except InputError as raised:
+                error = raised
             except Exception as raised:
+                raised.add_note(traceback.format_exc())  # where it was raised: pickles leave that out
                 error = raised
             pickle.dump(error, results)
             if error is None:

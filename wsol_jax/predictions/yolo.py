@@ -34,10 +34,10 @@ def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions
     lines = {}
     for record, label, (x, y), (width, height) in zip(records, labels, centre, size, strict=True):
         line = f"{label} {x:.6f} {y:.6f} {width:.6f} {height:.6f}\n" if label >= 0 else ""
-        lines[folder / "labels" / PurePosixPath(record.path).with_suffix(".txt")] = line.encode()
+        lines[str(PurePosixPath(record.path).with_suffix(".txt"))] = line.encode()  # of twins the last one
 
-    def write(file: Path) -> None:
-        write_atomically(file, lambda out: out.write(lines[file]))
+    def write(name: str) -> None:
+        write_atomically(folder / "labels" / name, lambda out: out.write(lines[name]))
 
     for _ in in_threads(write, list(lines), threads=for_files(folder)):
         pass

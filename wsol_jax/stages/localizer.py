@@ -65,7 +65,8 @@ def view_targets(config: ConfigDict, context: Context) -> np.ndarray:
     else:
         records, learned, in_view = training_records(context), training.boxes_to_learn(context), box_in_view
     shape = _target_shape(config.head)
-    folder = context.workdir if processes.is_first() else Path(tempfile.gettempdir())  # of their own hosts
+    # The other processes have them on the disks of their own hosts.
+    folder = context.workdir if processes.is_first() else Path(tempfile.gettempdir())
     target = scratch(folder, (len(records), config.views, *shape), np.float32)
     for i, of_photo in enumerate(learned):
         for number, view in enumerate(kept_views(context.seed, [i], config.views)):
