@@ -11,7 +11,7 @@ from wsol_jax import boxes
 from wsol_jax.data.records import Record
 from wsol_jax.files import write_atomically
 from wsol_jax.predictions.predictions import Predictions, box_classes
-from wsol_jax.threads import for_files, in_threads
+from wsol_jax.threads import for_files, in_parts
 
 
 def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions, classes: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def write_yolo(folder: Path, records: Sequence[Record], predictions: Predictions
     def write(name: str) -> None:
         write_atomically(folder / "labels" / name, lambda out: out.write(lines[name]))
 
-    for _ in in_threads(write, list(lines), threads=for_files(folder)):
+    for _ in in_parts(write, list(lines), threads=for_files(folder)):
         pass
     names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(classes))
     text = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
