@@ -161,7 +161,7 @@ def test_modules_of_the_working_directory_are_not_imported(tmp_path, records, mo
 
 
 def test_photos_of_a_store_are_read_by_threads(data_config):
-    with pytest.raises(InputError, match="workers is 2; expected at most 0"):
+    with pytest.raises(InputError, match="workers is 2; expected 0 for photos in a store"):
         check_keys(data_config("lists", "gs://bucket/photos", {"workers": 2}))
     check_keys(data_config("lists", "photos", {"workers": 2}))
 

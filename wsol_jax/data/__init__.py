@@ -65,8 +65,9 @@ def check_keys(config: ConfigDict) -> None:
     checks.one_of(config, "annotation_frame", FRAMES)
     checks.require(config, "levels", depth.are_levels(config.levels), "two finite numbers, black and white")
     checks.not_negative(config, "val_per_class", "workers")
+    checks.at_most(config, "workers", MOST_WORKERS)
     is_remote = isinstance(to_path(config.dir), RemotePath)
-    checks.at_most(config, "workers", 0 if is_remote else MOST_WORKERS)  # of a store: see `threads.for_files`
+    checks.require(config, "workers", not (config.workers and is_remote), "0 for photos in a store, read by threads")
 
 
 def load_dataset(config: ConfigDict, seed: int) -> Dataset:
